@@ -1,0 +1,220 @@
+//! What a number format *is*: elements, blocks, the place of every bit, and what each element is worth.
+//!
+//! Data types only know themselves here: [`Element`] is one code and its value, [`BlockFormat`] a tile of elements
+//! with scales. `element.rs` holds the reference decode and encode of one code, `codec.rs` that of whole blocks,
+//! `layout.rs` ids and relayout. Nothing in the compiler matches on the *name* of a format.
+
+use cranelift_entity::{PrimaryMap, entity_impl};
+use std::sync::Arc;
+
+/// How a float element reads its special bit patterns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Specials {
+    /// The top exponent holds infinities and NaNs (IEEE 754).
+    Ieee,
+    /// Every code is a finite number (OCP E2M1, E2M3, E3M2).
+    Finite,
+    /// Only the code with all exponent and mantissa bits set is a NaN (OCP E4M3, E8M0); no infinities.
+    NanOnly,
+}
+
+/// A binary floating-point element: sign (if `signed`), `exp` exponent bits, `man` mantissa bits, from high to low.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FloatSpec {
+    /// Exponent bits, 1 to 8.
+    pub exp: u8,
+    /// Mantissa bits, 0 to 23.
+    pub man: u8,
+    /// A code with exponent field `e > 0` is worth `2^(e - bias) * (1 + m / 2^man)`.
+    pub bias: i32,
+    /// The meaning of the special patterns.
+    pub specials: Specials,
+    /// Whether there is a sign bit.
+    pub signed: bool,
+    /// Whether exponent field 0 means zero and subnormals; if not it is an ordinary exponent (E8M0).
+    pub subnormal: bool,
+}
+
+/// A table of values; code `c` is worth `entries[c]`. Codes past the end decode to 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Codebook {
+    /// The values, at least 1 and at most 2^16 of them, all finite.
+    pub entries: Vec<f32>,
+}
+
+/// One scalar number: how many bits its code has and what a code is worth.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Element {
+    /// Two's complement, 1 to 32 bits.
+    Int {
+        /// Width of the code.
+        bits: u8,
+    },
+    /// Unsigned, 1 to 32 bits.
+    UInt {
+        /// Width of the code.
+        bits: u8,
+    },
+    /// Binary floating point, at most 32 bits.
+    Float(FloatSpec),
+    /// A table of values.
+    Codebook(Arc<Codebook>),
+}
+
+/// A field of a block, in order of declaration.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FieldId(u32);
+entity_impl!(FieldId, "field");
+
+/// How often a field is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// With every block (once, once a sub-block or once an element, as `occurrence` says).
+    Block,
+    /// Once for a row of the tensor. Parsed; not yet supported by `pack` and the schedules.
+    Row,
+    /// Once for the tensor. Parsed; not yet supported by `pack` and the schedules.
+    Tensor,
+}
+
+/// A field of a block: a run of equal elements, each at its own bit address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// Its name in the text.
+    pub name: String,
+    /// What one occurrence is.
+    pub element: Element,
+    /// Whether it belongs to the block, the row or the tensor.
+    pub scope: Scope,
+    /// Occurrences per row of the block: 1 for a block's scale, `len` for a code per element, between for sub-blocks.
+    pub count: u32,
+    /// `occurrence[i]` is the occurrence that element `i` of a row uses; `len` entries, each below `count`.
+    pub occurrence: Vec<u32>,
+    /// Bit address in the block of occurrence `j` of row `r`, at `[r * count + j]`. The low bit of the code lies there,
+    /// the next ones follow upwards (little endian).
+    pub address: Vec<u32>,
+}
+
+/// Binary operations of `value` and `encode`, in f32, rounded to nearest even each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BinOp {
+    /// `a + b`
+    Add,
+    /// `a - b`
+    Sub,
+    /// `a * b`
+    Mul,
+    /// `a / b`
+    Div,
+    /// The smaller; a NaN loses against a number.
+    Min,
+    /// The larger; a NaN loses against a number.
+    Max,
+}
+
+/// Unary operations of `value` and `encode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UnOp {
+    /// `-a`
+    Neg,
+    /// `|a|`
+    Abs,
+    /// To the nearest integer, ties to even.
+    Round,
+    /// To the next integer below.
+    Floor,
+    /// The largest power of two not above `|a|` (0 for 0); exact.
+    FloorPow2,
+}
+
+/// What an element is worth: an expression over the fields of its block, in the declared arithmetic
+/// (f32, round to nearest even, in the order written).
+#[derive(Clone, Debug, PartialEq)]
+pub enum ValueExpr {
+    /// A literal, already rounded to f32.
+    Const(f32),
+    /// The decoded value of the field's occurrence that belongs to the element.
+    Field(FieldId),
+    /// A unary operation.
+    Unary(UnOp, Box<ValueExpr>),
+    /// A binary operation.
+    Binary(BinOp, Box<ValueExpr>, Box<ValueExpr>),
+}
+
+/// Reductions in an `encode` clause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReduceOp {
+    /// Sum, in f32, in order of the elements.
+    Sum,
+    /// Smallest (NaN loses); 0 over nothing.
+    Min,
+    /// Largest (NaN loses); 0 over nothing.
+    Max,
+}
+
+/// How a field is computed from the elements' real values, in the declared arithmetic. A division by zero gives 0 here,
+/// so that an all-zero block has scale 0 and the codes of 0.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EncodeExpr {
+    /// A literal, already rounded to f32.
+    Const(f32),
+    /// The element's own value.
+    Input,
+    /// A field assigned before, as it reads back (decoded).
+    Field(FieldId),
+    /// A unary operation.
+    Unary(UnOp, Box<EncodeExpr>),
+    /// A binary operation.
+    Binary(BinOp, Box<EncodeExpr>, Box<EncodeExpr>),
+    /// Over the elements that share the occurrence being assigned.
+    Reduce(ReduceOp, Box<EncodeExpr>),
+    /// The value of `key`'s element where `|key|` is largest (the first such), with its sign.
+    ArgAbsMax(Box<EncodeExpr>),
+}
+
+/// One assignment of an `encode` clause: the field's code is the one nearest to the expression.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodeStep {
+    /// The field assigned.
+    pub field: FieldId,
+    /// Its value before rounding to a code.
+    pub expr: EncodeExpr,
+}
+
+/// A tile of `rows` × `len` elements stored in `bytes` bytes. File formats have one row; layouts that the compiler
+/// chooses may interleave several.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockFormat {
+    /// Rows of the tensor that share a block; 1 unless a layout interleaves rows.
+    pub rows: u32,
+    /// Elements of a row in a block.
+    pub len: u32,
+    /// Bytes of a block.
+    pub bytes: u32,
+    /// Whether the author gave bit addresses (or the compiler placed the bits).
+    pub placed_by_author: bool,
+    /// The fields, in order of declaration.
+    pub fields: PrimaryMap<FieldId, Field>,
+    /// What an element is worth.
+    pub value: ValueExpr,
+    /// How to quantise into it: the author's clause or a derived default; `None` makes the format decode-only.
+    pub encode: Option<Vec<EncodeStep>>,
+}
+
+/// What a format is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FormatKind {
+    /// One element after another, each in the bytes that hold its bits (1, 2 or 4 bytes): f32, i8, an index.
+    Plain(Element),
+    /// Blocks with fields.
+    Block(BlockFormat),
+}
+
+/// A named format. Two formats are the same if their kinds are; the name is for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Format {
+    /// The name in the text.
+    pub name: String,
+    /// The definition.
+    pub kind: FormatKind,
+}

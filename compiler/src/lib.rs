@@ -1,0 +1,18 @@
+//! lowbit's compiler: text in, machine code out. No files, no threads, no global state.
+//!
+//! The stages, in the order in which data flows; a stage imports only what stands above it:
+//!
+//! | folder | in → out |
+//! |---|---|
+//! | [`syntax`] | text → AST |
+//! | [`format`](mod@format) | what a number format is: elements, blocks, reference codec |
+//! | [`spec`] | AST → typed kernel; the reference interpreter |
+//! | [`target`] | instructions of a machine, with costs |
+//! | [`schedule`] | kernel → kernel with its axes placed |
+//! | [`rewrite`] | scheduled kernel → cheapest equal term on the target |
+//! | [`vector`] | extracted term → loops over vector operations |
+//! | [`codegen`] | vector IR → machine code |
+
+pub mod format;
+pub mod spec;
+pub mod vector;

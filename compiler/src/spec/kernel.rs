@@ -1,0 +1,213 @@
+//! The typed kernel: index notation with names resolved and extents checked. It knows nothing of the stages that make
+//! or use it.
+//!
+//! Properties, which the checker establishes:
+//! - every index has one binder and a unique id in the kernel; its extent is known in terms of dimensions;
+//! - operands of an expression come before it in the arena;
+//! - a tensor is written by one statement, before it is read, at plain index variables, each once;
+//! - an expression denotes a real number (for i32 index tensors an integer); loads decode their element;
+//! - `Expr::Reduce` binds its own indices, which occur nowhere outside its body.
+
+use crate::format::Format;
+use cranelift_entity::{PrimaryMap, entity_impl};
+use std::sync::Arc;
+
+/// A dimension of the kernel (`N`, `K`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DimId(u32);
+entity_impl!(DimId, "dim");
+
+/// A tensor of the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TensorId(u32);
+entity_impl!(TensorId, "t");
+
+/// An index variable (binder).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IndexId(u32);
+entity_impl!(IndexId, "i");
+
+/// An expression of the kernel's arena.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExprId(u32);
+entity_impl!(ExprId, "e");
+
+/// A named dimension, bound at compile time or free until the call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dim {
+    /// Its name in the text.
+    pub name: String,
+    /// The extent, if bound at compile time.
+    pub bound: Option<u64>,
+}
+
+/// How far an index or a tensor's axis goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Extent {
+    /// A named dimension.
+    Dim(DimId),
+    /// A number in the text.
+    Const(u64),
+}
+
+/// When a tensor is known, and who owns its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Known at pack time; the layout is the compiler's to choose.
+    Weight,
+    /// Known at pack time; the bytes stay as a file has them.
+    Stored,
+    /// Given at each call.
+    Input,
+    /// Made by each call.
+    Output,
+    /// An intermediate (`let`); plain f32 unless its statement quantises.
+    Local,
+}
+
+/// A tensor: its role, format and axes (outermost first; blocks run along the last).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Its name in the text.
+    pub name: String,
+    /// When it is known.
+    pub role: Role,
+    /// What its elements are.
+    pub format: Arc<Format>,
+    /// The axes.
+    pub shape: Vec<Extent>,
+}
+
+/// An index variable.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Index {
+    /// Its name in the text.
+    pub name: String,
+    /// How far it goes.
+    pub extent: Extent,
+}
+
+/// One subscript of a load.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subscript {
+    /// An index variable.
+    Index(IndexId),
+    /// A fixed position.
+    Const(u64),
+    /// The value of an integer tensor at the given subscripts (index variables or constants).
+    Gather(TensorId, Vec<Subscript>),
+}
+
+/// Unary functions on reals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Func {
+    /// `-a`
+    Neg,
+    /// `|a|`
+    Abs,
+    /// `e^a`
+    Exp,
+    /// Square root.
+    Sqrt,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `a / (1 + e^-a)`
+    Silu,
+    /// `a / 2 * (1 + tanh(sqrt(2/pi) * (a + 0.044715 a^3)))`
+    Gelu,
+    /// To the nearest integer, ties to even.
+    Round,
+}
+
+/// Binary functions on reals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Binary {
+    /// `a + b`
+    Add,
+    /// `a - b`
+    Sub,
+    /// `a * b`
+    Mul,
+    /// `a / b`
+    Div,
+    /// The smaller.
+    Min,
+    /// The larger.
+    Max,
+}
+
+/// Comparisons, for `select`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Compare {
+    /// `a < b`
+    Lt,
+    /// `a <= b`
+    Le,
+    /// `a == b`
+    Eq,
+}
+
+/// Reductions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reduce {
+    /// Sum; 0 over nothing.
+    Sum,
+    /// Largest; minus infinity over nothing.
+    Max,
+}
+
+/// An expression; denotes a real number for each value of its free indices.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expr {
+    /// A literal.
+    Const(f64),
+    /// The extent of a dimension, as a number.
+    Dim(DimId),
+    /// An element of a tensor, decoded.
+    Load(TensorId, Vec<Subscript>),
+    /// A unary function.
+    Unary(Func, ExprId),
+    /// A binary function.
+    Binary(Binary, ExprId, ExprId),
+    /// `select(a < b, then, otherwise)`
+    Select(Compare, [ExprId; 2], ExprId, ExprId),
+    /// A reduction over its own indices.
+    Reduce(Reduce, Vec<IndexId>, ExprId),
+}
+
+/// One result of a statement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// The tensor written.
+    pub tensor: TensorId,
+    /// Its subscripts: distinct index variables of the statement, covering the tensor's whole shape.
+    pub index: Vec<IndexId>,
+    /// The value.
+    pub value: ExprId,
+    /// Whether the value is quantised into the tensor's (block) format by its `encode` clause.
+    pub quantize: bool,
+}
+
+/// A statement: one or more results over the same set of index variables.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statement {
+    /// The results, in the order written; at least one.
+    pub targets: Vec<Target>,
+}
+
+/// A checked kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kernel {
+    /// Its name in the text.
+    pub name: String,
+    /// Dimensions in order of first mention.
+    pub dims: PrimaryMap<DimId, Dim>,
+    /// Tensors: parameters in order, then locals.
+    pub tensors: PrimaryMap<TensorId, Tensor>,
+    /// Index variables.
+    pub indices: PrimaryMap<IndexId, Index>,
+    /// Expressions, operands first.
+    pub exprs: PrimaryMap<ExprId, Expr>,
+    /// Statements, in the order they run.
+    pub statements: Vec<Statement>,
+}

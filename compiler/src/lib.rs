@@ -13,6 +13,8 @@
 //! | [`vector`] | extracted term → loops over vector operations |
 //! | [`codegen`] | vector IR → machine code |
 
+pub mod diagnostic;
 pub mod format;
 pub mod spec;
+pub mod syntax;
 pub mod vector;

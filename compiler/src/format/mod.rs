@@ -4,8 +4,14 @@
 //! with scales. `element.rs` holds the reference decode and encode of one code, `codec.rs` that of whole blocks,
 //! `layout.rs` ids and relayout. Nothing in the compiler matches on the *name* of a format.
 
+pub mod codec;
+pub mod element;
+pub mod layout;
+pub mod std;
+pub mod text;
+
+use ::std::sync::Arc;
 use cranelift_entity::{PrimaryMap, entity_impl};
-use std::sync::Arc;
 
 /// How a float element reads its special bit patterns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

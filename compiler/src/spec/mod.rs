@@ -1,3 +1,10 @@
 //! Typed index notation and the reference interpreter: what a kernel means.
 
+mod bind;
+mod check;
+pub mod interp;
 pub mod kernel;
+mod print;
+
+pub use bind::{BindError, bind};
+pub use check::{Module, load};

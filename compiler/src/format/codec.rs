@@ -1,0 +1,450 @@
+//! The reference decoder and encoder of blocks and tensors: what the bytes of a tensor mean.
+//!
+//! - Rows start on a block. The last block of a row is stored whole; past the end of the row the encoder sees zeros.
+//! - A block of R rows holds the same columns of R neighbouring rows of one matrix (the last two axes); the rows of a
+//!   matrix are padded to a multiple of R. Axes before the last two number the matrices.
+//! - `value` and `encode` compute in f32, rounding to nearest even at each step, in the order written.
+
+use super::{
+    BinOp, BlockFormat, EncodeExpr, EncodeStep, FieldId, Format, FormatKind, ReduceOp, UnOp,
+    ValueExpr,
+};
+use cranelift_entity::EntityRef;
+
+/// Why bytes and shape do not fit a format.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// The bytes are too few or too many.
+    #[error(
+        "format `{format}` needs {expected} bytes for the shape {shape:?}, but {found} were given"
+    )]
+    Bytes {
+        /// Its name.
+        format: String,
+        /// The shape.
+        shape: Vec<u64>,
+        /// What the shape needs.
+        expected: u64,
+        /// What was given.
+        found: u64,
+    },
+    /// The values are too few or too many.
+    #[error("the shape {shape:?} has {expected} elements, but {found} were given")]
+    Elements {
+        /// The shape.
+        shape: Vec<u64>,
+        /// Its elements.
+        expected: u64,
+        /// What was given.
+        found: u64,
+    },
+    /// The shape has more elements than memory can hold.
+    #[error("the shape {shape:?} is too large")]
+    TooLarge {
+        /// The shape.
+        shape: Vec<u64>,
+    },
+    /// The format has no encoder.
+    #[error("format `{format}` is decode-only: it has no `encode` clause")]
+    DecodeOnly {
+        /// Its name.
+        format: String,
+    },
+    /// Two layouts that do not hold the same fields.
+    #[error("the two layouts do not hold the same fields: {reason}")]
+    Layouts {
+        /// What differs.
+        reason: String,
+    },
+}
+
+/// The code of `bits` bits at a bit address, low bit first. Bits past the end read as 0.
+pub fn read_code(bytes: &[u8], address: u64, bits: u32) -> u32 {
+    let (first, shift) = ((address / 8) as usize, address % 8);
+    let mut word = 0u64;
+    for i in 0..5 {
+        word |= u64::from(bytes.get(first + i).copied().unwrap_or(0)) << (8 * i);
+    }
+    ((word >> shift) & ((1u64 << bits.min(32)) - 1)) as u32
+}
+
+/// Stores a code of `bits` bits at a bit address, low bit first. Bits past the end are dropped.
+pub fn write_code(bytes: &mut [u8], address: u64, bits: u32, code: u32) {
+    let (first, shift) = ((address / 8) as usize, address % 8);
+    let mask = ((1u64 << bits.min(32)) - 1) << shift;
+    let word = (u64::from(code) << shift) & mask;
+    for i in 0..5 {
+        if let Some(b) = bytes.get_mut(first + i) {
+            *b = (*b & !((mask >> (8 * i)) as u8)) | (word >> (8 * i)) as u8;
+        }
+    }
+}
+
+/// How a shape is cut into blocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grid {
+    /// Matrices (axes before the last two).
+    pub(crate) matrices: u64,
+    /// Rows of a matrix.
+    pub(crate) rows: u64,
+    /// Columns.
+    pub(crate) cols: u64,
+    /// Groups of rows in a matrix.
+    pub(crate) groups: u64,
+    /// Blocks along a row.
+    pub(crate) across: u64,
+}
+
+impl Grid {
+    /// The grid of a shape; `None` if it overflows.
+    pub(crate) fn new(format: &BlockFormat, shape: &[u64]) -> Option<Grid> {
+        let cols = shape.last().copied().unwrap_or(1);
+        let rows = if shape.len() >= 2 {
+            shape[shape.len() - 2]
+        } else {
+            1
+        };
+        let matrices = shape
+            .iter()
+            .rev()
+            .skip(2)
+            .try_fold(1u64, |a, b| a.checked_mul(*b))?;
+        let grid = Grid {
+            matrices,
+            rows,
+            cols,
+            groups: rows.div_ceil(u64::from(format.rows)),
+            across: cols.div_ceil(u64::from(format.len)),
+        };
+        grid.blocks().map(|_| grid)
+    }
+    /// How many blocks there are.
+    pub(crate) fn blocks(&self) -> Option<u64> {
+        self.matrices
+            .checked_mul(self.groups)?
+            .checked_mul(self.across)
+    }
+}
+
+impl Format {
+    /// Bits that an element takes in a long row, with its share of the scales.
+    pub fn bits_per_element(&self) -> f64 {
+        match &self.kind {
+            FormatKind::Plain(e) => f64::from(8 * e.storage_bytes()),
+            FormatKind::Block(b) => {
+                8.0 * f64::from(b.bytes) / (f64::from(b.len) * f64::from(b.rows))
+            }
+        }
+    }
+    /// Bytes of a row of `cols` elements; of a layout that interleaves rows, one row's share, rounded up.
+    pub fn row_bytes(&self, cols: u64) -> u64 {
+        match &self.kind {
+            FormatKind::Plain(e) => cols.saturating_mul(u64::from(e.storage_bytes())),
+            FormatKind::Block(b) => cols
+                .div_ceil(u64::from(b.len))
+                .saturating_mul(u64::from(b.bytes))
+                .div_ceil(u64::from(b.rows)),
+        }
+    }
+    /// Bytes of a tensor; `None` if that overflows.
+    pub fn tensor_bytes(&self, shape: &[u64]) -> Option<u64> {
+        match &self.kind {
+            FormatKind::Plain(e) => elements(shape)?.checked_mul(u64::from(e.storage_bytes())),
+            FormatKind::Block(b) => Grid::new(b, shape)?
+                .blocks()?
+                .checked_mul(u64::from(b.bytes)),
+        }
+    }
+}
+
+fn elements(shape: &[u64]) -> Option<u64> {
+    shape
+        .iter()
+        .try_fold(1u64, |a, b| a.checked_mul(*b))
+        .filter(|n| *n <= isize::MAX as u64 / 8)
+}
+
+fn too_large(shape: &[u64]) -> CodecError {
+    CodecError::TooLarge {
+        shape: shape.to_vec(),
+    }
+}
+
+pub(crate) fn check_bytes(format: &Format, shape: &[u64], bytes: &[u8]) -> Result<u64, CodecError> {
+    let count = elements(shape).ok_or_else(|| too_large(shape))?;
+    let expected = format.tensor_bytes(shape).ok_or_else(|| too_large(shape))?;
+    if expected != bytes.len() as u64 {
+        return Err(CodecError::Bytes {
+            format: format.name.clone(),
+            shape: shape.to_vec(),
+            expected,
+            found: bytes.len() as u64,
+        });
+    }
+    Ok(count)
+}
+
+/// The values of a tensor, in row-major order.
+pub fn decode_tensor(format: &Format, shape: &[u64], bytes: &[u8]) -> Result<Vec<f32>, CodecError> {
+    let count = check_bytes(format, shape, bytes)?;
+    match &format.kind {
+        FormatKind::Plain(e) => {
+            let size = e.storage_bytes() as usize;
+            Ok(bytes
+                .chunks_exact(size)
+                .map(|c| e.decode(read_code(c, 0, e.bits())) as f32)
+                .collect())
+        }
+        FormatKind::Block(b) => {
+            let grid = Grid::new(b, shape).ok_or_else(|| too_large(shape))?;
+            let mut out = vec![0.0; count as usize];
+            let mut tile = vec![0.0; (b.rows * b.len) as usize];
+            for_each_block(b, &grid, |block, tile_rows| {
+                let at = block as usize * b.bytes as usize;
+                b.decode_block(&bytes[at..at + b.bytes as usize], &mut tile);
+                for (r, (start, n)) in tile_rows.iter().enumerate() {
+                    out[*start..start + n].copy_from_slice(&tile[r * b.len as usize..][..*n]);
+                }
+            });
+            Ok(out)
+        }
+    }
+}
+
+/// The bytes of a tensor with the given values, in row-major order.
+pub fn encode_tensor(
+    format: &Format,
+    shape: &[u64],
+    values: &[f32],
+) -> Result<Vec<u8>, CodecError> {
+    let count = elements(shape).ok_or_else(|| too_large(shape))?;
+    if count != values.len() as u64 {
+        return Err(CodecError::Elements {
+            shape: shape.to_vec(),
+            expected: count,
+            found: values.len() as u64,
+        });
+    }
+    let size = format
+        .tensor_bytes(shape)
+        .filter(|n| *n <= isize::MAX as u64)
+        .ok_or_else(|| too_large(shape))?;
+    let mut out = vec![0; size as usize];
+    match &format.kind {
+        FormatKind::Plain(e) => {
+            for (c, v) in out.chunks_exact_mut(e.storage_bytes() as usize).zip(values) {
+                write_code(c, 0, e.bits(), e.encode(*v));
+            }
+        }
+        FormatKind::Block(b) => {
+            let steps = b.encode.as_deref().ok_or_else(|| CodecError::DecodeOnly {
+                format: format.name.clone(),
+            })?;
+            let grid = Grid::new(b, shape).ok_or_else(|| too_large(shape))?;
+            let mut tile = vec![0.0; (b.rows * b.len) as usize];
+            for_each_block(b, &grid, |block, tile_rows| {
+                tile.fill(0.0);
+                for (r, (start, n)) in tile_rows.iter().enumerate() {
+                    tile[r * b.len as usize..][..*n].copy_from_slice(&values[*start..start + n]);
+                }
+                let at = block as usize * b.bytes as usize;
+                b.encode_with(steps, &tile, &mut out[at..at + b.bytes as usize]);
+            });
+        }
+    }
+    Ok(out)
+}
+
+/// Calls `f` for each block with its number and, for each row that the tensor has, where its elements start and how
+/// many there are.
+pub(crate) fn for_each_block(
+    b: &BlockFormat,
+    grid: &Grid,
+    mut f: impl FnMut(u64, &[(usize, usize)]),
+) {
+    let (r_max, len) = (u64::from(b.rows), u64::from(b.len));
+    let mut tile_rows = Vec::new();
+    let mut block = 0;
+    for matrix in 0..grid.matrices {
+        for group in 0..grid.groups {
+            for across in 0..grid.across {
+                tile_rows.clear();
+                for row in group * r_max..(group * r_max + r_max).min(grid.rows) {
+                    let column = across * len;
+                    let start = (matrix * grid.rows + row) * grid.cols + column;
+                    tile_rows.push((start as usize, len.min(grid.cols - column) as usize));
+                }
+                f(block, &tile_rows);
+                block += 1;
+            }
+        }
+    }
+}
+
+impl BlockFormat {
+    /// The occurrence of a field that element `i` of row `r` uses, as an index into `address`.
+    pub(crate) fn slot(&self, field: FieldId, r: u32, i: u32) -> usize {
+        let f = &self.fields[field];
+        (r * f.count + f.occurrence.get(i as usize).copied().unwrap_or(0)) as usize
+    }
+
+    /// The values of a block, row after row; `bytes` and `out` must be a block long (what is missing reads as 0).
+    pub fn decode_block(&self, bytes: &[u8], out: &mut [f32]) {
+        let decoded = self.decode_fields(bytes);
+        for (n, o) in out
+            .iter_mut()
+            .enumerate()
+            .take((self.rows * self.len) as usize)
+        {
+            let (r, i) = (n as u32 / self.len, n as u32 % self.len);
+            *o = eval_value(&self.value, &|f| decoded[f.index()][self.slot(f, r, i)]);
+        }
+    }
+
+    /// The decoded occurrences of every field.
+    fn decode_fields(&self, bytes: &[u8]) -> Vec<Vec<f32>> {
+        let decode = |f: &super::Field| {
+            let bits = f.element.bits();
+            f.address
+                .iter()
+                .map(|a| f.element.decode(read_code(bytes, u64::from(*a), bits)) as f32)
+                .collect()
+        };
+        self.fields.values().map(decode).collect()
+    }
+
+    /// The bytes of a block with the given values, row after row; `None` if the format is decode-only or there are not
+    /// `rows * len` values.
+    pub fn encode_block(&self, values: &[f32]) -> Option<Vec<u8>> {
+        let steps = self.encode.as_deref()?;
+        if values.len() != (self.rows * self.len) as usize {
+            return None;
+        }
+        let mut out = vec![0; self.bytes as usize];
+        self.encode_with(steps, values, &mut out);
+        Some(out)
+    }
+
+    fn encode_with(&self, steps: &[EncodeStep], values: &[f32], out: &mut [u8]) {
+        out.fill(0);
+        let mut read_back: Vec<Vec<f32>> = self
+            .fields
+            .values()
+            .map(|f| vec![0.0; f.address.len()])
+            .collect();
+        for step in steps {
+            let field = &self.fields[step.field];
+            let bits = field.element.bits();
+            // the elements of each occurrence
+            let mut members: Vec<Vec<u32>> = vec![Vec::new(); field.count as usize];
+            for (i, o) in field.occurrence.iter().enumerate() {
+                members[*o as usize].push(i as u32);
+            }
+            for r in 0..self.rows {
+                let row = &values[(r * self.len) as usize..][..self.len as usize];
+                for (o, group) in members.iter().enumerate() {
+                    let scope = Encoding {
+                        block: self,
+                        r,
+                        row,
+                        group,
+                        read_back: &read_back,
+                    };
+                    let x = scope.eval(&step.expr, group.first().copied().unwrap_or(0));
+                    let slot = r as usize * field.count as usize + o;
+                    let code = field.element.encode(x);
+                    write_code(out, u64::from(field.address[slot]), bits, code);
+                    read_back[step.field.index()][slot] = field.element.decode(code) as f32;
+                }
+            }
+        }
+    }
+}
+
+/// What an `encode` expression of one occurrence sees.
+struct Encoding<'a> {
+    block: &'a BlockFormat,
+    r: u32,
+    row: &'a [f32],
+    group: &'a [u32],
+    read_back: &'a [Vec<f32>],
+}
+
+impl Encoding<'_> {
+    /// The value at element `i`.
+    fn eval(&self, e: &EncodeExpr, i: u32) -> f32 {
+        match e {
+            EncodeExpr::Const(c) => *c,
+            EncodeExpr::Input => self.row[i as usize],
+            EncodeExpr::Field(f) => self.read_back[f.index()][self.block.slot(*f, self.r, i)],
+            EncodeExpr::Unary(op, a) => unary(*op, self.eval(a, i)),
+            EncodeExpr::Binary(BinOp::Div, a, b) => {
+                let b = self.eval(b, i);
+                if b == 0.0 { 0.0 } else { self.eval(a, i) / b }
+            }
+            EncodeExpr::Binary(op, a, b) => binary(*op, self.eval(a, i), self.eval(b, i)),
+            EncodeExpr::Reduce(op, a) => {
+                let values = self.group.iter().map(|i| self.eval(a, *i));
+                match op {
+                    ReduceOp::Sum => values.fold(0.0, |s, v| s + v),
+                    ReduceOp::Min => extreme(values, |a, b| a < b),
+                    ReduceOp::Max => extreme(values, |a, b| a > b),
+                }
+            }
+            EncodeExpr::ArgAbsMax(key) => {
+                let (mut best, mut value) = (0.0, 0.0);
+                for i in self.group {
+                    let v = self.eval(key, *i);
+                    if v.abs() > best {
+                        (best, value) = (v.abs(), v);
+                    }
+                }
+                value
+            }
+        }
+    }
+}
+
+/// The first value that none other is better than; NaNs lose; 0 over nothing.
+fn extreme(values: impl Iterator<Item = f32>, better: impl Fn(f32, f32) -> bool) -> f32 {
+    let best = values
+        .filter(|v| !v.is_nan())
+        .fold(None, |best, v| match best {
+            Some(b) if !better(v, b) => Some(b),
+            _ => Some(v),
+        });
+    best.unwrap_or(0.0)
+}
+
+/// Evaluates a `value` expression in the declared arithmetic.
+pub(crate) fn eval_value(e: &ValueExpr, field: &impl Fn(FieldId) -> f32) -> f32 {
+    match e {
+        ValueExpr::Const(c) => *c,
+        ValueExpr::Field(f) => field(*f),
+        ValueExpr::Unary(op, a) => unary(*op, eval_value(a, field)),
+        ValueExpr::Binary(op, a, b) => binary(*op, eval_value(a, field), eval_value(b, field)),
+    }
+}
+
+pub(crate) fn unary(op: UnOp, a: f32) -> f32 {
+    match op {
+        UnOp::Neg => -a,
+        UnOp::Abs => a.abs(),
+        UnOp::Round => a.round_ties_even(),
+        UnOp::Floor => a.floor(),
+        UnOp::FloorPow2 if a == 0.0 || !a.is_finite() => a.abs(),
+        UnOp::FloorPow2 => super::element::pow2(super::element::exponent(f64::from(a))) as f32,
+    }
+}
+
+pub(crate) fn binary(op: BinOp, a: f32, b: f32) -> f32 {
+    match op {
+        BinOp::Add => a + b,
+        BinOp::Sub => a - b,
+        BinOp::Mul => a * b,
+        BinOp::Div => a / b,
+        BinOp::Min if a.is_nan() || b < a => b,
+        BinOp::Max if a.is_nan() || b > a => b,
+        BinOp::Min | BinOp::Max => a,
+    }
+}

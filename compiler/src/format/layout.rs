@@ -1,0 +1,187 @@
+//! Ids of layouts, and the way from one layout to another of the same fields.
+
+use super::codec::{CodecError, Grid, check_bytes, read_code, write_code};
+use super::{BlockFormat, Element, Format, FormatKind, Specials, UnOp, ValueExpr};
+use cranelift_entity::EntityRef;
+
+/// The identity of a layout: equal for two formats if the same bytes mean the same values in both, bit for bit and
+/// field for field. Names, and how to encode, are no part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LayoutId(pub u64);
+
+impl std::fmt::Display for LayoutId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// The id of a format's layout. It is the same on every machine and in every version that reads language 1.
+pub fn layout_id(format: &Format) -> LayoutId {
+    let mut h = Fnv(0xcbf2_9ce4_8422_2325);
+    match &format.kind {
+        FormatKind::Plain(e) => {
+            h.word(1);
+            h.element(e);
+        }
+        FormatKind::Block(b) => {
+            h.word(2);
+            [b.rows, b.len, b.bytes, b.fields.len() as u32]
+                .into_iter()
+                .for_each(|w| h.word(w));
+            for f in b.fields.values() {
+                h.element(&f.element);
+                h.word(f.scope as u32);
+                h.word(f.count);
+                f.occurrence
+                    .iter()
+                    .chain(&f.address)
+                    .for_each(|w| h.word(*w));
+            }
+            h.value(&b.value);
+        }
+    }
+    LayoutId(h.0)
+}
+
+/// FNV-1a.
+struct Fnv(u64);
+
+impl Fnv {
+    fn word(&mut self, w: u32) {
+        for b in w.to_le_bytes() {
+            self.0 = (self.0 ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn element(&mut self, e: &Element) {
+        match e {
+            Element::Int { bits } => [10, u32::from(*bits)]
+                .into_iter()
+                .for_each(|w| self.word(w)),
+            Element::UInt { bits } => [11, u32::from(*bits)]
+                .into_iter()
+                .for_each(|w| self.word(w)),
+            Element::Float(f) => {
+                let specials = match f.specials {
+                    Specials::Ieee => 0,
+                    Specials::Finite => 1,
+                    Specials::NanOnly => 2,
+                };
+                let words = [
+                    12,
+                    u32::from(f.exp),
+                    u32::from(f.man),
+                    f.bias as u32,
+                    specials,
+                    u32::from(f.signed),
+                    u32::from(f.subnormal),
+                ];
+                words.into_iter().for_each(|w| self.word(w));
+            }
+            Element::Codebook(c) => {
+                [13, c.entries.len() as u32]
+                    .into_iter()
+                    .for_each(|w| self.word(w));
+                c.entries.iter().for_each(|v| self.word(v.to_bits()));
+            }
+        }
+    }
+
+    fn value(&mut self, e: &ValueExpr) {
+        match e {
+            ValueExpr::Const(c) => [20, c.to_bits()].into_iter().for_each(|w| self.word(w)),
+            ValueExpr::Field(f) => [21, f.index() as u32]
+                .into_iter()
+                .for_each(|w| self.word(w)),
+            ValueExpr::Unary(op, a) => {
+                let code = match op {
+                    UnOp::Neg => 0,
+                    UnOp::Abs => 1,
+                    UnOp::Round => 2,
+                    UnOp::Floor => 3,
+                    UnOp::FloorPow2 => 4,
+                };
+                [22, code].into_iter().for_each(|w| self.word(w));
+                self.value(a);
+            }
+            ValueExpr::Binary(op, a, b) => {
+                [23, *op as u32].into_iter().for_each(|w| self.word(w));
+                self.value(a);
+                self.value(b);
+            }
+        }
+    }
+}
+
+/// Moves every code of a tensor from one layout to another that holds the same fields: other rows to a block, other
+/// addresses. Padding rows and bits between fields become 0.
+pub fn relayout(
+    from: &BlockFormat,
+    to: &BlockFormat,
+    shape: &[u64],
+    bytes: &[u8],
+) -> Result<Vec<u8>, CodecError> {
+    let differ = |reason: String| Err(CodecError::Layouts { reason });
+    if from.len != to.len {
+        return differ(format!("blocks of {} and of {} elements", from.len, to.len));
+    }
+    if from.fields.len() != to.fields.len() {
+        return differ(format!(
+            "{} and {} fields",
+            from.fields.len(),
+            to.fields.len()
+        ));
+    }
+    for (a, b) in from.fields.values().zip(to.fields.values()) {
+        if a.element.bits() != b.element.bits()
+            || a.count != b.count
+            || a.occurrence != b.occurrence
+        {
+            return differ(format!(
+                "`{}` and `{}` are of different kinds",
+                a.name, b.name
+            ));
+        }
+    }
+    let as_format = |name: &str, b: &BlockFormat| Format {
+        name: name.into(),
+        kind: FormatKind::Block(b.clone()),
+    };
+    check_bytes(&as_format("the old layout", from), shape, bytes)?;
+    let too_large = || CodecError::TooLarge {
+        shape: shape.to_vec(),
+    };
+    let size = as_format("the new layout", to)
+        .tensor_bytes(shape)
+        .filter(|n| *n <= isize::MAX as u64)
+        .ok_or_else(too_large)?;
+    let mut out = vec![0; size as usize];
+    let old = Grid::new(from, shape).ok_or_else(too_large)?;
+    let new = Grid::new(to, shape).ok_or_else(too_large)?;
+    for matrix in 0..old.matrices {
+        for row in 0..old.rows {
+            let place = |b: &BlockFormat, g: &Grid, across: u64| {
+                let group = row / u64::from(b.rows);
+                let block = (matrix * g.groups + group) * g.across + across;
+                (
+                    block as usize * b.bytes as usize,
+                    (row % u64::from(b.rows)) as usize,
+                )
+            };
+            for across in 0..old.across {
+                let ((source, r), (target, s)) =
+                    (place(from, &old, across), place(to, &new, across));
+                let source = &bytes[source..source + from.bytes as usize];
+                let target = &mut out[target..target + to.bytes as usize];
+                for (a, b) in from.fields.values().zip(to.fields.values()) {
+                    let (bits, count) = (a.element.bits(), a.count as usize);
+                    for o in 0..count {
+                        let code = read_code(source, u64::from(a.address[r * count + o]), bits);
+                        write_code(target, u64::from(b.address[s * count + o]), bits, code);
+                    }
+                }
+            }
+        }
+    }
+    Ok(out)
+}

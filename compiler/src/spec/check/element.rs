@@ -1,0 +1,216 @@
+//! Scalars: `int(4)`, `float(2, 1, finite)`, `codebook […]`, and the names that are built in.
+
+use super::{Checked, Checker};
+use crate::diagnostic::Diagnostic;
+use crate::format::{Codebook, Element, FloatSpec, Format, FormatKind, Specials};
+use crate::syntax::ast::{self, ElementArg, ExprKind, Ident, Span};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The formats that need no definition.
+pub(super) fn builtin() -> BTreeMap<String, Arc<Format>> {
+    let float = |exp, man, bias| {
+        Element::Float(FloatSpec {
+            exp,
+            man,
+            bias,
+            specials: Specials::Ieee,
+            signed: true,
+            subnormal: true,
+        })
+    };
+    let e8m0 = FloatSpec {
+        exp: 8,
+        man: 0,
+        bias: 127,
+        specials: Specials::NanOnly,
+        signed: false,
+        subnormal: false,
+    };
+    let list = [
+        ("f32", float(8, 23, 127)),
+        ("f16", float(5, 10, 15)),
+        ("bf16", float(8, 7, 127)),
+        ("e8m0", Element::Float(e8m0)),
+        ("i8", Element::Int { bits: 8 }),
+        ("u8", Element::UInt { bits: 8 }),
+        ("i16", Element::Int { bits: 16 }),
+        ("i32", Element::Int { bits: 32 }),
+    ];
+    let format = |(n, e): (&str, Element)| {
+        (
+            n.to_string(),
+            Arc::new(Format {
+                name: n.to_string(),
+                kind: FormatKind::Plain(e),
+            }),
+        )
+    };
+    list.into_iter().map(format).collect()
+}
+
+impl Checker<'_> {
+    /// The element that a text describes.
+    pub(super) fn element(&mut self, e: &ast::Element) -> Checked<Element> {
+        match e {
+            ast::Element::Name(n) => {
+                let f = self.find_format(n)?;
+                match &f.kind {
+                    FormatKind::Plain(e) => Ok(e.clone()),
+                    FormatKind::Block(_) => self.fail(Diagnostic::error(
+                        "type",
+                        n.span,
+                        format!("`{}` is a block; a field is a scalar", n.name),
+                        "not a scalar",
+                    )),
+                }
+            }
+            ast::Element::Codebook { entries, span } => {
+                if entries.len() > 1 << 16 {
+                    return self.fail(Diagnostic::error(
+                        "limit",
+                        *span,
+                        format!("a codebook of {} values; the limit is 65536", entries.len()),
+                        "too many",
+                    ));
+                }
+                let mut values = Vec::with_capacity(entries.len());
+                for e in entries {
+                    values.push(self.single(e)?);
+                }
+                Ok(Element::Codebook(Arc::new(Codebook { entries: values })))
+            }
+            ast::Element::Call { head, args, span } => match head.name.as_str() {
+                "int" | "uint" => {
+                    let [ElementArg::Value(bits)] = args.as_slice() else {
+                        return self.fail(Diagnostic::error(
+                            "arguments",
+                            *span,
+                            format!("`{}` takes one argument, its bits", head.name),
+                            "expected for example `int(4)`",
+                        ));
+                    };
+                    let bits = self.count(bits, "the number of bits", 1, 32)? as u8;
+                    Ok(if head.name == "int" {
+                        Element::Int { bits }
+                    } else {
+                        Element::UInt { bits }
+                    })
+                }
+                "float" => self.float(args, *span),
+                other => {
+                    let d = Diagnostic::error(
+                        "unknown-name",
+                        head.span,
+                        format!("there is no element `{other}`"),
+                        "expected `int`, `uint`, `float` or `codebook`",
+                    );
+                    self.fail(d.near(head.span, other, ["int", "uint", "float", "codebook"]))
+                }
+            },
+        }
+    }
+
+    /// A constant that fits f32.
+    pub(super) fn single(&mut self, e: &ast::Expr) -> Checked<f32> {
+        let v = self.real(e)? as f32;
+        if v.is_finite() {
+            return Ok(v);
+        }
+        self.fail(Diagnostic::error(
+            "range",
+            e.span,
+            "this constant is larger than any f32",
+            "too large",
+        ))
+    }
+
+    fn float(&mut self, args: &[ElementArg], span: Span) -> Checked<Element> {
+        let (Some(ElementArg::Value(exp)), Some(ElementArg::Value(man))) =
+            (args.first(), args.get(1))
+        else {
+            return self.fail(Diagnostic::error(
+                "arguments",
+                span,
+                "`float` takes its exponent and mantissa bits first",
+                "expected for example `float(4, 3)`",
+            ));
+        };
+        let exp = self.count(exp, "the number of exponent bits", 1, 8)? as u8;
+        let man = self.count(man, "the number of mantissa bits", 0, 23)? as u8;
+        let mut f = FloatSpec {
+            exp,
+            man,
+            bias: (1 << (exp - 1)) - 1,
+            specials: Specials::Ieee,
+            signed: true,
+            subnormal: true,
+        };
+        for a in &args[2..] {
+            match a {
+                ElementArg::Bias(e) => f.bias = self.count(e, "the bias", -1000, 1000)? as i32,
+                ElementArg::Value(e) => {
+                    let flag = if let ExprKind::Name(n) = &e.kind {
+                        n.as_str()
+                    } else {
+                        ""
+                    };
+                    match flag {
+                        "ieee" => f.specials = Specials::Ieee,
+                        "finite" => f.specials = Specials::Finite,
+                        "nan" => f.specials = Specials::NanOnly,
+                        "unsigned" => f.signed = false,
+                        "no_subnormals" => f.subnormal = false,
+                        _ => {
+                            let flags = ["ieee", "finite", "nan", "unsigned", "no_subnormals"];
+                            let d = Diagnostic::error(
+                                "unknown-name",
+                                e.span,
+                                "this is not a property of a float",
+                                "expected `bias B`, `ieee`, `finite`, `nan`, `unsigned` or `no_subnormals`",
+                            );
+                            return self.fail(d.near(e.span, flag, flags));
+                        }
+                    }
+                }
+            }
+        }
+        let bits = f.bits();
+        let codes_left = match f.specials {
+            Specials::Ieee => exp >= 2,
+            Specials::Finite => true,
+            Specials::NanOnly => exp + man >= 2,
+        };
+        if !codes_left || bits > 32 || bits == 0 {
+            return self.fail(
+                Diagnostic::error(
+                    "range",
+                    span,
+                    "this float has no finite codes, or more than 32 bits",
+                    format!("{bits} bits"),
+                )
+                .help("`finite` gives all codes to finite numbers"),
+            );
+        }
+        let top = (1i32 << exp) - 1 - i32::from(f.specials == Specials::Ieee) - f.bias;
+        let low = f.min_exponent() - i32::from(f.man);
+        if top > 127 || low < -149 {
+            let label = format!("from 2^{low} up to 2^{top}");
+            return self.fail(
+                Diagnostic::error(
+                    "range",
+                    span,
+                    "this float has values that f32 cannot hold",
+                    label,
+                )
+                .help("choose another `bias`: values must lie between 2^-149 and 2^128"),
+            );
+        }
+        Ok(Element::Float(f))
+    }
+
+    /// The names in a list, for messages.
+    pub(super) fn names(list: &[Ident]) -> Vec<&str> {
+        list.iter().map(|i| i.name.as_str()).collect()
+    }
+}

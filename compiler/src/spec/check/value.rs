@@ -1,0 +1,458 @@
+//! The `value` and `encode` clauses of a block.
+
+use super::block::Axes;
+use super::{Checked, Checker};
+use crate::diagnostic::Diagnostic;
+use crate::format::{
+    BinOp, BlockFormat, EncodeExpr, EncodeStep, Field, FieldId, ReduceOp, UnOp, ValueExpr,
+};
+use crate::syntax::ast::{Expr, ExprKind, Ident, Op, Span, Step};
+use cranelift_entity::PrimaryMap;
+
+type Fields = PrimaryMap<FieldId, Field>;
+
+/// Where an `encode` expression stands.
+struct Encoding<'a> {
+    var: &'a str,
+    axes: &'a Axes<'a>,
+    fields: &'a Fields,
+    assigned: &'a [FieldId],
+    target: FieldId,
+    /// Whether a reduction is around it.
+    reduced: bool,
+}
+
+fn arithmetic(op: Op) -> Option<BinOp> {
+    match op {
+        Op::Add => Some(BinOp::Add),
+        Op::Sub => Some(BinOp::Sub),
+        Op::Mul => Some(BinOp::Mul),
+        Op::Div => Some(BinOp::Div),
+        Op::Rem | Op::Lt | Op::Le | Op::Eq | Op::Gt | Op::Ge => None,
+    }
+}
+
+fn unary(name: &str) -> Option<UnOp> {
+    match name {
+        "abs" => Some(UnOp::Abs),
+        "round" => Some(UnOp::Round),
+        "floor" => Some(UnOp::Floor),
+        "floor_pow2" => Some(UnOp::FloorPow2),
+        _ => None,
+    }
+}
+
+fn binary(name: &str) -> Option<BinOp> {
+    match name {
+        "min" => Some(BinOp::Min),
+        "max" => Some(BinOp::Max),
+        _ => None,
+    }
+}
+
+const FUNCTIONS: [&str; 6] = ["abs", "round", "floor", "floor_pow2", "min", "max"];
+
+impl Checker<'_> {
+    pub(super) fn block_value(
+        &mut self,
+        e: &Expr,
+        axes: &Axes<'_>,
+        fields: &Fields,
+    ) -> Checked<ValueExpr> {
+        if self.constant(e).is_some() {
+            return Ok(ValueExpr::Const(self.single(e)?));
+        }
+        match &e.kind {
+            ExprKind::Name(n) => self
+                .field_use(
+                    &Ident {
+                        name: n.clone(),
+                        span: e.span,
+                    },
+                    &[],
+                    e.span,
+                    axes,
+                    fields,
+                )
+                .map(ValueExpr::Field),
+            ExprKind::Index(n, list) => self
+                .field_use(n, list, e.span, axes, fields)
+                .map(ValueExpr::Field),
+            ExprKind::Neg(a) => Ok(ValueExpr::Unary(
+                UnOp::Neg,
+                Box::new(self.block_value(a, axes, fields)?),
+            )),
+            ExprKind::Binary(op, a, b) => {
+                let (a, b) = (
+                    self.block_value(a, axes, fields),
+                    self.block_value(b, axes, fields),
+                );
+                match arithmetic(*op) {
+                    Some(op) => Ok(ValueExpr::Binary(op, Box::new(a?), Box::new(b?))),
+                    None => self.no_operator(*op, e.span),
+                }
+            }
+            ExprKind::Call(f, args) => match (unary(&f.name), binary(&f.name), args.as_slice()) {
+                (Some(op), _, [a]) => Ok(ValueExpr::Unary(
+                    op,
+                    Box::new(self.block_value(a, axes, fields)?),
+                )),
+                (_, Some(op), [a, b]) => {
+                    let (a, b) = (
+                        self.block_value(a, axes, fields),
+                        self.block_value(b, axes, fields),
+                    );
+                    Ok(ValueExpr::Binary(op, Box::new(a?), Box::new(b?)))
+                }
+                _ => self.bad_call(f, args.len(), &FUNCTIONS),
+            },
+            ExprKind::Reduce(n, ..) => self.fail(Diagnostic::error(
+                "type",
+                n.span,
+                "a value does not reduce over elements",
+                "not allowed in `value`",
+            )),
+            ExprKind::Number(_) => Ok(ValueExpr::Const(self.single(e)?)),
+        }
+    }
+
+    /// A use of a field, which must repeat the subscript of its declaration.
+    fn field_use(
+        &mut self,
+        name: &Ident,
+        subscript: &[Expr],
+        span: Span,
+        axes: &Axes<'_>,
+        fields: &Fields,
+    ) -> Checked<FieldId> {
+        let Some((id, f)) = fields.iter().find(|(_, f)| f.name == name.name) else {
+            let d = Diagnostic::error(
+                "unknown-name",
+                name.span,
+                format!("the block has no field `{}`", name.name),
+                "not a field",
+            );
+            let d = d.near(
+                name.span,
+                &name.name,
+                fields
+                    .values()
+                    .map(|f| f.name.as_str())
+                    .chain(self.consts.keys().map(String::as_str)),
+            );
+            return self.fail_unless_broken(&name.name, d);
+        };
+        let declared = crate::format::text::subscript_text(
+            f,
+            axes.row.map(|r| r.name.as_str()),
+            &axes.element.name,
+        );
+        if self.occurrences(name, subscript, axes)? != f.occurrence {
+            let d = Diagnostic::error(
+                "subscript",
+                span,
+                format!(
+                    "`{}` is used with another subscript than it was declared with",
+                    name.name
+                ),
+                "differs from the declaration",
+            );
+            return self.fail(match declared {
+                Some(s) => d
+                    .help("repeat the subscript of the declaration")
+                    .fix(span, format!("{}{s}", name.name)),
+                None => d,
+            });
+        }
+        Ok(id)
+    }
+
+    fn no_operator<T>(&mut self, op: Op, span: Span) -> Checked<T> {
+        self.fail(Diagnostic::error(
+            "type",
+            span,
+            format!("`{}` is not an operation on real numbers", op.text()),
+            "not allowed here",
+        ))
+    }
+
+    pub(super) fn bad_call<T>(&mut self, f: &Ident, args: usize, known: &[&str]) -> Checked<T> {
+        if known.contains(&f.name.as_str()) {
+            return self.fail(Diagnostic::error(
+                "arguments",
+                f.span,
+                format!("`{}` does not take {args} arguments", f.name),
+                "wrong number of arguments",
+            ));
+        }
+        let d = Diagnostic::error(
+            "unknown-name",
+            f.span,
+            format!("there is no function `{}` here", f.name),
+            format!("known are {}", known.join(", ")),
+        );
+        self.fail(d.near(f.span, &f.name, known.iter().copied()))
+    }
+
+    pub(super) fn encode_clause(
+        &mut self,
+        var: &Ident,
+        steps: &[Step],
+        span: Span,
+        axes: &Axes<'_>,
+        block: &BlockFormat,
+    ) -> Checked<Vec<EncodeStep>> {
+        let mut assigned: Vec<FieldId> = Vec::new();
+        let mut out = Vec::new();
+        let mut failed = false;
+        for s in steps {
+            let Ok(field) = self.field_use(&s.name, &s.subscript, s.name.span, axes, &block.fields)
+            else {
+                failed = true;
+                continue;
+            };
+            if assigned.contains(&field) {
+                self.report(Diagnostic::error(
+                    "duplicate",
+                    s.name.span,
+                    format!("`{}` is assigned twice", s.name.name),
+                    "assigned again",
+                ));
+                failed = true;
+            }
+            let scope = Encoding {
+                var: &var.name,
+                axes,
+                fields: &block.fields,
+                assigned: &assigned,
+                target: field,
+                reduced: false,
+            };
+            match self.encode_expr(&s.value, &scope) {
+                Ok(expr) => out.push(EncodeStep { field, expr }),
+                Err(_) => failed = true,
+            }
+            assigned.push(field);
+        }
+        let missing: Vec<String> = block
+            .fields
+            .iter()
+            .filter(|(id, _)| !assigned.contains(id))
+            .map(|(_, f)| format!("`{}`", f.name))
+            .collect();
+        if !missing.is_empty() && !failed {
+            let head = Span {
+                start: span.start,
+                end: span.start + "encode".len(),
+            };
+            return self.fail(Diagnostic::error(
+                "missing",
+                head,
+                "the `encode` clause does not assign every field",
+                format!("leaves out {}", missing.join(", ")),
+            ));
+        }
+        if failed {
+            Err(super::Reported)
+        } else {
+            Ok(out)
+        }
+    }
+
+    fn encode_expr(&mut self, e: &Expr, s: &Encoding<'_>) -> Checked<EncodeExpr> {
+        if self.constant(e).is_some() {
+            return Ok(EncodeExpr::Const(self.single(e)?));
+        }
+        match &e.kind {
+            ExprKind::Index(n, list) if n.name == s.var => self.input(list, e.span, s),
+            ExprKind::Name(n) if n == s.var => {
+                let element = &s.axes.element.name;
+                self.fail(
+                    Diagnostic::error(
+                        "subscript",
+                        e.span,
+                        format!("`{n}` is all elements of the block"),
+                        "needs a subscript",
+                    )
+                    .fix(e.span, format!("{n}[{element}]")),
+                )
+            }
+            ExprKind::Name(n) => self.encode_field(
+                &Ident {
+                    name: n.clone(),
+                    span: e.span,
+                },
+                &[],
+                e.span,
+                s,
+            ),
+            ExprKind::Index(n, list) => self.encode_field(n, list, e.span, s),
+            ExprKind::Neg(a) => Ok(EncodeExpr::Unary(
+                UnOp::Neg,
+                Box::new(self.encode_expr(a, s)?),
+            )),
+            ExprKind::Binary(op, a, b) => {
+                let (a, b) = (self.encode_expr(a, s), self.encode_expr(b, s));
+                match arithmetic(*op) {
+                    Some(op) => Ok(EncodeExpr::Binary(op, Box::new(a?), Box::new(b?))),
+                    None => self.no_operator(*op, e.span),
+                }
+            }
+            ExprKind::Call(f, args) => match (unary(&f.name), binary(&f.name), args.as_slice()) {
+                (Some(op), _, [a]) => Ok(EncodeExpr::Unary(op, Box::new(self.encode_expr(a, s)?))),
+                (_, Some(op), [a, b]) => {
+                    let (a, b) = (self.encode_expr(a, s), self.encode_expr(b, s));
+                    Ok(EncodeExpr::Binary(op, Box::new(a?), Box::new(b?)))
+                }
+                _ => self.bad_call(f, args.len(), &FUNCTIONS),
+            },
+            ExprKind::Reduce(n, binders, body) => self.encode_reduce(n, binders, body, s),
+            ExprKind::Number(_) => Ok(EncodeExpr::Const(self.single(e)?)),
+        }
+    }
+
+    fn input(&mut self, list: &[Expr], span: Span, s: &Encoding<'_>) -> Checked<EncodeExpr> {
+        let vars: Vec<&str> = s
+            .axes
+            .row
+            .iter()
+            .map(|r| r.name.as_str())
+            .chain([s.axes.element.name.as_str()])
+            .collect();
+        let same = list.len() == vars.len()
+            && list
+                .iter()
+                .zip(&vars)
+                .all(|(e, v)| matches!(&e.kind, ExprKind::Name(n) if n == v));
+        if !same {
+            let text = format!("{}[{}]", s.var, vars.join(", "));
+            return self.fail(
+                Diagnostic::error(
+                    "subscript",
+                    span,
+                    format!("elements are written `{text}`"),
+                    "another subscript",
+                )
+                .fix(span, text),
+            );
+        }
+        let target = &s.fields[s.target];
+        if !s.reduced && !one_to_one(&target.occurrence) {
+            let d = Diagnostic::error(
+                "varies",
+                span,
+                format!(
+                    "`{}` belongs to several elements, and this is the value of one",
+                    target.name
+                ),
+                "differs from element to element",
+            );
+            return self.fail(d.help(format!(
+                "reduce over the elements, for example `max({}) abs({}[{}])`",
+                s.axes.element.name,
+                s.var,
+                vars.join(", ")
+            )));
+        }
+        Ok(EncodeExpr::Input)
+    }
+
+    fn encode_field(
+        &mut self,
+        n: &Ident,
+        list: &[Expr],
+        span: Span,
+        s: &Encoding<'_>,
+    ) -> Checked<EncodeExpr> {
+        let id = self.field_use(n, list, span, s.axes, s.fields)?;
+        if !s.assigned.contains(&id) {
+            return self.fail(Diagnostic::error(
+                "order",
+                span,
+                format!("`{}` is not assigned yet", n.name),
+                "used before it has a value",
+            ));
+        }
+        let target = &s.fields[s.target];
+        if !s.reduced && !coarser(&target.occurrence, &s.fields[id].occurrence) {
+            return self.fail(Diagnostic::error(
+                "varies",
+                span,
+                format!(
+                    "`{}` belongs to several elements, for which `{}` differs",
+                    target.name, n.name
+                ),
+                "differs from element to element",
+            ));
+        }
+        Ok(EncodeExpr::Field(id))
+    }
+
+    fn encode_reduce(
+        &mut self,
+        n: &Ident,
+        binders: &[Ident],
+        body: &Expr,
+        s: &Encoding<'_>,
+    ) -> Checked<EncodeExpr> {
+        if Self::names(binders) != [s.axes.element.name.as_str()] {
+            let span = binders.first().map_or(n.span, |b| b.span);
+            return self.fail(
+                Diagnostic::error(
+                    "binder",
+                    span,
+                    "a reduction in `encode` runs over the elements of the block",
+                    format!("expected `{}`", s.axes.element.name),
+                )
+                .fix(span, s.axes.element.name.clone()),
+            );
+        }
+        if s.reduced {
+            return self.fail(Diagnostic::error(
+                "binder",
+                n.span,
+                "reductions in `encode` cannot be nested",
+                "inside of another reduction",
+            ));
+        }
+        let body = Box::new(self.encode_expr(
+            body,
+            &Encoding {
+                reduced: true,
+                ..*s
+            },
+        )?);
+        Ok(match n.name.as_str() {
+            "sum" => EncodeExpr::Reduce(ReduceOp::Sum, body),
+            "min" => EncodeExpr::Reduce(ReduceOp::Min, body),
+            "max" => EncodeExpr::Reduce(ReduceOp::Max, body),
+            "absmax_signed" => EncodeExpr::ArgAbsMax(body),
+            other => {
+                let known = ["sum", "min", "max", "absmax_signed"];
+                let d = Diagnostic::error(
+                    "unknown-name",
+                    n.span,
+                    format!("there is no reduction `{other}`"),
+                    format!("known are {}", known.join(", ")),
+                );
+                return self.fail(d.near(n.span, other, known));
+            }
+        })
+    }
+}
+
+/// Whether no two elements share an occurrence.
+fn one_to_one(occurrence: &[u32]) -> bool {
+    occurrence
+        .iter()
+        .max()
+        .is_some_and(|m| *m as usize + 1 == occurrence.len())
+}
+
+/// Whether elements that share an occurrence of `fine` share one of `coarse`.
+fn coarser(fine: &[u32], coarse: &[u32]) -> bool {
+    let mut seen = vec![None; fine.len() + 1];
+    fine.iter()
+        .zip(coarse)
+        .all(|(f, c)| *seen[*f as usize].get_or_insert(*c) == *c)
+}

@@ -1,0 +1,588 @@
+//! The reference interpreter: the meaning of a kernel, in f64, with a bound on what f32 machine code may differ.
+//!
+//! - Sums and arithmetic are exact reals (computed in f64). Decoding and quantising follow their declared f32 arithmetic.
+//! - A statement whose value is one load is declared arithmetic: machine code must give the same bits.
+//! - Integers stay exact while they are below 2^24, and always if they end in an integer tensor.
+//! - Otherwise the bound follows every operation: what its operands may be off, plus a rounding of the largest sum that
+//!   any order and any distribution of products over sums may pass through.
+//! - Intermediates and outputs are kept as they are stored; their bound is carried on.
+
+use super::bind::{BindError, check_positions};
+use super::kernel::*;
+use crate::format::codec::{self, CodecError};
+use crate::format::{Element, Format, FormatKind};
+use cranelift_entity::{EntityRef, SecondaryMap};
+
+mod quantize;
+
+/// The unit roundoff of f32.
+const EPS: f64 = 1.0 / (1u64 << 24) as f64;
+/// Below this, f32 holds every integer.
+const EXACT: f64 = (1u64 << 24) as f64;
+/// Most elements of a tensor.
+const MAX_ELEMENTS: u64 = 1 << 31;
+
+/// A tensor that a kernel made.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    /// The values, in row-major order.
+    pub values: Vec<f64>,
+    /// How far machine code may be off: |machine - value|. 0 demands the same number.
+    pub bound: Vec<f64>,
+    /// The tensor in its format.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a kernel cannot be evaluated.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum InterpError {
+    /// The extents given are too few or too many.
+    #[error("the kernel has {expected} dimensions, but {found} extents were given")]
+    Dims {
+        /// Dimensions of the kernel.
+        expected: usize,
+        /// Extents given.
+        found: usize,
+    },
+    /// An extent contradicts one that is bound.
+    #[error("dimension `{name}` is bound to {bound}, but {found} was given")]
+    Bound {
+        /// Its name.
+        name: String,
+        /// What it is bound to.
+        bound: u64,
+        /// What was given.
+        found: u64,
+    },
+    /// A tensor was not given.
+    #[error("no data for `{0}`")]
+    Missing(String),
+    /// The data of a tensor does not fit.
+    #[error("`{tensor}`: {error}")]
+    Data {
+        /// The tensor.
+        tensor: String,
+        /// What does not fit.
+        error: CodecError,
+    },
+    /// A position looked up lies outside.
+    #[error("`{tensor}` is read at position {position} of an axis of extent {extent}")]
+    Outside {
+        /// The tensor.
+        tensor: String,
+        /// The position.
+        position: i64,
+        /// The extent of the axis.
+        extent: u64,
+    },
+    /// A fixed position lies outside.
+    #[error(transparent)]
+    Position(#[from] BindError),
+    /// A tensor has too many elements.
+    #[error("`{0}` has more than 2^31 elements")]
+    TooLarge(String),
+}
+
+/// The outputs of a kernel, in the order of its tensors. `dims` has the extent of every dimension; `inputs` the bytes of
+/// every tensor that is given, in its declared format.
+pub fn evaluate(
+    kernel: &Kernel,
+    dims: &[u64],
+    inputs: &[Option<&[u8]>],
+) -> Result<Vec<(TensorId, Evaluated)>, InterpError> {
+    let mut m = Machine::new(kernel, dims)?;
+    for (id, t) in kernel.tensors.iter() {
+        m.shapes[id] = t.shape.iter().map(|e| m.extent(*e)).collect();
+        let count = m.shapes[id]
+            .iter()
+            .try_fold(1u64, |a, b| a.checked_mul(*b))
+            .filter(|n| *n <= MAX_ELEMENTS);
+        count.ok_or_else(|| InterpError::TooLarge(t.name.clone()))?;
+        if matches!(t.role, Role::Weight | Role::Stored | Role::Input) {
+            let bytes = inputs
+                .get(id.index())
+                .copied()
+                .flatten()
+                .ok_or_else(|| InterpError::Missing(t.name.clone()))?;
+            m.data[id] =
+                load(&t.format, &m.shapes[id], bytes).map_err(|error| InterpError::Data {
+                    tensor: t.name.clone(),
+                    error,
+                })?;
+        }
+    }
+    check_positions(kernel, &|e| Some(m.extent(e)))?;
+    let mut out = Vec::new();
+    for s in &kernel.statements {
+        for t in &s.targets {
+            let result = m.target(t)?;
+            if kernel.tensors[t.tensor].role == Role::Output {
+                out.push((t.tensor, result));
+            }
+        }
+    }
+    out.sort_by_key(|(t, _)| *t);
+    Ok(out)
+}
+
+/// A tensor's elements.
+#[derive(Clone, Default)]
+struct Data {
+    values: Vec<f64>,
+    /// What machine code may be off by; empty means 0.
+    bound: Vec<f64>,
+    /// What may be added to that when decoding is merged with other arithmetic; empty means 0.
+    decoding: Vec<f64>,
+    /// The largest intermediate magnitude of decoding; empty means the value's own.
+    magnitude: Vec<f64>,
+    integer: bool,
+}
+
+impl Data {
+    fn num(&self, at: usize, merged: bool) -> Num {
+        let v = self.values.get(at).copied().unwrap_or(0.0);
+        let of = |list: &[f64]| list.get(at).copied().unwrap_or(0.0);
+        let b = of(&self.bound) + if merged { of(&self.decoding) } else { 0.0 };
+        Num {
+            v,
+            b,
+            m: v.abs().max(of(&self.magnitude)),
+        }
+    }
+}
+
+/// Decodes the bytes of a tensor.
+fn load(format: &Format, shape: &[u64], bytes: &[u8]) -> Result<Data, CodecError> {
+    codec::check_bytes(format, shape, bytes)?;
+    match &format.kind {
+        FormatKind::Plain(e) => {
+            let code = |c: &[u8]| e.decode(codec::read_code(c, 0, e.bits()));
+            let values = bytes
+                .chunks_exact(e.storage_bytes() as usize)
+                .map(code)
+                .collect();
+            Ok(Data {
+                values,
+                integer: e.is_integer(),
+                ..Data::default()
+            })
+        }
+        FormatKind::Block(b) => {
+            let values: Vec<f64> = codec::decode_tensor(format, shape, bytes)?
+                .into_iter()
+                .map(f64::from)
+                .collect();
+            let integer = quantize::integer_value(b);
+            let magnitude = quantize::magnitudes(b, shape, bytes);
+            let operations = quantize::operations(&b.value) as f64;
+            let decoding = if integer {
+                Vec::new()
+            } else {
+                magnitude.iter().map(|m| operations * EPS * m).collect()
+            };
+            Ok(Data {
+                values,
+                decoding,
+                magnitude,
+                integer,
+                bound: Vec::new(),
+            })
+        }
+    }
+}
+
+/// A real number, how far machine code may be off, and the largest magnitude that it may pass through.
+#[derive(Clone, Copy, Debug)]
+struct Num {
+    v: f64,
+    b: f64,
+    m: f64,
+}
+
+impl Num {
+    /// A result whose operands may be off by `b`, rounded `n` times at magnitude `m`.
+    fn rounded(v: f64, b: f64, m: f64, n: f64, integer: bool) -> Num {
+        let m = m.max(v.abs());
+        let tiny = if m > 0.0 && m < 1e-30 {
+            f64::from(f32::from_bits(1))
+        } else {
+            0.0
+        };
+        let b = if integer && m < EXACT {
+            b
+        } else {
+            b + n * EPS * m + tiny
+        };
+        let b = match () {
+            () if v.is_nan() => 0.0,
+            () if b.is_nan() || m > f64::from(f32::MAX) && v.is_finite() => f64::INFINITY,
+            () => b,
+        };
+        Num { v, b, m }
+    }
+}
+
+struct Machine<'a> {
+    kernel: &'a Kernel,
+    dims: &'a [u64],
+    shapes: SecondaryMap<TensorId, Vec<u64>>,
+    data: SecondaryMap<TensorId, Data>,
+    /// The current value of each index.
+    index: SecondaryMap<IndexId, u64>,
+}
+
+impl<'a> Machine<'a> {
+    fn new(kernel: &'a Kernel, dims: &'a [u64]) -> Result<Self, InterpError> {
+        if dims.len() != kernel.dims.len() {
+            return Err(InterpError::Dims {
+                expected: kernel.dims.len(),
+                found: dims.len(),
+            });
+        }
+        for (d, n) in kernel.dims.values().zip(dims) {
+            if let Some(bound) = d.bound.filter(|b| b != n) {
+                return Err(InterpError::Bound {
+                    name: d.name.clone(),
+                    bound,
+                    found: *n,
+                });
+            }
+        }
+        Ok(Machine {
+            kernel,
+            dims,
+            shapes: SecondaryMap::new(),
+            data: SecondaryMap::new(),
+            index: SecondaryMap::new(),
+        })
+    }
+
+    fn extent(&self, e: Extent) -> u64 {
+        match e {
+            Extent::Dim(d) => self.dims.get(d.index()).copied().unwrap_or(0),
+            Extent::Const(n) => n,
+        }
+    }
+
+    /// Whether an expression is made of integers only.
+    fn integer(&self, e: ExprId, of: &SecondaryMap<ExprId, bool>) -> bool {
+        match &self.kernel.exprs[e] {
+            Expr::Const(c) => c.fract() == 0.0,
+            Expr::Dim(_) => true,
+            Expr::Load(t, _) => self.data[*t].integer,
+            Expr::Unary(Func::Neg | Func::Abs, a) => of[*a],
+            Expr::Unary(f, _) => *f == Func::Round,
+            Expr::Binary(op, a, b) => *op != Binary::Div && of[*a] && of[*b],
+            Expr::Select(_, _, a, b) => of[*a] && of[*b],
+            Expr::Reduce(_, _, a) => of[*a],
+        }
+    }
+
+    /// Evaluates one result over all its elements, and keeps it.
+    fn target(&mut self, t: &Target) -> Result<Evaluated, InterpError> {
+        let kernel = self.kernel;
+        let tensor = &kernel.tensors[t.tensor];
+        let shape = self.shapes[t.tensor].clone();
+        let mut integers = SecondaryMap::new();
+        for e in kernel.exprs.keys() {
+            integers[e] = self.integer(e, &integers);
+        }
+        let single = matches!(kernel.exprs[t.value], Expr::Load(..));
+        let count: u64 = shape.iter().product();
+        let mut nums = Vec::new();
+        for n in 0..count {
+            let mut rest = n;
+            for (i, extent) in t.index.iter().zip(&shape).rev() {
+                self.index[*i] = rest % extent;
+                rest /= extent;
+            }
+            nums.push(self.eval(t.value, &integers, !single)?);
+        }
+        let data_error = |error| InterpError::Data {
+            tensor: tensor.name.clone(),
+            error,
+        };
+        let (result, integer) = if t.quantize {
+            (
+                quantize::quantize(&tensor.format, &shape, &nums).map_err(data_error)?,
+                false,
+            )
+        } else {
+            (
+                store(&tensor.format, &nums, integers[t.value]),
+                integers[t.value],
+            )
+        };
+        let mut data = load(&tensor.format, &shape, &result.bytes).map_err(data_error)?;
+        data.bound = result.bound.clone();
+        data.integer |= integer && result.values.iter().all(|v| v.abs() < EXACT);
+        self.data[t.tensor] = data;
+        Ok(result)
+    }
+
+    fn eval(
+        &mut self,
+        e: ExprId,
+        integers: &SecondaryMap<ExprId, bool>,
+        merged: bool,
+    ) -> Result<Num, InterpError> {
+        let kernel = self.kernel;
+        let integer = integers[e];
+        Ok(match &kernel.exprs[e] {
+            Expr::Const(c) => Num {
+                v: *c,
+                b: if *c as f32 as f64 == *c {
+                    0.0
+                } else {
+                    (*c as f32 as f64 - *c).abs()
+                },
+                m: c.abs(),
+            },
+            Expr::Dim(d) => {
+                let v = self.extent(Extent::Dim(*d)) as f64;
+                Num::rounded(v, 0.0, v, 1.0, true)
+            }
+            Expr::Load(t, subscripts) => {
+                let at = self.offset(*t, subscripts)?;
+                let n = self.data[*t].num(at, merged);
+                // an integer too large for f32 is rounded when it meets other arithmetic
+                if merged && integer {
+                    Num::rounded(n.v, n.b, n.m, 1.0, true)
+                } else {
+                    n
+                }
+            }
+            Expr::Unary(f, a) => unary(*f, self.eval(*a, integers, true)?),
+            Expr::Binary(op, a, b) => binary(
+                *op,
+                self.eval(*a, integers, true)?,
+                self.eval(*b, integers, true)?,
+                integer,
+            ),
+            Expr::Select(c, [a, b], then, otherwise) => {
+                let (a, b) = (
+                    self.eval(*a, integers, true)?,
+                    self.eval(*b, integers, true)?,
+                );
+                let (x, y) = (
+                    self.eval(*then, integers, true)?,
+                    self.eval(*otherwise, integers, true)?,
+                );
+                select(*c, a, b, x, y)
+            }
+            Expr::Reduce(r, indices, body) => self.reduce(*r, indices, *body, integers)?,
+        })
+    }
+
+    fn reduce(
+        &mut self,
+        r: Reduce,
+        indices: &[IndexId],
+        body: ExprId,
+        integers: &SecondaryMap<ExprId, bool>,
+    ) -> Result<Num, InterpError> {
+        let extents: Vec<u64> = indices
+            .iter()
+            .map(|i| self.extent(self.kernel.indices[*i].extent))
+            .collect();
+        let count: u128 = extents.iter().map(|e| u128::from(*e)).product();
+        let mut total = match r {
+            Reduce::Sum => Num {
+                v: 0.0,
+                b: 0.0,
+                m: 0.0,
+            },
+            Reduce::Max => Num {
+                v: f64::NEG_INFINITY,
+                b: 0.0,
+                m: 0.0,
+            },
+        };
+        let mut n = 0u128;
+        while n < count {
+            let mut rest = n;
+            for (i, extent) in indices.iter().zip(&extents).rev() {
+                self.index[*i] = (rest % u128::from(*extent)) as u64;
+                rest /= u128::from(*extent);
+            }
+            let x = self.eval(body, integers, true)?;
+            total = match r {
+                Reduce::Sum => Num {
+                    v: total.v + x.v,
+                    b: total.b + x.b,
+                    m: total.m + x.m,
+                },
+                Reduce::Max => Num {
+                    v: larger(total.v, x.v),
+                    b: total.b.max(x.b),
+                    m: total.m.max(x.m),
+                },
+            };
+            n += 1;
+        }
+        Ok(match r {
+            // f64 is not exact either, but 2^-29 of the bound is not worth a word
+            Reduce::Sum => Num::rounded(
+                total.v,
+                total.b,
+                total.m,
+                (count as f64).max(1.0),
+                integers[body],
+            ),
+            Reduce::Max => total,
+        })
+    }
+
+    fn offset(&mut self, t: TensorId, subscripts: &[Subscript]) -> Result<usize, InterpError> {
+        let kernel = self.kernel;
+        let mut at = 0u64;
+        for (axis, s) in subscripts.iter().enumerate() {
+            let extent = self.shapes[t].get(axis).copied().unwrap_or(1);
+            let position = match s {
+                Subscript::Index(i) => self.index[*i],
+                Subscript::Const(n) => *n,
+                Subscript::Gather(g, inner) => {
+                    let place = self.offset(*g, inner)?;
+                    let v = self.data[*g].num(place, false).v;
+                    if !(v >= 0.0 && v < extent as f64) {
+                        return Err(InterpError::Outside {
+                            tensor: kernel.tensors[t].name.clone(),
+                            position: v as i64,
+                            extent,
+                        });
+                    }
+                    v as u64
+                }
+            };
+            at = at * extent + position;
+        }
+        Ok(at as usize)
+    }
+}
+
+/// The larger; a NaN loses against a number.
+fn larger(a: f64, b: f64) -> f64 {
+    a.max(b)
+}
+
+fn unary(f: Func, a: Num) -> Num {
+    let x = a.v;
+    let smooth = |v: f64, slope: f64| Num::rounded(v, slope * a.b + EPS * 2.0, v.abs(), 4.0, false);
+    match f {
+        Func::Neg => Num { v: -x, ..a },
+        Func::Abs => Num { v: x.abs(), ..a },
+        Func::Exp => Num::rounded(x.exp(), x.exp() * a.b.exp_m1() + 1e-37, 0.0, 8.0, false),
+        Func::Sqrt => {
+            let v = x.sqrt();
+            let b = if a.b == 0.0 {
+                0.0
+            } else if x > 2.0 * a.b {
+                a.b / (x - a.b).sqrt()
+            } else {
+                (x.abs() + a.b).sqrt()
+            };
+            Num::rounded(v, b, v, 1.0, false)
+        }
+        Func::Tanh => smooth(x.tanh(), 1.0),
+        Func::Silu => smooth(x / (1.0 + (-x).exp()), 1.1),
+        Func::Gelu => {
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+            smooth(x / 2.0 * (1.0 + inner.tanh()), 1.13)
+        }
+        Func::Round => {
+            let v = x.round_ties_even();
+            let (low, high) = ((x - a.b).round_ties_even(), (x + a.b).round_ties_even());
+            Num {
+                v,
+                b: if a.b == 0.0 {
+                    0.0
+                } else {
+                    (v - low).max(high - v)
+                },
+                m: v.abs(),
+            }
+        }
+    }
+}
+
+fn binary(op: Binary, a: Num, b: Num, integer: bool) -> Num {
+    match op {
+        Binary::Add => Num::rounded(a.v + b.v, a.b + b.b, a.m + b.m, 1.0, integer),
+        Binary::Sub => Num::rounded(a.v - b.v, a.b + b.b, a.m + b.m, 1.0, integer),
+        Binary::Mul => Num::rounded(
+            a.v * b.v,
+            a.m * b.b + b.m * a.b + a.b * b.b,
+            a.m * b.m,
+            1.0,
+            integer,
+        ),
+        Binary::Div => {
+            let v = a.v / b.v;
+            let left = b.v.abs() - b.b;
+            let off = if a.b == 0.0 && b.b == 0.0 {
+                0.0
+            } else if left > 0.0 {
+                (a.b + v.abs() * b.b) / left
+            } else {
+                f64::INFINITY
+            };
+            // a reciprocal and a product round twice more
+            Num::rounded(v, off, a.m / b.v.abs(), 3.0, false)
+        }
+        Binary::Min => Num {
+            v: a.v.min(b.v),
+            b: a.b.max(b.b),
+            m: a.m.max(b.m),
+        },
+        Binary::Max => Num {
+            v: a.v.max(b.v),
+            b: a.b.max(b.b),
+            m: a.m.max(b.m),
+        },
+    }
+}
+
+fn select(c: Compare, a: Num, b: Num, x: Num, y: Num) -> Num {
+    let holds = match c {
+        Compare::Lt => a.v < b.v,
+        Compare::Le => a.v <= b.v,
+        Compare::Eq => a.v == b.v,
+    };
+    let (chosen, other) = if holds { (x, y) } else { (y, x) };
+    let doubt = a.b + b.b;
+    if doubt > 0.0 && (a.v - b.v).abs() <= doubt {
+        return Num {
+            b: chosen.b.max((chosen.v - other.v).abs() + other.b),
+            ..chosen
+        };
+    }
+    chosen
+}
+
+/// Stores numbers in a plain format.
+fn store(format: &Format, nums: &[Num], integer: bool) -> Evaluated {
+    let mut out = Evaluated {
+        values: Vec::new(),
+        bound: Vec::new(),
+        bytes: Vec::new(),
+    };
+    let FormatKind::Plain(e) = &format.kind else {
+        return out; // the checker has seen to it that blocks are quantised
+    };
+    let size = e.storage_bytes() as usize;
+    let (low, high) = e.range();
+    for n in nums {
+        let code = e.encode_f64(n.v);
+        out.bytes.extend_from_slice(&code.to_le_bytes()[..size]);
+        let exact =
+            n.b == 0.0 || integer && matches!(e, Element::Int { .. } | Element::UInt { .. });
+        if exact || !(low..=high).contains(&n.v) {
+            out.values.push(e.decode(code));
+            out.bound.push(if exact { 0.0 } else { n.b });
+        } else {
+            out.values.push(n.v);
+            out.bound.push(n.b + quantize::step(e, code) / 2.0);
+        }
+    }
+    out
+}

@@ -1,0 +1,177 @@
+//! Quantising and decoding in the interpreter: bounds of values that pass through a block format.
+
+use super::{Evaluated, Num};
+use crate::format::codec::{
+    CodecError, Grid, encode_tensor, eval_value, for_each_block, read_code,
+};
+use crate::format::element::{exponent, pow2};
+use crate::format::{BinOp, BlockFormat, Element, FieldId, Format, FormatKind, UnOp, ValueExpr};
+use cranelift_entity::EntityRef;
+
+/// Quantises numbers into a block format. The operand is made an f32 and encoded by the reference encoder; where it may
+/// be off, a code may differ by one step.
+pub(super) fn quantize(
+    format: &Format,
+    shape: &[u64],
+    nums: &[Num],
+) -> Result<Evaluated, CodecError> {
+    let operand: Vec<f32> = nums.iter().map(|n| n.v as f32).collect();
+    let bytes = encode_tensor(format, shape, &operand)?;
+    let values: Vec<f64> = crate::format::codec::decode_tensor(format, shape, &bytes)?
+        .into_iter()
+        .map(f64::from)
+        .collect();
+    let mut bound = vec![0.0; nums.len()];
+    if let FormatKind::Block(b) = &format.kind
+        && let Some(grid) = Grid::new(b, shape)
+    {
+        for_each_block(b, &grid, |block, rows| {
+            let members = rows.iter().flat_map(|(start, n)| *start..start + n);
+            if members.clone().all(|at| nums[at].b == 0.0) {
+                return;
+            }
+            let data = &bytes[block as usize * b.bytes as usize..][..b.bytes as usize];
+            for (r, (start, n)) in rows.iter().enumerate() {
+                for i in 0..*n {
+                    bound[start + i] = nums[start + i].b + code_step(b, data, r as u32, i as u32);
+                }
+            }
+        });
+    }
+    Ok(Evaluated {
+        values,
+        bound,
+        bytes,
+    })
+}
+
+/// How much the value of an element changes if each of its codes moves by one step.
+fn code_step(b: &BlockFormat, data: &[u8], r: u32, i: u32) -> f64 {
+    let code = |f: FieldId| {
+        read_code(
+            data,
+            u64::from(b.fields[f].address[b.slot(f, r, i)]),
+            b.fields[f].element.bits(),
+        )
+    };
+    let codes: Vec<u32> = b.fields.keys().map(code).collect();
+    let decode = |f: FieldId| b.fields[f].element.decode(codes[f.index()]) as f32;
+    let value = f64::from(eval_value(&b.value, &decode));
+    let mut total = 0.0;
+    for f in b.fields.keys() {
+        let by = step(&b.fields[f].element, codes[f.index()]) as f32;
+        let moved = |sign: f32| {
+            f64::from(eval_value(&b.value, &|g| {
+                if g == f {
+                    decode(g) + sign * by
+                } else {
+                    decode(g)
+                }
+            }))
+        };
+        let change = (moved(1.0) - value).abs().max((moved(-1.0) - value).abs());
+        total += if change.is_nan() { 0.0 } else { change };
+    }
+    total
+}
+
+/// The largest distance from a code's value to that of a neighbour.
+pub(super) fn step(e: &Element, code: u32) -> f64 {
+    let v = e.decode(code);
+    match e {
+        Element::Int { .. } | Element::UInt { .. } => 1.0,
+        Element::Float(f) => {
+            let low = f.min_exponent();
+            let e = if v == 0.0 || !v.is_finite() {
+                low
+            } else {
+                exponent(v).max(low)
+            };
+            pow2(e - i32::from(f.man))
+        }
+        Element::Codebook(c) => {
+            let above = c
+                .entries
+                .iter()
+                .map(|x| f64::from(*x) - v)
+                .filter(|d| *d > 0.0)
+                .fold(f64::INFINITY, f64::min);
+            let below = c
+                .entries
+                .iter()
+                .map(|x| v - f64::from(*x))
+                .filter(|d| *d > 0.0)
+                .fold(f64::INFINITY, f64::min);
+            [above, below]
+                .into_iter()
+                .filter(|d| d.is_finite())
+                .fold(0.0, f64::max)
+        }
+    }
+}
+
+/// Operations of a value expression.
+pub(super) fn operations(e: &ValueExpr) -> usize {
+    match e {
+        ValueExpr::Const(_) | ValueExpr::Field(_) => 1,
+        ValueExpr::Unary(_, a) => 1 + operations(a),
+        ValueExpr::Binary(_, a, b) => 1 + operations(a) + operations(b),
+    }
+}
+
+/// Whether a block's values are integers that are computed from integers.
+pub(super) fn integer_value(b: &BlockFormat) -> bool {
+    fn integer(b: &BlockFormat, e: &ValueExpr) -> bool {
+        match e {
+            ValueExpr::Const(c) => c.fract() == 0.0,
+            ValueExpr::Field(f) => b.fields[*f].element.is_integer(),
+            ValueExpr::Unary(UnOp::FloorPow2, _) => false,
+            ValueExpr::Unary(_, a) => integer(b, a),
+            ValueExpr::Binary(op, x, y) => *op != BinOp::Div && integer(b, x) && integer(b, y),
+        }
+    }
+    integer(b, &b.value)
+}
+
+/// For each element, the largest magnitude that its value may pass through however its formula is rearranged.
+pub(super) fn magnitudes(b: &BlockFormat, shape: &[u64], bytes: &[u8]) -> Vec<f64> {
+    let Some(grid) = Grid::new(b, shape) else {
+        return Vec::new();
+    };
+    let mut out = vec![0.0; shape.iter().product::<u64>() as usize];
+    for_each_block(b, &grid, |block, rows| {
+        let data = &bytes[block as usize * b.bytes as usize..][..b.bytes as usize];
+        for (r, (start, n)) in rows.iter().enumerate() {
+            for i in 0..*n {
+                let decode = |f: FieldId| {
+                    let field = &b.fields[f];
+                    let at = u64::from(field.address[b.slot(f, r as u32, i as u32)]);
+                    field
+                        .element
+                        .decode(read_code(data, at, field.element.bits()))
+                };
+                out[start + i] = magnitude(&b.value, &decode);
+            }
+        }
+    });
+    out
+}
+
+fn magnitude(e: &ValueExpr, decode: &impl Fn(FieldId) -> f64) -> f64 {
+    match e {
+        ValueExpr::Const(c) => f64::from(*c).abs(),
+        ValueExpr::Field(f) => decode(*f).abs(),
+        ValueExpr::Unary(_, a) => magnitude(a, decode),
+        ValueExpr::Binary(BinOp::Add | BinOp::Sub, a, b) => {
+            magnitude(a, decode) + magnitude(b, decode)
+        }
+        ValueExpr::Binary(BinOp::Mul, a, b) => magnitude(a, decode) * magnitude(b, decode),
+        ValueExpr::Binary(BinOp::Min | BinOp::Max, a, b) => {
+            magnitude(a, decode).max(magnitude(b, decode))
+        }
+        ValueExpr::Binary(BinOp::Div, a, b) => {
+            let divisor = eval_value(b, &|f| decode(f) as f32);
+            magnitude(a, decode) / f64::from(divisor).abs()
+        }
+    }
+}

@@ -1,0 +1,625 @@
+//! Builds the tree of each item from what the grammar matches.
+
+use super::ast::*;
+use super::split::split;
+use crate::diagnostic::{Diagnostic, Diagnostics, nearest};
+use pest::Parser;
+use pest::error::{ErrorVariant, InputLocation};
+use pest::iterators::Pair;
+
+#[derive(pest_derive::Parser)]
+#[grammar = "syntax/grammar.pest"]
+struct Grammar;
+
+/// Most nodes of one expression.
+const MAX_NODES: usize = 4096;
+/// Deepest expression; a sum of n terms is n deep.
+const MAX_DEPTH: usize = 256;
+
+/// The items that parse, and the errors of those that do not.
+pub(crate) fn parse_partial(name: &str, text: &str) -> (File, Diagnostics) {
+    let mut errors = Diagnostics::new(name, text);
+    let pieces = split(text, &mut errors);
+    let mut file = File {
+        items: Vec::new(),
+        comments: pieces.comments,
+        blank_lines: pieces.blank_lines,
+        broken: Vec::new(),
+    };
+    for span in pieces.items {
+        match parse_item(text, span) {
+            Ok(item) => file.items.push(item),
+            Err(list) => {
+                file.broken.extend(name_of(&text[span.range()]));
+                errors.list.extend(list);
+            }
+        }
+    }
+    file.broken.extend(
+        pieces
+            .broken
+            .iter()
+            .filter_map(|s| name_of(&text[s.range()])),
+    );
+    errors.sort();
+    (file, errors)
+}
+
+/// The name that an item with an error would have defined: its second word.
+fn name_of(item: &str) -> Option<String> {
+    let word = item
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|w| !w.is_empty())
+        .nth(1)?;
+    Some(word.to_string())
+}
+
+fn parse_item(text: &str, span: Span) -> Result<Item, Vec<Diagnostic>> {
+    let source = &text[span.range()];
+    let pair = match Grammar::parse(Rule::item, source) {
+        Ok(mut pairs) => pairs.next(),
+        Err(e) => return Err(vec![syntax_error(source, span.start, &e)]),
+    };
+    let mut builder = Builder {
+        base: span.start,
+        nodes: 0,
+        errors: Vec::new(),
+    };
+    let item = pair.and_then(|p| builder.item(p));
+    match item {
+        Some(item) if builder.errors.is_empty() => Ok(item),
+        _ if !builder.errors.is_empty() => Err(builder.errors),
+        _ => Err(vec![Diagnostic::error(
+            "syntax",
+            span,
+            "this item cannot be read",
+            "",
+        )]),
+    }
+}
+
+/// Says what was expected where the grammar stopped.
+fn syntax_error(source: &str, base: usize, e: &pest::error::Error<Rule>) -> Diagnostic {
+    let at = match e.location {
+        InputLocation::Pos(p) | InputLocation::Span((p, _)) => p.min(source.len()),
+    };
+    let rest = &source[at..];
+    let word = rest
+        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .unwrap_or(rest.len());
+    let len = if word > 0 {
+        word
+    } else {
+        rest.chars().next().map_or(0, char::len_utf8)
+    };
+    let found = if len == 0 {
+        "the end of the item".to_string()
+    } else {
+        format!("`{}`", rest[..len].escape_debug())
+    };
+    let span = if len == 0 {
+        Span {
+            start: base + source.len().saturating_sub(1),
+            end: base + source.len(),
+        }
+    } else {
+        Span {
+            start: base + at,
+            end: base + at + len,
+        }
+    };
+    if at == 0 && len > 0 {
+        let keywords = ["language", "import", "const", "format", "kernel"];
+        let d = Diagnostic::error(
+            "syntax",
+            span,
+            format!("{found} does not begin an item"),
+            "expected `language`, `import`, `const`, `format` or `kernel`",
+        );
+        return match nearest(&rest[..len], keywords) {
+            Some(n) => d.fix(span, n),
+            None => d,
+        };
+    }
+    let mut expected: Vec<&str> = Vec::new();
+    if let ErrorVariant::ParsingError { positives, .. } = &e.variant {
+        for r in positives {
+            let n = describe(*r);
+            if !n.is_empty() && !expected.contains(&n) {
+                expected.push(n);
+            }
+        }
+    }
+    let semicolon = expected.contains(&"`;`");
+    let label = match expected.split_last() {
+        None => "not expected here".to_string(),
+        Some((last, [])) => format!("expected {last}"),
+        Some((last, rest)) => format!("expected {} or {last}", rest.join(", ")),
+    };
+    let d = Diagnostic::error(
+        "syntax",
+        span,
+        format!("{found} is not expected here"),
+        label,
+    );
+    let before = base + source[..at].trim_end().len();
+    let new_line = source[before - base..at].contains('\n');
+    if semicolon && (new_line || len == 0) {
+        return d.help("a statement ends with a semicolon").fix(
+            Span {
+                start: before,
+                end: before,
+            },
+            ";",
+        );
+    }
+    d
+}
+
+fn describe(rule: Rule) -> &'static str {
+    match rule {
+        Rule::semi => "`;`",
+        Rule::equals => "`=`",
+        Rule::comma => "`,`",
+        Rule::colon => "`:`",
+        Rule::arrow => "`->`",
+        Rule::less => "`<`",
+        Rule::open_paren => "`(`",
+        Rule::close_paren => "`)`",
+        Rule::open_bracket | Rule::subscript => "`[`",
+        Rule::close_bracket => "`]`",
+        Rule::open_brace => "`{`",
+        Rule::close_brace => "`}`",
+        Rule::ident | Rule::access | Rule::target | Rule::targets => "a name",
+        Rule::number => "a number",
+        Rule::string => "a quoted name",
+        Rule::comparison | Rule::plus_minus | Rule::times_over => "an operator",
+        Rule::expr
+        | Rule::expr_sum
+        | Rule::product
+        | Rule::factor
+        | Rule::group
+        | Rule::minus
+        | Rule::call
+        | Rule::reduce
+        | Rule::result
+        | Rule::values => "an expression",
+        Rule::element | Rule::codebook | Rule::constructor => "an element",
+        Rule::element_arg => "an argument",
+        Rule::bias | Rule::kw_bias => "`bias`",
+        Rule::kw_block | Rule::block => "`block`",
+        Rule::bytes | Rule::kw_bytes => "`bytes`",
+        Rule::axis => "an index",
+        Rule::role | Rule::param | Rule::params | Rule::outputs => {
+            "`weight`, `stored`, `input` or `output`"
+        }
+        Rule::statement | Rule::kw_let => "a statement",
+        Rule::field | Rule::scope => "a field",
+        Rule::value => "`value`",
+        Rule::encode => "`encode`",
+        Rule::step => "an assignment",
+        Rule::kw_at => "`at`",
+        Rule::address_list => "addresses",
+        Rule::quantize | Rule::kw_quantize => "`quantize`",
+        Rule::kw_as => "`as`",
+        Rule::EOI => "the end of the item",
+        _ => "",
+    }
+}
+
+struct Builder {
+    base: usize,
+    nodes: usize,
+    errors: Vec<Diagnostic>,
+}
+
+type P<'a> = Pair<'a, Rule>;
+
+/// The parts of a match that carry meaning.
+fn parts(pair: P<'_>) -> impl Iterator<Item = P<'_>> {
+    pair.into_inner().filter(|p| {
+        !matches!(
+            p.as_rule(),
+            Rule::semi
+                | Rule::equals
+                | Rule::comma
+                | Rule::colon
+                | Rule::arrow
+                | Rule::less
+                | Rule::open_paren
+                | Rule::close_paren
+                | Rule::open_bracket
+                | Rule::close_bracket
+                | Rule::open_brace
+                | Rule::close_brace
+                | Rule::kw_at
+                | Rule::kw_block
+                | Rule::kw_bytes
+                | Rule::kw_bias
+                | Rule::kw_quantize
+                | Rule::kw_as
+        )
+    })
+}
+
+impl Builder {
+    fn span(&self, p: &P<'_>) -> Span {
+        let s = p.as_span();
+        let trimmed = s.as_str().trim_end().len();
+        Span {
+            start: self.base + s.start(),
+            end: self.base + s.start() + trimmed,
+        }
+    }
+
+    fn ident(&self, p: P<'_>) -> Ident {
+        Ident {
+            name: p.as_str().to_string(),
+            span: self.span(&p),
+        }
+    }
+
+    fn item(&mut self, p: P<'_>) -> Option<Item> {
+        let span = self.span(&p);
+        let rule = p.as_rule();
+        let mut it = parts(p);
+        Some(match rule {
+            Rule::language => {
+                let p = it.next()?;
+                Item::Language {
+                    version: Expr {
+                        kind: ExprKind::Number(p.as_str().into()),
+                        span: self.span(&p),
+                    },
+                    span,
+                }
+            }
+            Rule::import => {
+                let mut path = self.ident(it.next()?);
+                path.name = path.name.trim_matches('"').to_string();
+                Item::Import { path, span }
+            }
+            Rule::constant => Item::Const {
+                name: self.ident(it.next()?),
+                value: self.root(it.next()?)?,
+                span,
+            },
+            Rule::format => {
+                let name = self.ident(it.next()?);
+                let p = it.next()?;
+                let body = match p.as_rule() {
+                    Rule::block => FormatBody::Block(self.block(p)?),
+                    _ => FormatBody::Element(self.element(p)?),
+                };
+                Item::Format { name, body, span }
+            }
+            Rule::kernel => self.kernel(it, span)?,
+            _ => return None,
+        })
+    }
+
+    fn element(&mut self, p: P<'_>) -> Option<Element> {
+        let p = parts(p).next()?;
+        let span = self.span(&p);
+        Some(match p.as_rule() {
+            Rule::codebook => Element::Codebook {
+                entries: self.list(parts(p))?,
+                span,
+            },
+            Rule::constructor => {
+                let mut it = parts(p);
+                let head = self.ident(it.next()?);
+                let args = it.map(|a| {
+                    let a = parts(a).next()?;
+                    Some(match a.as_rule() {
+                        Rule::bias => ElementArg::Bias(self.root(parts(a).next()?)?),
+                        _ => ElementArg::Value(self.root(a)?),
+                    })
+                });
+                Element::Call {
+                    head,
+                    args: args.collect::<Option<_>>()?,
+                    span,
+                }
+            }
+            _ => Element::Name(self.ident(p)),
+        })
+    }
+
+    fn list<'a>(&mut self, it: impl Iterator<Item = P<'a>>) -> Option<Vec<Expr>> {
+        it.map(|p| self.root(p)).collect()
+    }
+
+    fn block(&mut self, p: P<'_>) -> Option<Block> {
+        let mut block = Block {
+            axes: Vec::new(),
+            bytes: None,
+            members: Vec::new(),
+            span: self.span(&p),
+        };
+        for p in parts(p) {
+            let span = self.span(&p);
+            match p.as_rule() {
+                Rule::axis => {
+                    let mut it = parts(p);
+                    block
+                        .axes
+                        .push((self.ident(it.next()?), self.root(it.next()?)?));
+                }
+                Rule::bytes => block.bytes = Some(self.root(parts(p).next()?)?),
+                Rule::value => block.members.push(Member::Value {
+                    value: self.root(parts(p).next()?)?,
+                    span,
+                }),
+                Rule::encode => {
+                    let mut it = parts(p);
+                    let var = self.ident(it.next()?);
+                    let steps = it.map(|p| self.step(p)).collect::<Option<_>>()?;
+                    block.members.push(Member::Encode { var, steps, span });
+                }
+                _ => {
+                    let f = self.field(p)?;
+                    block.members.push(Member::Field(f));
+                }
+            }
+        }
+        Some(block)
+    }
+
+    fn step(&mut self, p: P<'_>) -> Option<Step> {
+        let span = self.span(&p);
+        let mut it = parts(p).peekable();
+        let name = self.ident(it.next()?);
+        let subscript = match it.next_if(|p| p.as_rule() == Rule::subscript) {
+            Some(s) => self.list(parts(s))?,
+            None => Vec::new(),
+        };
+        Some(Step {
+            name,
+            subscript,
+            value: self.root(it.next()?)?,
+            span,
+        })
+    }
+
+    fn field(&mut self, p: P<'_>) -> Option<Field> {
+        let span = self.span(&p);
+        let mut it = parts(p).peekable();
+        let scope = it
+            .next_if(|p| p.as_rule() == Rule::scope)
+            .map(|p| self.ident(p));
+        let name = self.ident(it.next()?);
+        let subscript = match it.next_if(|p| p.as_rule() == Rule::subscript) {
+            Some(s) => self.list(parts(s))?,
+            None => Vec::new(),
+        };
+        let element = self.element(it.next()?)?;
+        let at = match it.next() {
+            None => None,
+            Some(p) if p.as_rule() == Rule::address_list => {
+                let span = self.span(&p);
+                Some(Placement::List(self.list(parts(p))?, span))
+            }
+            Some(p) => Some(Placement::Formula(self.root(p)?)),
+        };
+        Some(Field {
+            scope,
+            name,
+            subscript,
+            element,
+            at,
+            span,
+        })
+    }
+
+    fn kernel<'a>(&mut self, it: impl Iterator<Item = P<'a>>, span: Span) -> Option<Item> {
+        let mut it = it.peekable();
+        let name = self.ident(it.next()?);
+        let mut kernel = Kernel {
+            name,
+            params: Vec::new(),
+            outputs: Vec::new(),
+            statements: Vec::new(),
+            span,
+        };
+        for p in it {
+            match p.as_rule() {
+                Rule::params => {
+                    kernel.params = parts(p).map(|p| self.param(p)).collect::<Option<_>>()?
+                }
+                Rule::outputs => {
+                    kernel.outputs = parts(p).map(|p| self.param(p)).collect::<Option<_>>()?
+                }
+                _ => kernel.statements.push(self.statement(p)?),
+            }
+        }
+        Some(Item::Kernel(kernel))
+    }
+
+    fn param(&mut self, p: P<'_>) -> Option<Param> {
+        let span = self.span(&p);
+        let mut it = parts(p);
+        let (role, name, format) = (
+            self.ident(it.next()?),
+            self.ident(it.next()?),
+            self.ident(it.next()?),
+        );
+        let shape = match it.next() {
+            Some(s) => self.list(parts(s))?,
+            None => Vec::new(),
+        };
+        Some(Param {
+            role,
+            name,
+            format,
+            shape,
+            span,
+        })
+    }
+
+    fn statement(&mut self, p: P<'_>) -> Option<Statement> {
+        let span = self.span(&p);
+        let mut it = parts(p).peekable();
+        let is_let = it.next_if(|p| p.as_rule() == Rule::kw_let).is_some();
+        let targets = parts(it.next()?).map(|p| {
+            let span = self.span(&p);
+            let mut it = parts(p);
+            let name = self.ident(it.next()?);
+            let subscript = match it.next() {
+                Some(s) => self.list(parts(s))?,
+                None => Vec::new(),
+            };
+            Some(Target {
+                name,
+                subscript,
+                span,
+            })
+        });
+        let targets = targets.collect::<Option<_>>()?;
+        let values = parts(it.next()?).map(|p| {
+            let span = self.span(&p);
+            let p = parts(p).next()?;
+            if p.as_rule() == Rule::quantize {
+                let mut it = parts(p);
+                return Some(Value {
+                    expr: self.root(it.next()?)?,
+                    quantize: Some(self.ident(it.next()?)),
+                    span,
+                });
+            }
+            Some(Value {
+                expr: self.root(p)?,
+                quantize: None,
+                span,
+            })
+        });
+        Some(Statement {
+            is_let,
+            targets,
+            values: values.collect::<Option<_>>()?,
+            span,
+        })
+    }
+
+    /// A whole expression, within the limits of one.
+    fn root(&mut self, p: P<'_>) -> Option<Expr> {
+        let span = self.span(&p);
+        self.nodes = 0;
+        let (expr, depth) = self.expr(p)?;
+        if depth > MAX_DEPTH || self.nodes > MAX_NODES {
+            let message = format!(
+                "the expression is {depth} deep and has {} nodes; the limits are {MAX_DEPTH} and {MAX_NODES}",
+                self.nodes
+            );
+            self.errors.push(
+                Diagnostic::error("too-deep", span, message, "too long")
+                    .help("name a part of it with `let`, or group its terms with parentheses"),
+            );
+            return flatten(expr);
+        }
+        Some(expr)
+    }
+
+    fn node(&mut self, kind: ExprKind, span: Span, depth: usize) -> (Expr, usize) {
+        self.nodes += 1;
+        (Expr { kind, span }, depth + 1)
+    }
+
+    /// The expression and its depth.
+    fn expr(&mut self, p: P<'_>) -> Option<(Expr, usize)> {
+        let span = self.span(&p);
+        match p.as_rule() {
+            Rule::expr | Rule::expr_sum | Rule::product => {
+                let mut it = parts(p);
+                let (mut left, mut depth) = self.expr(it.next()?)?;
+                while let (Some(op), Some(right)) = (it.next(), it.next()) {
+                    let (right, d) = self.expr(right)?;
+                    let span = left.span.to(right.span);
+                    let kind =
+                        ExprKind::Binary(operator(op.as_str())?, Box::new(left), Box::new(right));
+                    (left, depth) = self.node(kind, span, depth.max(d));
+                }
+                Some((left, depth))
+            }
+            Rule::factor => {
+                let mut minus = Vec::new();
+                for p in parts(p) {
+                    if p.as_rule() == Rule::minus {
+                        minus.push(self.span(&p));
+                        continue;
+                    }
+                    let (mut e, mut depth) = self.expr(p)?;
+                    for m in minus.iter().rev() {
+                        let span = m.to(e.span);
+                        (e, depth) = self.node(ExprKind::Neg(Box::new(e)), span, depth);
+                    }
+                    return Some((e, depth));
+                }
+                None
+            }
+            Rule::group => {
+                let (mut e, depth) = self.expr(parts(p).next()?)?;
+                e.span = span;
+                Some((e, depth))
+            }
+            Rule::number => Some(self.node(ExprKind::Number(p.as_str().into()), span, 0)),
+            Rule::access => {
+                let mut it = parts(p);
+                let name = self.ident(it.next()?);
+                match it.next() {
+                    None => Some(self.node(ExprKind::Name(name.name), name.span, 0)),
+                    Some(s) => {
+                        let (list, depth) = self.exprs(parts(s))?;
+                        Some(self.node(ExprKind::Index(name, list), span, depth))
+                    }
+                }
+            }
+            Rule::call => {
+                let mut it = parts(p);
+                let name = self.ident(it.next()?);
+                let (list, depth) = self.exprs(it)?;
+                Some(self.node(ExprKind::Call(name, list), span, depth))
+            }
+            Rule::reduce => {
+                let mut it = parts(p);
+                let name = self.ident(it.next()?);
+                let binders = parts(it.next()?).map(|b| self.ident(b)).collect();
+                let (body, depth) = self.expr(it.next()?)?;
+                Some(self.node(ExprKind::Reduce(name, binders, Box::new(body)), span, depth))
+            }
+            _ => None,
+        }
+    }
+
+    fn exprs<'a>(&mut self, it: impl Iterator<Item = P<'a>>) -> Option<(Vec<Expr>, usize)> {
+        let mut depth = 0;
+        let mut list = Vec::new();
+        for p in it {
+            let (e, d) = self.expr(p)?;
+            depth = depth.max(d);
+            list.push(e);
+        }
+        Some((list, depth))
+    }
+}
+
+/// Takes a tree that is too deep apart without recursion; there is nothing left to return.
+fn flatten(e: Expr) -> Option<Expr> {
+    let mut stack = vec![e];
+    while let Some(e) = stack.pop() {
+        match e.kind {
+            ExprKind::Number(_) | ExprKind::Name(_) => {}
+            ExprKind::Index(_, list) | ExprKind::Call(_, list) => stack.extend(list),
+            ExprKind::Neg(a) | ExprKind::Reduce(_, _, a) => stack.push(*a),
+            ExprKind::Binary(_, a, b) => stack.extend([*a, *b]),
+        }
+    }
+    None
+}
+
+fn operator(text: &str) -> Option<Op> {
+    use Op::*;
+    [Add, Sub, Mul, Div, Rem, Lt, Le, Eq, Gt, Ge]
+        .into_iter()
+        .find(|op| op.text() == text)
+}

@@ -1,12 +1,285 @@
 //! A format as language text: the inverse of the checker.
+//!
+//! The text parses to an equal format, except that a layout whose addresses are not those that the compiler would choose
+//! counts as placed by an author, as its text then says where the bits lie.
 
-use super::{Field, Format};
+use super::{BinOp, BlockFormat, Element, EncodeExpr, Field, FloatSpec, Format, FormatKind, ReduceOp, Specials, UnOp, ValueExpr};
+use crate::syntax::format_source;
+use std::fmt::Write;
 
-/// The text that defines the format.
+/// The text that defines the format, as the formatter would print it (without a `language` line).
 pub fn definition(format: &Format) -> String {
-    format.name.clone()
+    let text = match &format.kind {
+        FormatKind::Plain(e) => format!("format {} = {};\n", format.name, element(e)),
+        FormatKind::Block(b) => block(&format.name, b),
+    };
+    // the formatter breaks long lists
+    format_source(&format.name, &text).unwrap_or(text)
 }
 
-pub(crate) fn subscript_text(_f: &Field, _row: Option<&str>, _element: &str) -> Option<String> {
-    None
+/// The subscript that a field is declared with, `[i / 16]`; empty for a field without one. `None` if no short formula
+/// gives it.
+pub(crate) fn subscript_text(f: &Field, row: Option<&str>, index: &str) -> Option<String> {
+    let element = match f.occurrence.iter().all(|o| *o == 0) {
+        true => None,
+        false => Some(digits(&f.occurrence, index)?),
+    };
+    let parts: Vec<String> = row.map(str::to_string).into_iter().chain(element).collect();
+    Some(if parts.is_empty() { String::new() } else { format!("[{}]", parts.join(", ")) })
+}
+
+fn element(e: &Element) -> String {
+    match e {
+        Element::Int { bits } => format!("int({bits})"),
+        Element::UInt { bits } => format!("uint({bits})"),
+        Element::Float(f) => float(f),
+        Element::Codebook(c) => {
+            let entries: Vec<String> = c.entries.iter().map(|v| number(*v)).collect();
+            format!("codebook [{}]", entries.join(", "))
+        }
+    }
+}
+
+fn float(f: &FloatSpec) -> String {
+    let mut out = format!("float({}, {}", f.exp, f.man);
+    if f.bias != (1 << (f.exp - 1)) - 1 {
+        let _ = write!(out, ", bias {}", f.bias);
+    }
+    out += match f.specials {
+        Specials::Ieee => "",
+        Specials::Finite => ", finite",
+        Specials::NanOnly => ", nan",
+    };
+    out += if f.signed { "" } else { ", unsigned" };
+    out += if f.subnormal { "" } else { ", no_subnormals" };
+    out + ")"
+}
+
+/// The shortest text that reads back as the same f32.
+fn number(v: f32) -> String {
+    let plain = |v: f64, short: String| {
+        let exponent = v != 0.0 && !(1e-5..1e9).contains(&v.abs());
+        if exponent { format!("{v:e}") } else { short }
+    };
+    let short = plain(f64::from(v), format!("{v}"));
+    match short.parse::<f64>() {
+        Ok(back) if back as f32 == v => short,
+        _ => format!("{:e}", f64::from(v)),
+    }
+}
+
+fn block(name: &str, b: &BlockFormat) -> String {
+    let taken = |n: &str| b.fields.values().any(|f| f.name == n);
+    let fresh = |base: &str| {
+        let numbered = (1..).map(|n| format!("{base}{n}"));
+        std::iter::once(base.to_string()).chain(numbered).find(|n| !taken(n)).unwrap_or_default()
+    };
+    let (r, i, x) = (fresh("r"), fresh("i"), fresh("x"));
+    let row = (b.rows > 1).then_some(r.as_str());
+    let by_compiler = compiler_places(b);
+    let placed = b.placed_by_author || !by_compiler;
+    let mut out = format!("format {name} = block ");
+    if let Some(r) = row {
+        let _ = write!(out, "{r} < {}, ", b.rows);
+    }
+    let _ = write!(out, "{i} < {}", b.len);
+    if placed {
+        let _ = write!(out, ", bytes {}", b.bytes);
+    }
+    out += " {\n";
+    let subscript = |f: &Field| {
+        let text = subscript_text(f, row, &i);
+        text.unwrap_or_else(|| format!("[{}{}]", row.map(|r| format!("{r}, ")).unwrap_or_default(), steps(&f.occurrence, &i)))
+    };
+    for f in b.fields.values() {
+        let _ = write!(out, "    {}{}: {}", f.name, subscript(f), element(&f.element));
+        if placed {
+            let _ = write!(out, " at {}", address(b, f, row, &i));
+        }
+        out += ";\n";
+    }
+    let field = |f: super::FieldId| format!("{}{}", b.fields[f].name, subscript(&b.fields[f]));
+    let _ = writeln!(out, "    value = {};", value(&b.value, &field));
+    if let Some(steps) = &b.encode {
+        let input = format!("{x}[{}{i}]", row.map(|r| format!("{r}, ")).unwrap_or_default());
+        let _ = writeln!(out, "    encode {x} {{");
+        for s in steps {
+            let _ = writeln!(out, "        {} = {};", field(s.field), encode(&s.expr, &field, &input, &i));
+        }
+        out += "    }\n";
+    }
+    out + "}\n"
+}
+
+/// Whether the addresses are those that the compiler gives to fields without any.
+fn compiler_places(b: &BlockFormat) -> bool {
+    let mut end = 0u64;
+    for f in b.fields.values() {
+        let (start, bits) = (end.div_ceil(8) * 8, u64::from(f.element.bits()));
+        if !f.address.iter().enumerate().all(|(o, a)| u64::from(*a) == start + bits * o as u64) {
+            return false;
+        }
+        end = start + bits * f.address.len() as u64;
+    }
+    u64::from(b.bytes) == end.div_ceil(8)
+}
+
+/// The addresses as a formula of the indices, or as a list.
+fn address(b: &BlockFormat, f: &Field, row: Option<&str>, i: &str) -> String {
+    let at = |r: u32, o: u32| f.address.get((r * f.count + o) as usize).copied().unwrap_or(0);
+    let first = at(0, 0);
+    let of_element: Vec<u32> = f.occurrence.iter().map(|o| at(0, *o)).collect();
+    let of_row: Vec<u32> = (0..b.rows).map(|r| at(r, 0)).collect();
+    let separable = (0..b.rows).all(|r| (0..f.count).all(|o| i64::from(at(r, o)) - i64::from(at(r, 0)) == i64::from(at(0, o)) - i64::from(first)));
+    let parts = || {
+        let element = offset_digits(&of_element, i)?;
+        let rows = match row {
+            Some(r) => offset_digits(&of_row, r)?,
+            None => Vec::new(),
+        };
+        let base = of_element.first().copied().unwrap_or(0);
+        let mut terms: Vec<String> = if base == 0 { Vec::new() } else { vec![base.to_string()] };
+        terms.extend(rows);
+        terms.extend(element);
+        Some(if terms.is_empty() { "0".to_string() } else { terms.join(" + ") })
+    };
+    match separable.then(parts).flatten() {
+        Some(text) => text.replace("+ -", "- "),
+        None => format!("[{}]", f.address.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// A sequence as a sum of digits of its index: `i / 16`, `16 + 8 * (i % 16) + 4 * (i / 16)`.
+fn digits(list: &[u32], i: &str) -> Option<String> {
+    let mut terms = offset_digits(list, i)?;
+    let base = list.first().copied().unwrap_or(0);
+    if base != 0 {
+        terms.insert(0, base.to_string());
+    }
+    Some(if terms.is_empty() { "0".to_string() } else { terms.join(" + ").replace("+ -", "- ") })
+}
+
+/// The terms that are added to the first entry; `None` if the sequence is no such sum.
+fn offset_digits(list: &[u32], i: &str) -> Option<Vec<String>> {
+    let (len, base) = (list.len(), i64::from(*list.first()?));
+    let at = |n: usize| i64::from(list[n]) - base;
+    let mut terms = Vec::new();
+    let mut stride = 1;
+    while stride < len {
+        // the longest run of this digit that is linear, and divides what is left if anything follows
+        let step = at(stride);
+        let linear = (1..).take_while(|m| m * stride < len && at(m * stride) == step * *m as i64).last().unwrap_or(1) + 1;
+        let whole = linear * stride >= len;
+        let high = if whole { len.div_ceil(stride) } else { linear };
+        let digit = match (stride, whole) {
+            (1, true) => i.to_string(),
+            (1, false) => format!("{i} % {high}"),
+            (_, true) => format!("{i} / {stride}"),
+            (_, false) => format!("{i} / {stride} % {high}"),
+        };
+        match step {
+            0 => {}
+            1 => terms.push(digit),
+            _ if stride == 1 && whole => terms.push(format!("{step} * {digit}")),
+            _ => terms.push(format!("{step} * ({digit})")),
+        }
+        if terms.len() > 16 {
+            return None;
+        }
+        stride *= high;
+    }
+    sums_to(list, i, &terms).then_some(terms)
+}
+
+/// Whether the terms, which this file wrote, give the sequence.
+fn sums_to(list: &[u32], i: &str, terms: &[String]) -> bool {
+    // a term is `[step * ] [(] i [/ a] [% b] [)]`
+    let parse = |t: &String| {
+        let (step, digit) = match t.split_once(" * ") {
+            Some((s, d)) => (s.parse::<i64>().ok()?, d),
+            None => (1, t.as_str()),
+        };
+        let digit = digit.trim_matches(['(', ')']).strip_prefix(i)?;
+        let (divide, modulo) = digit.split_once(" % ").map_or((digit, None), |(d, m)| (d, Some(m)));
+        let divide = if divide.is_empty() { 1 } else { divide.strip_prefix(" / ")?.parse::<i64>().ok()? };
+        let modulo = match modulo {
+            Some(m) => m.parse::<i64>().ok()?,
+            None => i64::MAX,
+        };
+        Some((step, divide, modulo))
+    };
+    let Some(parsed) = terms.iter().map(parse).collect::<Option<Vec<_>>>() else { return false };
+    let base = i64::from(list.first().copied().unwrap_or(0));
+    list.iter().enumerate().all(|(n, v)| {
+        let n = n as i64;
+        base + parsed.iter().map(|(s, d, m)| s * (n / d % m)).sum::<i64>() == i64::from(*v)
+    })
+}
+
+/// Any sequence as a sum of steps: `(i + len - p) / len` is 1 from `p` on, and 0 before.
+fn steps(list: &[u32], i: &str) -> String {
+    let len = list.len() as i64;
+    let mut terms = vec![list.first().copied().unwrap_or(0).to_string()];
+    for (p, pair) in list.windows(2).enumerate() {
+        let step = i64::from(pair[1]) - i64::from(pair[0]);
+        if step != 0 {
+            terms.push(format!("({step}) * (({i} + {}) / {len})", len - p as i64 - 1));
+        }
+    }
+    // a balanced sum is not deep
+    while terms.len() > 1 {
+        terms = terms.chunks(2).map(|c| if c.len() == 2 { format!("({} + {})", c[0], c[1]) } else { c[0].clone() }).collect();
+    }
+    terms.concat()
+}
+
+fn unary(op: UnOp, a: &str) -> String {
+    match op {
+        UnOp::Neg => format!("-({a})"),
+        UnOp::Abs => format!("abs({a})"),
+        UnOp::Round => format!("round({a})"),
+        UnOp::Floor => format!("floor({a})"),
+        UnOp::FloorPow2 => format!("floor_pow2({a})"),
+    }
+}
+
+/// More parentheses than needed: the formatter takes them out.
+fn binary(op: BinOp, a: &str, b: &str) -> String {
+    match op {
+        BinOp::Add => format!("(({a}) + ({b}))"),
+        BinOp::Sub => format!("(({a}) - ({b}))"),
+        BinOp::Mul => format!("(({a}) * ({b}))"),
+        BinOp::Div => format!("(({a}) / ({b}))"),
+        BinOp::Min => format!("min({a}, {b})"),
+        BinOp::Max => format!("max({a}, {b})"),
+    }
+}
+
+fn value(e: &ValueExpr, field: &impl Fn(super::FieldId) -> String) -> String {
+    match e {
+        ValueExpr::Const(c) => number(*c),
+        ValueExpr::Field(f) => field(*f),
+        ValueExpr::Unary(op, a) => unary(*op, &value(a, field)),
+        ValueExpr::Binary(op, a, b) => binary(*op, &value(a, field), &value(b, field)),
+    }
+}
+
+fn encode(e: &EncodeExpr, field: &impl Fn(super::FieldId) -> String, input: &str, i: &str) -> String {
+    let of = |e: &EncodeExpr| encode(e, field, input, i);
+    match e {
+        EncodeExpr::Const(c) => number(*c),
+        EncodeExpr::Input => input.to_string(),
+        EncodeExpr::Field(f) => field(*f),
+        EncodeExpr::Unary(op, a) => unary(*op, &of(a)),
+        EncodeExpr::Binary(op, a, b) => binary(*op, &of(a), &of(b)),
+        EncodeExpr::Reduce(op, a) => {
+            let name = match op {
+                ReduceOp::Sum => "sum",
+                ReduceOp::Min => "min",
+                ReduceOp::Max => "max",
+            };
+            format!("({name}({i}) ({}))", of(a))
+        }
+        EncodeExpr::ArgAbsMax(a) => format!("(absmax_signed({i}) ({}))", of(a)),
+    }
 }

@@ -201,18 +201,14 @@ struct Num {
 
 impl Num {
     /// A result whose operands may be off by `b`, rounded `n` times at magnitude `m`.
-    fn rounded(v: f64, b: f64, m: f64, n: f64, integer: bool) -> Num {
+    fn rounded(v: f64, b: f64, m: f64, n: f64, exact: f64) -> Num {
         let m = m.max(v.abs());
         let tiny = if m > 0.0 && m < 1e-30 {
             f64::from(f32::from_bits(1))
         } else {
             0.0
         };
-        let b = if integer && m < EXACT {
-            b
-        } else {
-            b + n * EPS * m + tiny
-        };
+        let b = if m < exact { b } else { b + n * EPS * m + tiny };
         let b = match () {
             () if v.is_nan() => 0.0,
             () if b.is_nan() || m > f64::from(f32::MAX) && v.is_finite() => f64::INFINITY,
@@ -283,10 +279,8 @@ impl<'a> Machine<'a> {
         let kernel = self.kernel;
         let tensor = &kernel.tensors[t.tensor];
         let shape = self.shapes[t.tensor].clone();
-        let mut integers = SecondaryMap::new();
-        for e in kernel.exprs.keys() {
-            integers[e] = self.integer(e, &integers);
-        }
+        let exact = self.exact_limits(t.value, &tensor.format);
+        let integer = exact[t.value] > 0.0;
         let single = matches!(kernel.exprs[t.value], Expr::Load(..));
         let count: u64 = shape.iter().product();
         let mut nums = Vec::new();
@@ -296,7 +290,7 @@ impl<'a> Machine<'a> {
                 self.index[*i] = rest % extent;
                 rest /= extent;
             }
-            nums.push(self.eval(t.value, &integers, !single)?);
+            nums.push(self.eval(t.value, &exact, !single)?);
         }
         let data_error = |error| InterpError::Data {
             tensor: tensor.name.clone(),
@@ -308,10 +302,7 @@ impl<'a> Machine<'a> {
                 false,
             )
         } else {
-            (
-                store(&tensor.format, &nums, integers[t.value]),
-                integers[t.value],
-            )
+            (store(&tensor.format, &nums), integer)
         };
         let mut data = load(&tensor.format, &shape, &result.bytes).map_err(data_error)?;
         data.bound = result.bound.clone();
@@ -320,14 +311,41 @@ impl<'a> Machine<'a> {
         Ok(result)
     }
 
+    /// For each expression, the magnitude below which its arithmetic is exact: integers are, as far as f32 holds them,
+    /// and without limit where they lead to an integer tensor by integers alone.
+    fn exact_limits(&self, root: ExprId, format: &Format) -> SecondaryMap<ExprId, f64> {
+        let (mut integer, mut exact) = (SecondaryMap::new(), SecondaryMap::with_default(0.0));
+        for e in self.kernel.exprs.keys() {
+            integer[e] = self.integer(e, &integer);
+            exact[e] = if integer[e] { EXACT } else { 0.0 };
+        }
+        let plain = matches!(
+            &format.kind,
+            FormatKind::Plain(Element::Int { .. } | Element::UInt { .. })
+        );
+        let mut open = if plain { vec![root] } else { Vec::new() };
+        while let Some(e) = open.pop() {
+            if !integer[e] {
+                continue;
+            }
+            exact[e] = f64::INFINITY;
+            match &self.kernel.exprs[e] {
+                Expr::Const(_) | Expr::Dim(_) | Expr::Load(..) => {}
+                Expr::Unary(_, a) | Expr::Reduce(_, _, a) => open.push(*a),
+                Expr::Binary(_, a, b) | Expr::Select(_, _, a, b) => open.extend([*a, *b]),
+            }
+        }
+        exact
+    }
+
     fn eval(
         &mut self,
         e: ExprId,
-        integers: &SecondaryMap<ExprId, bool>,
+        exact: &SecondaryMap<ExprId, f64>,
         merged: bool,
     ) -> Result<Num, InterpError> {
         let kernel = self.kernel;
-        let integer = integers[e];
+        let limit = exact[e];
         Ok(match &kernel.exprs[e] {
             Expr::Const(c) => Num {
                 v: *c,
@@ -340,37 +358,34 @@ impl<'a> Machine<'a> {
             },
             Expr::Dim(d) => {
                 let v = self.extent(Extent::Dim(*d)) as f64;
-                Num::rounded(v, 0.0, v, 1.0, true)
+                Num::rounded(v, 0.0, v, 1.0, EXACT)
             }
             Expr::Load(t, subscripts) => {
                 let at = self.offset(*t, subscripts)?;
                 let n = self.data[*t].num(at, merged);
                 // an integer too large for f32 is rounded when it meets other arithmetic
-                if merged && integer {
-                    Num::rounded(n.v, n.b, n.m, 1.0, true)
+                if merged && limit > 0.0 {
+                    Num::rounded(n.v, n.b, n.m, 1.0, limit)
                 } else {
                     n
                 }
             }
-            Expr::Unary(f, a) => unary(*f, self.eval(*a, integers, true)?),
+            Expr::Unary(f, a) => unary(*f, self.eval(*a, exact, true)?),
             Expr::Binary(op, a, b) => binary(
                 *op,
-                self.eval(*a, integers, true)?,
-                self.eval(*b, integers, true)?,
-                integer,
+                self.eval(*a, exact, true)?,
+                self.eval(*b, exact, true)?,
+                limit,
             ),
             Expr::Select(c, [a, b], then, otherwise) => {
-                let (a, b) = (
-                    self.eval(*a, integers, true)?,
-                    self.eval(*b, integers, true)?,
-                );
+                let (a, b) = (self.eval(*a, exact, true)?, self.eval(*b, exact, true)?);
                 let (x, y) = (
-                    self.eval(*then, integers, true)?,
-                    self.eval(*otherwise, integers, true)?,
+                    self.eval(*then, exact, true)?,
+                    self.eval(*otherwise, exact, true)?,
                 );
                 select(*c, a, b, x, y)
             }
-            Expr::Reduce(r, indices, body) => self.reduce(*r, indices, *body, integers)?,
+            Expr::Reduce(r, indices, body) => self.reduce(*r, indices, *body, exact)?,
         })
     }
 
@@ -379,7 +394,7 @@ impl<'a> Machine<'a> {
         r: Reduce,
         indices: &[IndexId],
         body: ExprId,
-        integers: &SecondaryMap<ExprId, bool>,
+        exact: &SecondaryMap<ExprId, f64>,
     ) -> Result<Num, InterpError> {
         let extents: Vec<u64> = indices
             .iter()
@@ -405,7 +420,7 @@ impl<'a> Machine<'a> {
                 self.index[*i] = (rest % u128::from(*extent)) as u64;
                 rest /= u128::from(*extent);
             }
-            let x = self.eval(body, integers, true)?;
+            let x = self.eval(body, exact, true)?;
             total = match r {
                 Reduce::Sum => Num {
                     v: total.v + x.v,
@@ -427,7 +442,7 @@ impl<'a> Machine<'a> {
                 total.b,
                 total.m,
                 (count as f64).max(1.0),
-                integers[body],
+                exact[body],
             ),
             Reduce::Max => total,
         })
@@ -467,11 +482,11 @@ fn larger(a: f64, b: f64) -> f64 {
 
 fn unary(f: Func, a: Num) -> Num {
     let x = a.v;
-    let smooth = |v: f64, slope: f64| Num::rounded(v, slope * a.b + EPS * 2.0, v.abs(), 4.0, false);
+    let smooth = |v: f64, slope: f64| Num::rounded(v, slope * a.b + EPS * 2.0, v.abs(), 4.0, 0.0);
     match f {
         Func::Neg => Num { v: -x, ..a },
         Func::Abs => Num { v: x.abs(), ..a },
-        Func::Exp => Num::rounded(x.exp(), x.exp() * a.b.exp_m1() + 1e-37, 0.0, 8.0, false),
+        Func::Exp => Num::rounded(x.exp(), x.exp() * a.b.exp_m1() + 1e-37, 0.0, 8.0, 0.0),
         Func::Sqrt => {
             let v = x.sqrt();
             let b = if a.b == 0.0 {
@@ -481,7 +496,7 @@ fn unary(f: Func, a: Num) -> Num {
             } else {
                 (x.abs() + a.b).sqrt()
             };
-            Num::rounded(v, b, v, 1.0, false)
+            Num::rounded(v, b, v, 1.0, 0.0)
         }
         Func::Tanh => smooth(x.tanh(), 1.0),
         Func::Silu => smooth(x / (1.0 + (-x).exp()), 1.1),
@@ -505,16 +520,16 @@ fn unary(f: Func, a: Num) -> Num {
     }
 }
 
-fn binary(op: Binary, a: Num, b: Num, integer: bool) -> Num {
+fn binary(op: Binary, a: Num, b: Num, exact: f64) -> Num {
     match op {
-        Binary::Add => Num::rounded(a.v + b.v, a.b + b.b, a.m + b.m, 1.0, integer),
-        Binary::Sub => Num::rounded(a.v - b.v, a.b + b.b, a.m + b.m, 1.0, integer),
+        Binary::Add => Num::rounded(a.v + b.v, a.b + b.b, a.m + b.m, 1.0, exact),
+        Binary::Sub => Num::rounded(a.v - b.v, a.b + b.b, a.m + b.m, 1.0, exact),
         Binary::Mul => Num::rounded(
             a.v * b.v,
             a.m * b.b + b.m * a.b + a.b * b.b,
             a.m * b.m,
             1.0,
-            integer,
+            exact,
         ),
         Binary::Div => {
             let v = a.v / b.v;
@@ -527,7 +542,7 @@ fn binary(op: Binary, a: Num, b: Num, integer: bool) -> Num {
                 f64::INFINITY
             };
             // a reciprocal and a product round twice more
-            Num::rounded(v, off, a.m / b.v.abs(), 3.0, false)
+            Num::rounded(v, off, a.m / b.v.abs(), 3.0, 0.0)
         }
         Binary::Min => Num {
             v: a.v.min(b.v),
@@ -560,7 +575,7 @@ fn select(c: Compare, a: Num, b: Num, x: Num, y: Num) -> Num {
 }
 
 /// Stores numbers in a plain format.
-fn store(format: &Format, nums: &[Num], integer: bool) -> Evaluated {
+fn store(format: &Format, nums: &[Num]) -> Evaluated {
     let mut out = Evaluated {
         values: Vec::new(),
         bound: Vec::new(),
@@ -574,8 +589,7 @@ fn store(format: &Format, nums: &[Num], integer: bool) -> Evaluated {
     for n in nums {
         let code = e.encode_f64(n.v);
         out.bytes.extend_from_slice(&code.to_le_bytes()[..size]);
-        let exact =
-            n.b == 0.0 || integer && matches!(e, Element::Int { .. } | Element::UInt { .. });
+        let exact = n.b == 0.0;
         if exact || !(low..=high).contains(&n.v) {
             out.values.push(e.decode(code));
             out.bound.push(if exact { 0.0 } else { n.b });

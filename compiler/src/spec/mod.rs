@@ -8,3 +8,6 @@ mod print;
 
 pub use bind::{BindError, bind};
 pub use check::{Module, load};
+
+#[cfg(test)]
+mod tests;

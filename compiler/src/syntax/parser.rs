@@ -195,8 +195,8 @@ fn describe(rule: Rule) -> &'static str {
         }
         Rule::statement | Rule::kw_let => "a statement",
         Rule::field | Rule::scope => "a field",
-        Rule::value => "`value`",
-        Rule::encode => "`encode`",
+        Rule::value | Rule::kw_value => "`value`",
+        Rule::encode | Rule::kw_encode => "`encode`",
         Rule::step => "an assignment",
         Rule::kw_at => "`at`",
         Rule::address_list => "addresses",
@@ -238,6 +238,13 @@ fn parts(pair: P<'_>) -> impl Iterator<Item = P<'_>> {
                 | Rule::kw_bias
                 | Rule::kw_quantize
                 | Rule::kw_as
+                | Rule::kw_language
+                | Rule::kw_import
+                | Rule::kw_const
+                | Rule::kw_format
+                | Rule::kw_kernel
+                | Rule::kw_value
+                | Rule::kw_encode
         )
     })
 }

@@ -3,7 +3,7 @@
 use super::ast::*;
 
 /// Longest line before a list is broken.
-const WIDTH: usize = 100;
+const WIDTH: usize = 110;
 
 /// The canonical text of a file.
 pub fn print(file: &File) -> String {
@@ -370,7 +370,12 @@ pub(crate) fn expr(e: &Expr) -> String {
                 ExprKind::Binary(o, ..) if o.level() < level || level == 0 => true,
                 _ => level == 2 && ends_open(a),
             };
-            let right = matches!(&b.kind, ExprKind::Binary(o, ..) if o.level() <= level);
+            // a reduction as a factor does not need its parentheses, but its readers do
+            let right = match &b.kind {
+                ExprKind::Binary(o, ..) => o.level() <= level,
+                ExprKind::Reduce(..) => level == 2,
+                _ => false,
+            };
             format!(
                 "{} {} {}",
                 wrap(expr(a), left),

@@ -192,10 +192,10 @@ impl Checker<'_> {
                 .help("`finite` gives all codes to finite numbers"),
             );
         }
-        let top = (1i32 << exp) - 1 - i32::from(f.specials == Specials::Ieee) - f.bias;
         let low = f.min_exponent() - i32::from(f.man);
-        if top > 127 || low < -149 {
-            let label = format!("from 2^{low} up to 2^{top}");
+        let top = Element::Float(f).range().1;
+        if top > f64::from(f32::MAX) || low < -149 {
+            let label = format!("from 2^{low} up to {top:e}");
             return self.fail(
                 Diagnostic::error(
                     "range",

@@ -1,0 +1,152 @@
+//! Formats of the standard library and of hand-written texts.
+
+use super::module;
+use crate::format::codec::{decode_tensor, encode_tensor};
+use crate::format::layout::{layout_id, relayout};
+use crate::format::text::definition;
+use crate::format::{Format, FormatKind};
+use crate::syntax::{ast, format_source, parse};
+use std::sync::Arc;
+
+fn std_formats() -> Vec<Arc<Format>> {
+    let imports: String = crate::format::std::NAMES.iter().map(|n| format!("import \"{n}\";\n")).collect();
+    module(&format!("language 1;\n{imports}")).formats
+}
+
+#[test]
+fn the_standard_library_loads_and_is_formatted() {
+    for name in crate::format::std::NAMES {
+        let text = crate::format::std::source(name).unwrap();
+        let warnings = module(text).warnings;
+        assert!(warnings.is_empty(), "{warnings}");
+        assert_eq!(format_source(name, text).unwrap(), text, "{name} is not formatted");
+    }
+    assert!(std_formats().len() > 20);
+}
+
+#[test]
+fn a_format_prints_as_text_that_parses_to_it() {
+    for f in std_formats() {
+        let text = format!("language 1;\n{}", definition(&f));
+        let back = module(&text);
+        assert_eq!(back.formats[0].kind, f.kind, "{text}");
+        assert_eq!(format_source("x", &text).unwrap(), text);
+    }
+}
+
+#[test]
+fn codes_survive_a_round_trip() {
+    for f in std_formats() {
+        let FormatKind::Block(b) = &f.kind else { continue };
+        let shape = [3, u64::from(b.len) + 5];
+        let n = (shape[0] * shape[1]) as usize;
+        let x: Vec<f32> = (0..n).map(|i| ((i * 7919) % 1009) as f32 / 100.0 - 5.0).collect();
+        let bytes = encode_tensor(&f, &shape, &x).unwrap();
+        assert_eq!(Some(bytes.len() as u64), f.tensor_bytes(&shape));
+        let y = decode_tensor(&f, &shape, &bytes).unwrap();
+        let rms = |v: &mut dyn Iterator<Item = f32>| v.map(|d| d * d).sum::<f32>().sqrt();
+        let (error, size) = (rms(&mut x.iter().zip(&y).map(|(a, b)| a - b)), rms(&mut x.iter().copied()));
+        let limit = if b.fields.values().any(|f| f.element.bits() <= 2) { 0.8 } else { 0.3 };
+        assert!(error < limit * size, "{}: {error} of {size}", f.name);
+        let zeros = encode_tensor(&f, &shape, &vec![0.0; n]).unwrap();
+        assert!(decode_tensor(&f, &shape, &zeros).unwrap().iter().all(|v| v.abs() < 1e-30), "{}", f.name);
+    }
+}
+
+#[test]
+fn q4_1_is_where_ggml_has_it() {
+    let m = module("language 1;\nimport \"std/ggml\";");
+    let f = m.format("q4_1").unwrap();
+    // d = 2, m = -1, codes 0, 1, 2, … 15, 0, 1, …
+    let mut bytes = vec![0x00, 0x40, 0x00, 0xbc];
+    bytes.extend((0..16u8).map(|j| j | (15 - j) << 4));
+    let y = decode_tensor(f, &[32], &bytes).unwrap();
+    for j in 0..16 {
+        assert_eq!(y[j], 2.0 * j as f32 - 1.0);
+        assert_eq!(y[j + 16], 2.0 * (15 - j) as f32 - 1.0);
+    }
+    assert_eq!(encode_tensor(f, &[32], &y).unwrap(), bytes);
+}
+
+#[test]
+fn the_compiler_places_bits_like_the_author_would() {
+    let m = module(
+        "language 1;
+        format a = block i < 4 { d: f16; q[i]: int(3); z: int(5); value = d * q[i]; encode x { d = 0; q[i] = 0; z = 0; } }
+        format b = block i < 4, bytes 5 { d: f16 at 0; q[i]: int(3) at 16 + 3 * i; z: int(5) at 32; value = d * q[i]; }
+        format c = block i < 4 { q[i]: int(3); value = q[i]; }",
+    );
+    assert_eq!(layout_id(&m.formats[0]), layout_id(&m.formats[1]));
+    assert_ne!(layout_id(&m.formats[0]), layout_id(&m.formats[2]));
+    let FormatKind::Block(c) = &m.formats[2].kind else { panic!() };
+    assert_eq!(c.bytes, 2);
+    assert!(c.encode.is_some());
+}
+
+#[test]
+fn rows_can_be_interleaved() {
+    let m = module(
+        "language 1;
+        format plain = block i < 8 { d: f16; q[i]: uint(4); value = d * q[i]; }
+        format packed = block r < 4, i < 8, bytes 24 {
+            d[r]: f16 at 16 * r;
+            q[r, i]: uint(4) at 64 + 8 * (2 * i + r / 2) + 4 * (r % 2);
+            value = d[r] * q[r, i];
+        }",
+    );
+    let (FormatKind::Block(a), FormatKind::Block(b)) = (&m.formats[0].kind, &m.formats[1].kind) else { panic!() };
+    let shape = [2, 6, 19];
+    let x: Vec<f32> = (0..2 * 6 * 19).map(|i| (i % 16) as f32).collect();
+    let plain = encode_tensor(&m.formats[0], &shape, &x).unwrap();
+    let packed = relayout(a, b, &shape, &plain).unwrap();
+    assert_eq!(packed.len(), 2 * 2 * 3 * 24);
+    assert_eq!(decode_tensor(&m.formats[1], &shape, &packed).unwrap(), decode_tensor(&m.formats[0], &shape, &plain).unwrap());
+    assert_eq!(relayout(b, a, &shape, &packed).unwrap(), plain);
+    assert_eq!(encode_tensor(&m.formats[1], &shape, &x).unwrap(), packed);
+    let text = format!("language 1;\n{}", definition(&m.formats[1]));
+    assert_eq!(module(&text).formats[0].kind, m.formats[1].kind, "{text}");
+}
+
+#[test]
+fn printing_keeps_the_tree_and_the_comments() {
+    let text = "// head\nlanguage 1;\n\n\nconst A = -(1 + 2) * 3 - (4 - 5);   // tail\nformat f = block i<4 { // open\n // about d\n d: f16; q[i]: int(4); // code\n\n value = (d*q[i]) ; // last\n // end\n}\nkernel k(input x: f32[M, K],) -> output y: f32[M] {\n  y[m] = 2 * (sum(k) x[m, k] * (x[m, k] - 1)) * 3 - -max(k) (-x[m, k]) + max(A, 1) - sum(k) (x[m,k] + 1); }\n// bye";
+    let tree = parse("a", text).unwrap();
+    let once = format_source("a", text).unwrap();
+    assert_eq!(parse("a", &once).unwrap(), tree, "{once}");
+    assert_eq!(format_source("a", &once).unwrap(), once);
+    insta::assert_snapshot!(once, @r#"
+    // head
+    language 1;
+
+    const A = -(1 + 2) * 3 - (4 - 5);  // tail
+    format f = block i < 4 {  // open
+        // about d
+        d: f16;
+        q[i]: int(4);  // code
+
+        value = d * q[i];  // last
+        // end
+    }
+    kernel k(input x: f32[M, K]) -> output y: f32[M] {
+        y[m] = (2 * (sum(k) x[m, k] * (x[m, k] - 1))) * 3 - -max(k) (-x[m, k]) + max(A, 1) - sum(k) (x[m, k] + 1);
+    }
+    // bye
+    "#);
+    let ast::Item::Const { .. } = &tree.items[1] else { panic!() };
+}
+
+#[test]
+fn the_examples_load_and_are_formatted() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../dsl-examples");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let m = module(&text);
+        assert!(m.warnings.is_empty(), "{}", m.warnings);
+        assert!(!m.kernels.is_empty());
+        assert_eq!(format_source("x", &text).unwrap(), text, "{}", path.display());
+        count += 1;
+    }
+    assert!(count >= 12);
+}

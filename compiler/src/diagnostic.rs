@@ -227,23 +227,32 @@ pub(crate) fn nearest<'a>(
         .map(|(_, c)| c.to_string())
 }
 
-/// Edit distance of two short names; long ones count as far apart.
+/// Edit distance of two short names, two neighbours that changed places counting once; long names count as far apart.
 fn distance(a: &str, b: &str) -> usize {
     if a.len() > 64 || b.len() > 64 {
         return usize::MAX;
     }
     let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let next = (diagonal + usize::from(x != y))
-                .min(row[j] + 1)
-                .min(row[j + 1] + 1);
-            diagonal = row[j + 1];
-            row[j + 1] = next;
+    let mut d = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            d[i][j] = match (i, j) {
+                (0, n) | (n, 0) => n,
+                _ => {
+                    let change = d[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                    let swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+                    let swapped = if swap {
+                        d[i - 2][j - 2] + 1
+                    } else {
+                        usize::MAX
+                    };
+                    change
+                        .min(d[i - 1][j] + 1)
+                        .min(d[i][j - 1] + 1)
+                        .min(swapped)
+                }
+            };
         }
     }
-    row[b.len()]
+    d[a.len()][b.len()]
 }

@@ -3,7 +3,10 @@
 //! The text parses to an equal format, except that a layout whose addresses are not those that the compiler would choose
 //! counts as placed by an author, as its text then says where the bits lie.
 
-use super::{BinOp, BlockFormat, Element, EncodeExpr, Field, FloatSpec, Format, FormatKind, ReduceOp, Specials, UnOp, ValueExpr};
+use super::{
+    BinOp, BlockFormat, Element, EncodeExpr, Field, FloatSpec, Format, FormatKind, ReduceOp,
+    Specials, UnOp, ValueExpr,
+};
 use crate::syntax::format_source;
 use std::fmt::Write;
 
@@ -25,7 +28,11 @@ pub(crate) fn subscript_text(f: &Field, row: Option<&str>, index: &str) -> Optio
         false => Some(digits(&f.occurrence, index)?),
     };
     let parts: Vec<String> = row.map(str::to_string).into_iter().chain(element).collect();
-    Some(if parts.is_empty() { String::new() } else { format!("[{}]", parts.join(", ")) })
+    Some(if parts.is_empty() {
+        String::new()
+    } else {
+        format!("[{}]", parts.join(", "))
+    })
 }
 
 fn element(e: &Element) -> String {
@@ -72,7 +79,10 @@ fn block(name: &str, b: &BlockFormat) -> String {
     let taken = |n: &str| b.fields.values().any(|f| f.name == n);
     let fresh = |base: &str| {
         let numbered = (1..).map(|n| format!("{base}{n}"));
-        std::iter::once(base.to_string()).chain(numbered).find(|n| !taken(n)).unwrap_or_default()
+        std::iter::once(base.to_string())
+            .chain(numbered)
+            .find(|n| !taken(n))
+            .unwrap_or_default()
     };
     let (r, i, x) = (fresh("r"), fresh("i"), fresh("x"));
     let row = (b.rows > 1).then_some(r.as_str());
@@ -89,10 +99,22 @@ fn block(name: &str, b: &BlockFormat) -> String {
     out += " {\n";
     let subscript = |f: &Field| {
         let text = subscript_text(f, row, &i);
-        text.unwrap_or_else(|| format!("[{}{}]", row.map(|r| format!("{r}, ")).unwrap_or_default(), steps(&f.occurrence, &i)))
+        text.unwrap_or_else(|| {
+            format!(
+                "[{}{}]",
+                row.map(|r| format!("{r}, ")).unwrap_or_default(),
+                steps(&f.occurrence, &i)
+            )
+        })
     };
     for f in b.fields.values() {
-        let _ = write!(out, "    {}{}: {}", f.name, subscript(f), element(&f.element));
+        let _ = write!(
+            out,
+            "    {}{}: {}",
+            f.name,
+            subscript(f),
+            element(&f.element)
+        );
         if placed {
             let _ = write!(out, " at {}", address(b, f, row, &i));
         }
@@ -101,10 +123,18 @@ fn block(name: &str, b: &BlockFormat) -> String {
     let field = |f: super::FieldId| format!("{}{}", b.fields[f].name, subscript(&b.fields[f]));
     let _ = writeln!(out, "    value = {};", value(&b.value, &field));
     if let Some(steps) = &b.encode {
-        let input = format!("{x}[{}{i}]", row.map(|r| format!("{r}, ")).unwrap_or_default());
+        let input = format!(
+            "{x}[{}{i}]",
+            row.map(|r| format!("{r}, ")).unwrap_or_default()
+        );
         let _ = writeln!(out, "    encode {x} {{");
         for s in steps {
-            let _ = writeln!(out, "        {} = {};", field(s.field), encode(&s.expr, &field, &input, &i));
+            let _ = writeln!(
+                out,
+                "        {} = {};",
+                field(s.field),
+                encode(&s.expr, &field, &input, &i)
+            );
         }
         out += "    }\n";
     }
@@ -116,7 +146,12 @@ fn compiler_places(b: &BlockFormat) -> bool {
     let mut end = 0u64;
     for f in b.fields.values() {
         let (start, bits) = (end.div_ceil(8) * 8, u64::from(f.element.bits()));
-        if !f.address.iter().enumerate().all(|(o, a)| u64::from(*a) == start + bits * o as u64) {
+        if !f
+            .address
+            .iter()
+            .enumerate()
+            .all(|(o, a)| u64::from(*a) == start + bits * o as u64)
+        {
             return false;
         }
         end = start + bits * f.address.len() as u64;
@@ -126,11 +161,20 @@ fn compiler_places(b: &BlockFormat) -> bool {
 
 /// The addresses as a formula of the indices, or as a list.
 fn address(b: &BlockFormat, f: &Field, row: Option<&str>, i: &str) -> String {
-    let at = |r: u32, o: u32| f.address.get((r * f.count + o) as usize).copied().unwrap_or(0);
+    let at = |r: u32, o: u32| {
+        f.address
+            .get((r * f.count + o) as usize)
+            .copied()
+            .unwrap_or(0)
+    };
     let first = at(0, 0);
     let of_element: Vec<u32> = f.occurrence.iter().map(|o| at(0, *o)).collect();
     let of_row: Vec<u32> = (0..b.rows).map(|r| at(r, 0)).collect();
-    let separable = (0..b.rows).all(|r| (0..f.count).all(|o| i64::from(at(r, o)) - i64::from(at(r, 0)) == i64::from(at(0, o)) - i64::from(first)));
+    let separable = (0..b.rows).all(|r| {
+        (0..f.count).all(|o| {
+            i64::from(at(r, o)) - i64::from(at(r, 0)) == i64::from(at(0, o)) - i64::from(first)
+        })
+    });
     let parts = || {
         let element = offset_digits(&of_element, i)?;
         let rows = match row {
@@ -138,14 +182,29 @@ fn address(b: &BlockFormat, f: &Field, row: Option<&str>, i: &str) -> String {
             None => Vec::new(),
         };
         let base = of_element.first().copied().unwrap_or(0);
-        let mut terms: Vec<String> = if base == 0 { Vec::new() } else { vec![base.to_string()] };
+        let mut terms: Vec<String> = if base == 0 {
+            Vec::new()
+        } else {
+            vec![base.to_string()]
+        };
         terms.extend(rows);
         terms.extend(element);
-        Some(if terms.is_empty() { "0".to_string() } else { terms.join(" + ") })
+        Some(if terms.is_empty() {
+            "0".to_string()
+        } else {
+            terms.join(" + ")
+        })
     };
     match separable.then(parts).flatten() {
         Some(text) => text.replace("+ -", "- "),
-        None => format!("[{}]", f.address.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")),
+        None => format!(
+            "[{}]",
+            f.address
+                .iter()
+                .map(u32::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
     }
 }
 
@@ -156,7 +215,11 @@ fn digits(list: &[u32], i: &str) -> Option<String> {
     if base != 0 {
         terms.insert(0, base.to_string());
     }
-    Some(if terms.is_empty() { "0".to_string() } else { terms.join(" + ").replace("+ -", "- ") })
+    Some(if terms.is_empty() {
+        "0".to_string()
+    } else {
+        terms.join(" + ").replace("+ -", "- ")
+    })
 }
 
 /// The terms that are added to the first entry; `None` if the sequence is no such sum.
@@ -168,7 +231,11 @@ fn offset_digits(list: &[u32], i: &str) -> Option<Vec<String>> {
     while stride < len {
         // the longest run of this digit that is linear, and divides what is left if anything follows
         let step = at(stride);
-        let linear = (1..).take_while(|m| m * stride < len && at(m * stride) == step * *m as i64).last().unwrap_or(1) + 1;
+        let linear = (1..)
+            .take_while(|m| m * stride < len && at(m * stride) == step * *m as i64)
+            .last()
+            .unwrap_or(1)
+            + 1;
         let whole = linear * stride >= len;
         let high = if whole { len.div_ceil(stride) } else { linear };
         let digit = match (stride, whole) {
@@ -200,15 +267,23 @@ fn sums_to(list: &[u32], i: &str, terms: &[String]) -> bool {
             None => (1, t.as_str()),
         };
         let digit = digit.trim_matches(['(', ')']).strip_prefix(i)?;
-        let (divide, modulo) = digit.split_once(" % ").map_or((digit, None), |(d, m)| (d, Some(m)));
-        let divide = if divide.is_empty() { 1 } else { divide.strip_prefix(" / ")?.parse::<i64>().ok()? };
+        let (divide, modulo) = digit
+            .split_once(" % ")
+            .map_or((digit, None), |(d, m)| (d, Some(m)));
+        let divide = if divide.is_empty() {
+            1
+        } else {
+            divide.strip_prefix(" / ")?.parse::<i64>().ok()?
+        };
         let modulo = match modulo {
             Some(m) => m.parse::<i64>().ok()?,
             None => i64::MAX,
         };
         Some((step, divide, modulo))
     };
-    let Some(parsed) = terms.iter().map(parse).collect::<Option<Vec<_>>>() else { return false };
+    let Some(parsed) = terms.iter().map(parse).collect::<Option<Vec<_>>>() else {
+        return false;
+    };
     let base = i64::from(list.first().copied().unwrap_or(0));
     list.iter().enumerate().all(|(n, v)| {
         let n = n as i64;
@@ -223,12 +298,24 @@ fn steps(list: &[u32], i: &str) -> String {
     for (p, pair) in list.windows(2).enumerate() {
         let step = i64::from(pair[1]) - i64::from(pair[0]);
         if step != 0 {
-            terms.push(format!("({step}) * (({i} + {}) / {len})", len - p as i64 - 1));
+            terms.push(format!(
+                "({step}) * (({i} + {}) / {len})",
+                len - p as i64 - 1
+            ));
         }
     }
     // a balanced sum is not deep
     while terms.len() > 1 {
-        terms = terms.chunks(2).map(|c| if c.len() == 2 { format!("({} + {})", c[0], c[1]) } else { c[0].clone() }).collect();
+        terms = terms
+            .chunks(2)
+            .map(|c| {
+                if c.len() == 2 {
+                    format!("({} + {})", c[0], c[1])
+                } else {
+                    c[0].clone()
+                }
+            })
+            .collect();
     }
     terms.concat()
 }
@@ -264,7 +351,12 @@ fn value(e: &ValueExpr, field: &impl Fn(super::FieldId) -> String) -> String {
     }
 }
 
-fn encode(e: &EncodeExpr, field: &impl Fn(super::FieldId) -> String, input: &str, i: &str) -> String {
+fn encode(
+    e: &EncodeExpr,
+    field: &impl Fn(super::FieldId) -> String,
+    input: &str,
+    i: &str,
+) -> String {
     let of = |e: &EncodeExpr| encode(e, field, input, i);
     match e {
         EncodeExpr::Const(c) => number(*c),

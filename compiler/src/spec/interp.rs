@@ -13,12 +13,11 @@ use crate::format::codec::{self, CodecError};
 use crate::format::{Element, Format, FormatKind};
 use cranelift_entity::{EntityRef, SecondaryMap};
 
+mod number;
 mod quantize;
 
-/// The unit roundoff of f32.
-const EPS: f64 = 1.0 / (1u64 << 24) as f64;
-/// Below this, f32 holds every integer.
-const EXACT: f64 = (1u64 << 24) as f64;
+use number::{EPS, EXACT, Num, binary, select, unary};
+
 /// Most elements of a tensor.
 const MAX_ELEMENTS: u64 = 1 << 31;
 
@@ -188,33 +187,6 @@ fn load(format: &Format, shape: &[u64], bytes: &[u8]) -> Result<Data, CodecError
                 bound: Vec::new(),
             })
         }
-    }
-}
-
-/// A real number, how far machine code may be off, and the largest magnitude that it may pass through.
-#[derive(Clone, Copy, Debug)]
-struct Num {
-    v: f64,
-    b: f64,
-    m: f64,
-}
-
-impl Num {
-    /// A result whose operands may be off by `b`, rounded `n` times at magnitude `m`.
-    fn rounded(v: f64, b: f64, m: f64, n: f64, exact: f64) -> Num {
-        let m = m.max(v.abs());
-        let tiny = if m > 0.0 && m < 1e-30 {
-            f64::from(f32::from_bits(1))
-        } else {
-            0.0
-        };
-        let b = if m < exact { b } else { b + n * EPS * m + tiny };
-        let b = match () {
-            () if v.is_nan() => 0.0,
-            () if b.is_nan() || m > f64::from(f32::MAX) && v.is_finite() => f64::INFINITY,
-            () => b,
-        };
-        Num { v, b, m }
     }
 }
 
@@ -428,7 +400,7 @@ impl<'a> Machine<'a> {
                     m: total.m + x.m,
                 },
                 Reduce::Max => Num {
-                    v: larger(total.v, x.v),
+                    v: total.v.max(x.v),
                     b: total.b.max(x.b),
                     m: total.m.max(x.m),
                 },
@@ -473,105 +445,6 @@ impl<'a> Machine<'a> {
         }
         Ok(at as usize)
     }
-}
-
-/// The larger; a NaN loses against a number.
-fn larger(a: f64, b: f64) -> f64 {
-    a.max(b)
-}
-
-fn unary(f: Func, a: Num) -> Num {
-    let x = a.v;
-    let smooth = |v: f64, slope: f64| Num::rounded(v, slope * a.b + EPS * 2.0, v.abs(), 4.0, 0.0);
-    match f {
-        Func::Neg => Num { v: -x, ..a },
-        Func::Abs => Num { v: x.abs(), ..a },
-        Func::Exp => Num::rounded(x.exp(), x.exp() * a.b.exp_m1() + 1e-37, 0.0, 8.0, 0.0),
-        Func::Sqrt => {
-            let v = x.sqrt();
-            let b = if a.b == 0.0 {
-                0.0
-            } else if x > 2.0 * a.b {
-                a.b / (x - a.b).sqrt()
-            } else {
-                (x.abs() + a.b).sqrt()
-            };
-            Num::rounded(v, b, v, 1.0, 0.0)
-        }
-        Func::Tanh => smooth(x.tanh(), 1.0),
-        Func::Silu => smooth(x / (1.0 + (-x).exp()), 1.1),
-        Func::Gelu => {
-            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
-            smooth(x / 2.0 * (1.0 + inner.tanh()), 1.13)
-        }
-        Func::Round => {
-            let v = x.round_ties_even();
-            let (low, high) = ((x - a.b).round_ties_even(), (x + a.b).round_ties_even());
-            Num {
-                v,
-                b: if a.b == 0.0 {
-                    0.0
-                } else {
-                    (v - low).max(high - v)
-                },
-                m: v.abs(),
-            }
-        }
-    }
-}
-
-fn binary(op: Binary, a: Num, b: Num, exact: f64) -> Num {
-    match op {
-        Binary::Add => Num::rounded(a.v + b.v, a.b + b.b, a.m + b.m, 1.0, exact),
-        Binary::Sub => Num::rounded(a.v - b.v, a.b + b.b, a.m + b.m, 1.0, exact),
-        Binary::Mul => Num::rounded(
-            a.v * b.v,
-            a.m * b.b + b.m * a.b + a.b * b.b,
-            a.m * b.m,
-            1.0,
-            exact,
-        ),
-        Binary::Div => {
-            let v = a.v / b.v;
-            let left = b.v.abs() - b.b;
-            let off = if a.b == 0.0 && b.b == 0.0 {
-                0.0
-            } else if left > 0.0 {
-                (a.b + v.abs() * b.b) / left
-            } else {
-                f64::INFINITY
-            };
-            // a reciprocal and a product round twice more
-            Num::rounded(v, off, a.m / b.v.abs(), 3.0, 0.0)
-        }
-        Binary::Min => Num {
-            v: a.v.min(b.v),
-            b: a.b.max(b.b),
-            m: a.m.max(b.m),
-        },
-        Binary::Max => Num {
-            v: a.v.max(b.v),
-            b: a.b.max(b.b),
-            m: a.m.max(b.m),
-        },
-    }
-}
-
-fn select(c: Compare, a: Num, b: Num, x: Num, y: Num) -> Num {
-    let holds = match c {
-        Compare::Lt => a.v < b.v,
-        Compare::Le => a.v <= b.v,
-        Compare::Eq => a.v == b.v,
-    };
-    let (chosen, other) = if holds { (x, y) } else { (y, x) };
-    let doubt = a.b + b.b;
-    if doubt > 0.0 && (a.v - b.v).abs() <= doubt {
-        return Num {
-            b: chosen.b.max((chosen.v - other.v).abs() + other.b),
-            ..chosen
-        };
-    }
-    chosen
 }
 
 /// Stores numbers in a plain format.

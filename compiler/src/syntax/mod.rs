@@ -1,6 +1,7 @@
 //! Text → syntax tree, and back: the formatter prints what the parser reads.
 
 pub mod ast;
+mod expected;
 mod parser;
 mod printer;
 mod split;

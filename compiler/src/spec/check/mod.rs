@@ -2,8 +2,8 @@
 //! what refers to it stays silent.
 //!
 //! `consts.rs` constant expressions; `element.rs` scalars; `block.rs` fields and their places; `value.rs` the `value`
-//! and `encode` clauses; `default_encode.rs` the clause that is derived; `kernel.rs` parameters and statements;
-//! `expr.rs` the expressions of kernels.
+//! and `encode` clauses; `default_encode.rs` the clause that is derived; `kernel.rs` parameters and indices;
+//! `statement.rs` statements; `expr.rs` the expressions of kernels.
 
 mod block;
 mod consts;
@@ -11,6 +11,7 @@ mod default_encode;
 mod element;
 mod expr;
 mod kernel;
+mod statement;
 mod value;
 
 use super::kernel::Kernel;

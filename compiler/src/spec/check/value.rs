@@ -229,7 +229,10 @@ impl Checker<'_> {
                 reduced: false,
             };
             match self.encode_expr(&s.value, &scope) {
-                Ok(expr) => out.push(EncodeStep { field, expr }),
+                Ok(expr) => {
+                    failed |= self.encode_constant(&expr, &block.fields[field], s.value.span);
+                    out.push(EncodeStep { field, expr });
+                }
                 Err(_) => failed = true,
             }
             assigned.push(field);
@@ -257,6 +260,21 @@ impl Checker<'_> {
         } else {
             Ok(out)
         }
+    }
+
+    /// Whether a constant that the field cannot hold is assigned to it (reported).
+    fn encode_constant(&mut self, expr: &EncodeExpr, field: &Field, span: Span) -> bool {
+        let (low, high) = field.element.range();
+        let EncodeExpr::Const(c) = expr else {
+            return false;
+        };
+        let outside = !(low..=high).contains(&f64::from(*c));
+        if outside {
+            let message = format!("`{}` cannot hold {c}", field.name);
+            let label = format!("its values lie between {low} and {high}");
+            self.report(Diagnostic::error("range", span, message, label));
+        }
+        outside
     }
 
     fn encode_expr(&mut self, e: &Expr, s: &Encoding<'_>) -> Checked<EncodeExpr> {

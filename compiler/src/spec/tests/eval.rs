@@ -25,11 +25,19 @@ fn a_linear_layer() {
     let w = encode_tensor(f, &[n, kk], &w).unwrap();
     let decoded = crate::format::codec::decode_tensor(f, &[n, kk], &w).unwrap();
     let b = [1.0, 2.0, 3.0];
-    let out = evaluate(k, &[n, kk, mm], &[Some(&w), Some(&floats(&x)), Some(&floats(&b))]).unwrap();
+    let out = evaluate(
+        k,
+        &[n, kk, mm],
+        &[Some(&w), Some(&floats(&x)), Some(&floats(&b))],
+    )
+    .unwrap();
     let y = &out[0].1;
     for m in 0..2 {
         for n in 0..3 {
-            let want: f64 = (0..70).map(|k| f64::from(decoded[n * 70 + k]) * f64::from(x[m * 70 + k])).sum::<f64>() + f64::from(b[n]);
+            let want: f64 = (0..70)
+                .map(|k| f64::from(decoded[n * 70 + k]) * f64::from(x[m * 70 + k]))
+                .sum::<f64>()
+                + f64::from(b[n]);
             assert!((y.values[m * 3 + n] - want).abs() < 1e-12);
             assert!(y.bound[m * 3 + n] > 1e-7 && y.bound[m * 3 + n] < 1e-3);
         }
@@ -54,10 +62,22 @@ fn a_linear_layer() {
     }
     "#);
     let bound = bind(k, &[("N", 3), ("K", 70)]).unwrap();
-    assert!(matches!(bind(&bound, &[("K", 71)]), Err(BindError::Conflict { .. })));
-    assert!(matches!(bind(k, &[("Q", 1)]), Err(BindError::Unknown { .. })));
-    assert!(matches!(evaluate(&bound, &[3, 71, 2], &[]), Err(InterpError::Bound { .. })));
-    assert!(matches!(evaluate(&bound, &[3, 70, 2], &[]), Err(InterpError::Missing(_))));
+    assert!(matches!(
+        bind(&bound, &[("K", 71)]),
+        Err(BindError::Conflict { .. })
+    ));
+    assert!(matches!(
+        bind(k, &[("Q", 1)]),
+        Err(BindError::Unknown { .. })
+    ));
+    assert!(matches!(
+        evaluate(&bound, &[3, 71, 2], &[]),
+        Err(InterpError::Bound { .. })
+    ));
+    assert!(matches!(
+        evaluate(&bound, &[3, 70, 2], &[]),
+        Err(InterpError::Missing(_))
+    ));
     let empty = evaluate(k, &[3, 0, 1], &[Some(&[]), Some(&[]), Some(&floats(&b))]).unwrap();
     assert_eq!(empty[0].1.values, [1.0, 2.0, 3.0]);
 }
@@ -69,7 +89,12 @@ fn integers_are_exact() {
         kernel mm(weight w: i8[N, K], input x: i8[M, K]) -> output y: i32[M, N] { y[m, n] = sum(k) w[n, k] * x[m, k]; }
         kernel half(input x: i8[K]) -> output y: f32 { y = sum(k) x[k] / 2; }",
     );
-    let out = evaluate(&m.kernels[0], &[1, 3, 1], &[Some(&[1, 2, 253]), Some(&[4, 5, 6])]).unwrap();
+    let out = evaluate(
+        &m.kernels[0],
+        &[1, 3, 1],
+        &[Some(&[1, 2, 253]), Some(&[4, 5, 6])],
+    )
+    .unwrap();
     assert_eq!((out[0].1.values[0], out[0].1.bound[0]), (-4.0, 0.0));
     assert_eq!(out[0].1.bytes, (-4i32).to_le_bytes());
     let out = evaluate(&m.kernels[1], &[3], &[Some(&[1, 2, 254])]).unwrap();
@@ -87,11 +112,21 @@ fn looking_up_is_exact_and_checked() {
     let table: Vec<f32> = (0..4 * 32).map(|i| i as f32).collect();
     let table = encode_tensor(f, &[4, 32], &table).unwrap();
     let ids = |a: i32, b: i32| [a.to_le_bytes(), b.to_le_bytes()].concat();
-    let out = evaluate(&m.kernels[0], &[4, 32, 2], &[Some(&table), Some(&ids(3, 0))]).unwrap();
+    let out = evaluate(
+        &m.kernels[0],
+        &[4, 32, 2],
+        &[Some(&table), Some(&ids(3, 0))],
+    )
+    .unwrap();
     assert!(out[0].1.bound.iter().all(|b| *b == 0.0));
     assert!((out[0].1.values[31] - 127.0).abs() < 0.1);
     for bad in [4, -1] {
-        let e = evaluate(&m.kernels[0], &[4, 32, 2], &[Some(&table), Some(&ids(bad, 0))]).unwrap_err();
+        let e = evaluate(
+            &m.kernels[0],
+            &[4, 32, 2],
+            &[Some(&table), Some(&ids(bad, 0))],
+        )
+        .unwrap_err();
         assert!(matches!(e, InterpError::Outside { extent: 4, .. }), "{e}");
     }
 }
@@ -113,10 +148,17 @@ fn several_results_intermediates_and_quantising() {
     assert_eq!(out[1].1.values, [3.0, 7.0]);
     let f = m.format("q8_32").unwrap();
     let out = evaluate(&m.kernels[1], &[2, 2], &[Some(&x)]).unwrap();
-    assert_eq!(out[0].1.bytes, encode_tensor(f, &[2, 2], &[1.0, -2.0, 3.0, 4.0]).unwrap());
+    assert_eq!(
+        out[0].1.bytes,
+        encode_tensor(f, &[2, 2], &[1.0, -2.0, 3.0, 4.0]).unwrap()
+    );
     assert!(out[0].1.bound.iter().all(|b| *b == 0.0));
     let out = evaluate(&m.kernels[2], &[2, 2], &[Some(&x)]).unwrap();
-    assert!(out[0].1.bound.iter().all(|b| *b > 0.0 && *b < 1.0), "{:?}", out[0].1.bound);
+    assert!(
+        out[0].1.bound.iter().all(|b| *b > 0.0 && *b < 1.0),
+        "{:?}",
+        out[0].1.bound
+    );
 }
 
 #[test]
@@ -129,5 +171,13 @@ fn comparisons_in_doubt_widen_the_bound() {
     assert!(out[0].1.bound[0] >= 1.0);
     assert!(out[1].1.bound[0] >= 1.0);
     let out = evaluate(&m.kernels[0], &[2], &[Some(&floats(&[0.1, 0.9]))]).unwrap();
-    assert_eq!((out[0].1.values[0], out[0].1.bound[0], out[1].1.values[0], out[1].1.bound[0]), (1.0, 0.0, 5.0, 0.0));
+    assert_eq!(
+        (
+            out[0].1.values[0],
+            out[0].1.bound[0],
+            out[1].1.values[0],
+            out[1].1.bound[0]
+        ),
+        (1.0, 0.0, 5.0, 0.0)
+    );
 }

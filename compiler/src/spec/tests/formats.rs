@@ -9,7 +9,10 @@ use crate::syntax::{ast, format_source, parse};
 use std::sync::Arc;
 
 fn std_formats() -> Vec<Arc<Format>> {
-    let imports: String = crate::format::std::NAMES.iter().map(|n| format!("import \"{n}\";\n")).collect();
+    let imports: String = crate::format::std::NAMES
+        .iter()
+        .map(|n| format!("import \"{n}\";\n"))
+        .collect();
     module(&format!("language 1;\n{imports}")).formats
 }
 
@@ -19,7 +22,11 @@ fn the_standard_library_loads_and_is_formatted() {
         let text = crate::format::std::source(name).unwrap();
         let warnings = module(text).warnings;
         assert!(warnings.is_empty(), "{warnings}");
-        assert_eq!(format_source(name, text).unwrap(), text, "{name} is not formatted");
+        assert_eq!(
+            format_source(name, text).unwrap(),
+            text,
+            "{name} is not formatted"
+        );
     }
     assert!(std_formats().len() > 20);
 }
@@ -37,19 +44,37 @@ fn a_format_prints_as_text_that_parses_to_it() {
 #[test]
 fn codes_survive_a_round_trip() {
     for f in std_formats() {
-        let FormatKind::Block(b) = &f.kind else { continue };
+        let FormatKind::Block(b) = &f.kind else {
+            continue;
+        };
         let shape = [3, u64::from(b.len) + 5];
         let n = (shape[0] * shape[1]) as usize;
-        let x: Vec<f32> = (0..n).map(|i| ((i * 7919) % 1009) as f32 / 100.0 - 5.0).collect();
+        let x: Vec<f32> = (0..n)
+            .map(|i| ((i * 7919) % 1009) as f32 / 100.0 - 5.0)
+            .collect();
         let bytes = encode_tensor(&f, &shape, &x).unwrap();
         assert_eq!(Some(bytes.len() as u64), f.tensor_bytes(&shape));
         let y = decode_tensor(&f, &shape, &bytes).unwrap();
         let rms = |v: &mut dyn Iterator<Item = f32>| v.map(|d| d * d).sum::<f32>().sqrt();
-        let (error, size) = (rms(&mut x.iter().zip(&y).map(|(a, b)| a - b)), rms(&mut x.iter().copied()));
-        let limit = if b.fields.values().any(|f| f.element.bits() <= 2) { 0.8 } else { 0.3 };
+        let (error, size) = (
+            rms(&mut x.iter().zip(&y).map(|(a, b)| a - b)),
+            rms(&mut x.iter().copied()),
+        );
+        let limit = if b.fields.values().any(|f| f.element.bits() <= 2) {
+            0.8
+        } else {
+            0.3
+        };
         assert!(error < limit * size, "{}: {error} of {size}", f.name);
         let zeros = encode_tensor(&f, &shape, &vec![0.0; n]).unwrap();
-        assert!(decode_tensor(&f, &shape, &zeros).unwrap().iter().all(|v| v.abs() < 1e-30), "{}", f.name);
+        assert!(
+            decode_tensor(&f, &shape, &zeros)
+                .unwrap()
+                .iter()
+                .all(|v| v.abs() < 1e-30),
+            "{}",
+            f.name
+        );
     }
 }
 
@@ -78,7 +103,9 @@ fn the_compiler_places_bits_like_the_author_would() {
     );
     assert_eq!(layout_id(&m.formats[0]), layout_id(&m.formats[1]));
     assert_ne!(layout_id(&m.formats[0]), layout_id(&m.formats[2]));
-    let FormatKind::Block(c) = &m.formats[2].kind else { panic!() };
+    let FormatKind::Block(c) = &m.formats[2].kind else {
+        panic!()
+    };
     assert_eq!(c.bytes, 2);
     assert!(c.encode.is_some());
 }
@@ -94,13 +121,19 @@ fn rows_can_be_interleaved() {
             value = d[r] * q[r, i];
         }",
     );
-    let (FormatKind::Block(a), FormatKind::Block(b)) = (&m.formats[0].kind, &m.formats[1].kind) else { panic!() };
+    let (FormatKind::Block(a), FormatKind::Block(b)) = (&m.formats[0].kind, &m.formats[1].kind)
+    else {
+        panic!()
+    };
     let shape = [2, 6, 19];
     let x: Vec<f32> = (0..2 * 6 * 19).map(|i| (i % 16) as f32).collect();
     let plain = encode_tensor(&m.formats[0], &shape, &x).unwrap();
     let packed = relayout(a, b, &shape, &plain).unwrap();
     assert_eq!(packed.len(), 2 * 2 * 3 * 24);
-    assert_eq!(decode_tensor(&m.formats[1], &shape, &packed).unwrap(), decode_tensor(&m.formats[0], &shape, &plain).unwrap());
+    assert_eq!(
+        decode_tensor(&m.formats[1], &shape, &packed).unwrap(),
+        decode_tensor(&m.formats[0], &shape, &plain).unwrap()
+    );
     assert_eq!(relayout(b, a, &shape, &packed).unwrap(), plain);
     assert_eq!(encode_tensor(&m.formats[1], &shape, &x).unwrap(), packed);
     let text = format!("language 1;\n{}", definition(&m.formats[1]));
@@ -132,7 +165,9 @@ fn printing_keeps_the_tree_and_the_comments() {
     }
     // bye
     "#);
-    let ast::Item::Const { .. } = &tree.items[1] else { panic!() };
+    let ast::Item::Const { .. } = &tree.items[1] else {
+        panic!()
+    };
 }
 
 #[test]
@@ -145,8 +180,59 @@ fn the_examples_load_and_are_formatted() {
         let m = module(&text);
         assert!(m.warnings.is_empty(), "{}", m.warnings);
         assert!(!m.kernels.is_empty());
-        assert_eq!(format_source("x", &text).unwrap(), text, "{}", path.display());
+        assert_eq!(
+            format_source("x", &text).unwrap(),
+            text,
+            "{}",
+            path.display()
+        );
         count += 1;
     }
     assert!(count >= 12);
+}
+
+#[test]
+fn any_layout_prints_as_text_that_parses_to_it() {
+    let fields = [
+        "q[i]: uint(3) at 3 * ((i * 7 + 2) % 16)",
+        "q[i]: int(2) at [30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0]",
+        "q[(i + 3) / 8 + 0]: float(3, 2, bias 5, nan) at 40 - 20 * ((i + 3) / 8)",
+        "q[i % 4]: codebook [-1e-7, 0.1, 3e20] at 2 * (i % 4)",
+        "q[i / 2 % 2 + 2 * (i / 8)]: uint(32) at 128 - 32 * (i / 2 % 2 + 2 * (i / 8))",
+        "q[15 - i]: uint(4) at 4 * i",
+        "q: float(8, 0, finite, unsigned, no_subnormals, bias 128) at 7",
+    ];
+    for f in fields {
+        let subscript = &f[1..f.find(':').unwrap()];
+        let text = format!(
+            "language 1;\nformat f = block i < 16, bytes 20 {{ {f}; value = 2 * (q{subscript} - -0.1) / 3; }}"
+        );
+        let m = module(&text);
+        let back = format!("language 1;\n{}", definition(&m.formats[0]));
+        assert_eq!(module(&back).formats[0].kind, m.formats[0].kind, "{back}");
+    }
+}
+
+#[test]
+fn a_scale_is_derived_for_any_spelling() {
+    for (value, reach) in [
+        ("d * q[i]", 7.0),
+        ("q[i] * d", 7.0),
+        ("d * q[i] - d", 6.0),
+        ("(q[i] + 3) * (2 * d)", 10.0),
+        ("-d * (q[i] / 4)", 1.75),
+    ] {
+        let m = module(&format!(
+            "language 1; format f = block i < 8 {{ d: f32; q[i]: int(4); value = {value}; }}"
+        ));
+        let x = [1.0, -0.5, 0.25, 0.0, -1.0, 0.125, 0.5, 0.75];
+        let bytes = encode_tensor(&m.formats[0], &[8], &x).unwrap();
+        let d = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        assert_eq!(d, 1.0 / reach, "{value}");
+        let y = decode_tensor(&m.formats[0], &[8], &bytes).unwrap();
+        assert!(
+            x.iter().zip(&y).all(|(a, b)| (a - b).abs() < 0.26),
+            "{value}: {y:?}"
+        );
+    }
 }

@@ -25,3 +25,6 @@ pub fn parse(name: &str, text: &str) -> Result<ast::File, Diagnostics> {
 pub fn format_source(name: &str, text: &str) -> Result<String, Diagnostics> {
     Ok(print(&parse(name, text)?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,8 @@ const MAX_BYTES: i64 = 1 << 20;
 const MAX_ELEMENTS: u64 = 1 << 20;
 /// Most fields of a block.
 const MAX_FIELDS: usize = 256;
-/// Most steps to evaluate one formula over all elements.
-const MAX_WORK: usize = 1 << 26;
+/// Most steps to evaluate all formulas of a file over all elements.
+const MAX_WORK: usize = 1 << 28;
 /// Most occurrences of all fields together.
 const MAX_OCCURRENCES: usize = 1 << 21;
 
@@ -216,6 +216,7 @@ impl Checker<'_> {
                 .help("store it with every block"),
             );
         }
+        self.not_a_constant(&f.name)?;
         let element = self.element(&f.element)?;
         let occurrence = self.occurrences(&f.name, &f.subscript, axes)?;
         let count = occurrence.iter().max().map_or(1, |m| m + 1);
@@ -296,15 +297,20 @@ impl Checker<'_> {
         Ok(out)
     }
 
+    /// Counts the steps of evaluating a formula, so that no text keeps the checker busy for long.
     fn bound_work(&mut self, formula: &Formula, points: usize) -> Checked<()> {
-        if formula.size().saturating_mul(points) <= MAX_WORK {
+        self.work = self
+            .work
+            .saturating_add(formula.size().saturating_mul(points));
+        if self.work <= MAX_WORK {
             return Ok(());
         }
+        let message = "the formulas of this file are too long for blocks of this size";
         self.fail(Diagnostic::error(
             "limit",
             formula.span(),
-            "the formula is too long for a block of this size",
-            "too long",
+            message,
+            "one too many",
         ))
     }
 
@@ -506,6 +512,7 @@ impl Checker<'_> {
         size: u32,
         axes: &Axes<'_>,
     ) -> Checked<()> {
+        self.work = self.work.saturating_add(size as usize);
         // 0 is free, else one more than the field's number
         let mut owner = vec![0u16; size as usize * 8];
         for (id, f) in fields.iter() {

@@ -148,6 +148,7 @@ impl Draft<'_, '_> {
         shape: Vec<Extent>,
         place: Span,
     ) -> Checked<TensorId> {
+        self.c.not_a_constant(name)?;
         if let Some(t) = self.find_tensor(&name.name) {
             let first = self.tensors[t].place;
             return self.c.fail(

@@ -102,6 +102,8 @@ struct Checker<'a> {
     broken: BTreeSet<String>,
     /// Names that are defined further down.
     later: BTreeMap<String, Span>,
+    /// Steps spent on evaluating formulas.
+    work: usize,
     file: &'a ast::File,
 }
 
@@ -116,6 +118,7 @@ fn check_source(name: &str, text: &str, imports: &mut Imports<'_>) -> Scope {
         places: BTreeMap::new(),
         broken: file.broken.iter().cloned().collect(),
         later: BTreeMap::new(),
+        work: 0,
         file: &file,
     };
     c.run(imports);
@@ -382,6 +385,19 @@ impl Checker<'_> {
             }
         };
         self.fail_unless_broken(&name.name, d)
+    }
+
+    /// A field or a tensor cannot have the name of a constant: uses would be ambiguous.
+    fn not_a_constant(&mut self, name: &Ident) -> Checked<()> {
+        if !self.consts.contains_key(&name.name) {
+            return Ok(());
+        }
+        let message = format!("`{}` is a constant", name.name);
+        let d = Diagnostic::error("duplicate", name.span, message, "choose another name");
+        self.fail(match self.places.get(&name.name) {
+            Some(place) => d.also(*place, "defined here"),
+            None => d,
+        })
     }
 
     fn report(&mut self, d: Diagnostic) {

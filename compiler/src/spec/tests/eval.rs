@@ -3,6 +3,7 @@
 use super::module;
 use crate::format::codec::encode_tensor;
 use crate::spec::interp::{InterpError, evaluate};
+use crate::spec::kernel::{Extent, Role, Tensor};
 use crate::spec::{BindError, bind};
 
 fn floats(x: &[f32]) -> Vec<u8> {
@@ -180,4 +181,79 @@ fn comparisons_in_doubt_widen_the_bound() {
         ),
         (1.0, 0.0, 5.0, 0.0)
     );
+}
+
+#[test]
+fn the_deepest_expressions_fit_the_stack() {
+    let sum = |x: &str| {
+        format!("{}{x}{}", "(1 + ".repeat(60), ")".repeat(60)) + &format!(" + {x}").repeat(180)
+    };
+    let text = format!(
+        "language 1;
+        format f = block i < 4 {{ d: f32; q[i]: int(8); value = {}; encode x {{ d = {}; q[i] = {}; }} }}
+        kernel k(input w: f[K]) -> output y: f32[K] {{ y[k] = {}; }}",
+        sum("d"),
+        sum("max(i) x[i]"),
+        sum("x[i]"),
+        sum("w[k]")
+    );
+    // reductions are limited for each statement
+    let text = text.replace(&sum("max(i) x[i]"), "max(i) x[i]");
+    let m = module(&text);
+    let out = evaluate(&m.kernels[0], &[4], &[Some(&[0; 8])]).unwrap();
+    assert_eq!(out[0].1.values[0], 60.0 + 181.0 * 60.0);
+    assert!(crate::format::text::definition(&m.formats[0]).len() > 1000);
+}
+
+#[test]
+fn every_example_evaluates() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../dsl-examples");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let m = module(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
+        for k in &m.kernels {
+            let dims: Vec<u64> = k
+                .dims
+                .values()
+                .map(|d| {
+                    if d.name == "K" || d.name == "D" {
+                        96
+                    } else {
+                        3
+                    }
+                })
+                .collect();
+            let extent = |e: &Extent| match e {
+                Extent::Dim(d) => dims[d.as_u32() as usize],
+                Extent::Const(n) => *n,
+            };
+            let shape = |t: &Tensor| t.shape.iter().map(extent).collect::<Vec<u64>>();
+            let data = |t: &Tensor| {
+                let n: u64 = shape(t).iter().product();
+                let x: Vec<f32> = (0..n).map(|i| (i * 37 % 101) as f32 / 40.0).collect();
+                encode_tensor(&t.format, &shape(t), &x).unwrap()
+            };
+            let inputs: Vec<Option<Vec<u8>>> = k
+                .tensors
+                .values()
+                .map(|t| (!matches!(t.role, Role::Output | Role::Local)).then(|| data(t)))
+                .collect();
+            let inputs: Vec<Option<&[u8]>> = inputs.iter().map(Option::as_deref).collect();
+            for (t, out) in evaluate(k, &dims, &inputs).unwrap() {
+                let t = &k.tensors[t];
+                assert_eq!(
+                    Some(out.bytes.len() as u64),
+                    t.format.tensor_bytes(&shape(t))
+                );
+                let exact = matches!(k.name.as_str(), "int8_matmul" | "embedding" | "dequantize");
+                for (v, b) in out.values.iter().zip(&out.bound) {
+                    assert!(
+                        v.is_finite() && *b <= 5e-2 * v.abs().max(1.0),
+                        "{}: {v} within {b}",
+                        k.name
+                    );
+                    assert!(!exact || *b == 0.0);
+                }
+            }
+        }
+    }
 }

@@ -13,8 +13,14 @@
 //! | [`vector`] | extracted term → loops over vector operations |
 //! | [`codegen`] | vector IR → machine code |
 
+pub mod codegen;
 pub mod diagnostic;
 pub mod format;
+pub mod lower;
+pub mod pipeline;
+pub mod rewrite;
+pub mod schedule;
 pub mod spec;
 pub mod syntax;
+pub mod target;
 pub mod vector;

@@ -1,1 +1,31 @@
-//! placeholder
+//! lowbit: compile and run tensor kernels over number formats that no CPU has.
+//!
+//! ```
+//! let engine = lowbit::Engine::host()?;
+//! let text = "
+//!     language 1;
+//!     format i4 = block i < 32 { d: f16; q[i]: uint(4); value = d * (q[i] - 8); }
+//!     kernel linear(weight w: i4[N, K], input x: f32[M, K]) -> output y: f32[M, N] {
+//!         y[m, n] = sum(k) w[n, k] * x[m, k];
+//!     }";
+//! let kernel = engine.compile(text, &[("N", 8), ("K", 64)])?;
+//! let w = kernel.pack("w", &[0.5; 8 * 64])?;
+//! let x = lowbit::Tensor::from_f32(&[1, 64], &[1.0; 64])?;
+//! let y = kernel.call(&[("w", &w), ("x", &x)])?;
+//! assert_eq!(y.shape(), [1, 8]);
+//! # Ok::<(), lowbit::Error>(())
+//! ```
+
+mod call;
+mod engine;
+mod error;
+mod kernel;
+mod show;
+mod tensor;
+
+pub use call::{Prepared, Rows, Scratch};
+pub use engine::{Engine, Options};
+pub use error::Error;
+pub use kernel::{Kernel, Stage};
+pub use lowbit_compiler as compiler;
+pub use tensor::{SharedBytes, Tensor};

@@ -1,3 +1,8 @@
 //! The vector IR: loops over width-agnostic vector operations, with builder, printer, reader, verifier and interpreter.
 
+pub mod build;
+mod build_ops;
+mod facts;
 pub mod ir;
+mod print;
+pub mod verify;

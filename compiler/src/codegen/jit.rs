@@ -1,0 +1,172 @@
+//! Finished code: compiled, loaded, callable from any thread, and freed when it is dropped.
+
+use super::emit::{self, Tables};
+use super::features::Features;
+use super::{CodegenError, emit::signature};
+use crate::vector::ir::Function;
+use cranelift_codegen::Context;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir;
+use cranelift_jit::{JITBuilder, JITModule};
+use cranelift_module::{Linkage, Module, default_libcall_names};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Bytes aligned for vector loads.
+#[repr(C, align(16))]
+#[derive(Clone, Copy, Debug)]
+struct Line([u8; 16]);
+
+/// The constant tables of a function, at fixed addresses.
+#[derive(Debug)]
+struct Constants {
+    lines: Vec<Line>,
+    starts: Vec<usize>,
+}
+
+impl Constants {
+    fn new(function: &Function) -> Constants {
+        let mut constants = Constants {
+            lines: Vec::new(),
+            starts: Vec::new(),
+        };
+        for table in function.tables.values() {
+            constants.starts.push(constants.lines.len());
+            for chunk in table.bytes.chunks(16) {
+                let mut line = [0; 16];
+                line[..chunk.len()].copy_from_slice(chunk);
+                constants.lines.push(Line(line));
+            }
+        }
+        constants
+    }
+
+    fn addresses(&self) -> Tables {
+        self.starts
+            .iter()
+            .map(|s| self.lines.as_ptr().wrapping_add(*s) as u64)
+            .collect()
+    }
+}
+
+/// Code that runs on this machine. Its memory is freed when it is dropped.
+#[derive(Debug)]
+pub struct MachineCode {
+    module: Option<JITModuleBox>,
+    entry: extern "C" fn(*const u64),
+    /// The code holds the addresses of these.
+    _constants: Constants,
+    size: usize,
+}
+
+/// The module, which is only kept to be freed.
+struct JITModuleBox(JITModule);
+
+impl std::fmt::Debug for JITModuleBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JITModule")
+    }
+}
+
+// SAFETY: after `compile` the module is never used again until it is freed by the one owner in `drop`; finished code and
+// constants are only read.
+unsafe impl Sync for MachineCode {}
+
+/// CLIF of a function, with the addresses of its tables.
+pub(super) fn clif(
+    function: &Function,
+    features: &Features,
+    tables: &Tables,
+) -> Result<ir::Function, CodegenError> {
+    let isa = features.isa()?;
+    guarded(function, || {
+        Ok(emit::function(function, *features, &*isa, tables))
+    })
+}
+
+/// Runs a step of Cranelift; a panic inside becomes an error.
+pub(super) fn guarded<T>(
+    function: &Function,
+    step: impl FnOnce() -> Result<T, String>,
+) -> Result<T, CodegenError> {
+    let error = |reason: String| CodegenError::Cranelift {
+        function: function.name.clone(),
+        reason,
+    };
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(result) => result.map_err(error),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
+            Err(error(text.unwrap_or_else(|| "a panic".to_owned())))
+        }
+    }
+}
+
+/// Compiles a function for this machine, with no more than the features given.
+pub fn compile(function: &Function, features: &Features) -> Result<MachineCode, CodegenError> {
+    if !features.runs_here() {
+        return Err(CodegenError::Foreign(features.arch.name()));
+    }
+    let isa = features.isa()?;
+    let constants = Constants::new(function);
+    let tables = constants.addresses();
+    let clif = guarded(function, || {
+        Ok(emit::function(function, *features, &*isa, &tables))
+    })?;
+    let signature = signature(&*isa);
+    let mut module = JITModule::new(JITBuilder::with_isa(isa, default_libcall_names()));
+    let result = guarded(function, || {
+        let id = module
+            .declare_function("kernel", Linkage::Local, &signature)
+            .map_err(|e| e.to_string())?;
+        let mut context = Context::for_function(clif);
+        module
+            .define_function_with_control_plane(id, &mut context, &mut ControlPlane::default())
+            .map_err(|e| format!("{e:?}"))?;
+        let size = context.compiled_code().map_or(0, |c| c.code_buffer().len());
+        module.finalize_definitions().map_err(|e| e.to_string())?;
+        Ok((module.get_finalized_function(id), size))
+    });
+    let (pointer, size) = match result {
+        Ok(done) => done,
+        Err(error) => {
+            // SAFETY: nothing of this module was handed out.
+            unsafe { module.free_memory() };
+            return Err(error);
+        }
+    };
+    // SAFETY: the pointer is to finished code of a function compiled with this signature and the platform's C convention.
+    let entry = unsafe { std::mem::transmute::<*const u8, extern "C" fn(*const u64)>(pointer) };
+    Ok(MachineCode {
+        module: Some(JITModuleBox(module)),
+        entry,
+        _constants: constants,
+        size,
+    })
+}
+
+impl MachineCode {
+    /// Runs the code.
+    ///
+    /// # Safety
+    /// `args` must hold one word for each parameter of the function, in order: for buffers a pointer to memory of at least
+    /// the size that the function reads or writes for these scalars, writable for written buffers and scratch, and not
+    /// overlapping a written buffer; for scalars their values.
+    pub unsafe fn call(&self, args: &[u64]) {
+        (self.entry)(args.as_ptr());
+    }
+
+    /// Size of the code in bytes.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+}
+
+impl Drop for MachineCode {
+    fn drop(&mut self) {
+        if let Some(module) = self.module.take() {
+            // SAFETY: the code is owned by `self`, which nobody can call any more.
+            unsafe { module.0.free_memory() };
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Listings: the instructions of a function for any target, without addresses, for people and for tests.
+
+use super::CodegenError;
+use super::features::{Arch, Features};
+use super::jit::{clif, guarded};
+use crate::vector::ir::Function;
+use cranelift_codegen::Context;
+use cranelift_codegen::control::ControlPlane;
+
+/// What a listing says about the innermost loops.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListingFacts {
+    /// Instructions of innermost loops, in order.
+    pub inner: Vec<String>,
+    /// How many of them touch the stack.
+    pub stack_accesses: usize,
+}
+
+/// The instructions of a function for a target, as Cranelift chose them.
+pub fn listing(function: &Function, features: &Features) -> Result<String, CodegenError> {
+    // Addresses of tables are of no interest here: they are numbered.
+    let tables = (0..function.tables.len() as u64).collect();
+    let clif = clif(function, features, &tables)?;
+    let isa = features.isa()?;
+    let text = guarded(function, || {
+        let mut context = Context::for_function(clif);
+        context.set_disasm(true);
+        let code = context
+            .compile(&*isa, &mut ControlPlane::default())
+            .map_err(|e| format!("{:?}", e.inner))?;
+        Ok(code.vcode.clone().unwrap_or_default())
+    })?;
+    Ok(text)
+}
+
+impl ListingFacts {
+    /// Reads a listing: a loop is a block that a later (or the same) block jumps back to; it is innermost if no other loop
+    /// lies within.
+    pub fn of(listing: &str, arch: Arch) -> ListingFacts {
+        let mut blocks: Vec<(String, Vec<String>)> = Vec::new();
+        for line in listing.lines().map(str::trim) {
+            if let Some(label) = line.strip_suffix(':') {
+                blocks.push((label.to_owned(), Vec::new()));
+            } else if let Some((_, lines)) = blocks.last_mut()
+                && !line.is_empty()
+            {
+                lines.push(line.to_owned());
+            }
+        }
+        let position = |label: &str| blocks.iter().position(|(l, _)| l == label);
+        let mut loops: Vec<(usize, usize)> = Vec::new();
+        for (at, (_, lines)) in blocks.iter().enumerate() {
+            for word in lines
+                .iter()
+                .filter(|l| l.starts_with('j') || l.starts_with("b"))
+                .flat_map(|l| l.split([' ', ';', ',']))
+            {
+                if let Some(to) = position(word)
+                    && to <= at
+                {
+                    loops.push((to, at));
+                }
+            }
+        }
+        let innermost =
+            |l: &&(usize, usize)| !loops.iter().any(|m| *m != **l && m.0 >= l.0 && m.1 <= l.1);
+        let mut facts = ListingFacts::default();
+        for (from, to) in loops.iter().filter(innermost) {
+            for (_, lines) in &blocks[*from..=*to] {
+                facts.inner.extend(lines.iter().cloned());
+            }
+        }
+        let stack = match arch {
+            Arch::X86_64 => "rsp",
+            Arch::Aarch64 => "sp",
+        };
+        facts.stack_accesses = facts.inner.iter().filter(|l| l.contains(stack)).count();
+        facts
+    }
+
+    /// Whether an instruction occurs in an innermost loop.
+    pub fn has(&self, mnemonic: &str) -> bool {
+        self.inner
+            .iter()
+            .any(|l| l.split_whitespace().next() == Some(mnemonic))
+    }
+}

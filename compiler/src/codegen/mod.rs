@@ -1,0 +1,37 @@
+//! Code generation: vector IR into machine code with Cranelift.
+//!
+//! `features.rs` says what a machine has, `legal.rs` how IR types map onto Cranelift values, `emit.rs` and `ops.rs` turn
+//! operations into CLIF (in the exact shapes that Cranelift's lowering recognises), `jit.rs` owns finished code, and
+//! `listing.rs` prints it.
+
+mod emit;
+mod features;
+mod jit;
+mod legal;
+mod listing;
+mod ops;
+
+pub use features::{Arch, Features};
+pub use jit::{MachineCode, compile};
+pub use listing::{ListingFacts, listing};
+
+use thiserror::Error;
+
+/// Why code could not be generated. These are limits of the back end or defects, never the user's mistakes.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum CodegenError {
+    /// Cranelift refused the function.
+    #[error("Cranelift could not compile `{function}`: {reason}")]
+    Cranelift {
+        /// The function.
+        function: String,
+        /// What Cranelift said.
+        reason: String,
+    },
+    /// The back end for the target could not be set up.
+    #[error("no back end for the target: {0}")]
+    Isa(String),
+    /// Code for another architecture cannot run here.
+    #[error("code for {0} cannot run on this machine")]
+    Foreign(&'static str),
+}

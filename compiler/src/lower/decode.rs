@@ -1,0 +1,165 @@
+//! Values of codes: from tables in memory, and by bit arithmetic.
+
+use super::{I32, I64, Lower};
+use crate::format::{Element, Specials};
+use crate::schedule::ScheduleError;
+use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Shift, Type, Value};
+
+impl Lower<'_> {
+    /// One entry of a table in memory.
+    pub(super) fn table_load(
+        &mut self,
+        name: &str,
+        bytes: Vec<u8>,
+        width: u64,
+        code: Value,
+        ty: Type,
+    ) -> Value {
+        let table = self.table(name, bytes);
+        let index = self.put(I64, Op::Convert(Convert::WidenU, code), &[code]);
+        let scaled = match width {
+            1 => index,
+            n => self.put(
+                I64,
+                Op::Shift(Shift::Shl, index, n.trailing_zeros() as u8),
+                &[index],
+            ),
+        };
+        let pointer = self.put(I64, Op::Bin(Bin::IAdd, table, scaled), &[table, scaled]);
+        self.put(
+            ty,
+            Op::Load {
+                base: pointer,
+                offset: 0,
+            },
+            &[pointer],
+        )
+    }
+
+    /// Values of codes from a table in memory, lane by lane.
+    pub(super) fn fetch_value(&mut self, element: &Element, ty: Type, codes: Value) -> Value {
+        let count = 1u32 << element.bits();
+        let bytes: Vec<u8> = (0..count)
+            .flat_map(|c| (element.decode(c) as f32).to_le_bytes())
+            .collect();
+        let scalar = Type::new(Elem::F32, 1);
+        if ty.lanes == 1 {
+            return self.table_load("values", bytes, 4, codes, scalar);
+        }
+        let lanes: Vec<Value> = (0..ty.lanes)
+            .map(|lane| {
+                let code = self.put(I32, Op::Extract(codes, lane), &[codes]);
+                self.table_load("values", bytes.clone(), 4, code, scalar)
+            })
+            .collect();
+        self.put(ty, Op::Build(lanes.clone()), &lanes)
+    }
+
+    /// The value of a float or signed integer by bit arithmetic on its code (i32 lanes).
+    pub(super) fn decode_value(
+        &mut self,
+        element: &Element,
+        ty: Type,
+        code: Value,
+    ) -> Result<Value, ScheduleError> {
+        let int = ty.as_int();
+        let float = match element {
+            Element::Float(float) => *float,
+            Element::Int { bits } => {
+                let up = 32 - bits;
+                let high = self.put(int, Op::Shift(Shift::Shl, code, up), &[code]);
+                let signed = self.put(int, Op::Shift(Shift::SShr, high, up), &[high]);
+                return Ok(self.put(ty, Op::Convert(Convert::IntToFloat, signed), &[signed]));
+            }
+            Element::UInt { .. } | Element::Codebook(_) => {
+                return Err(ScheduleError::Internal(
+                    "no arithmetic decodes this element",
+                ));
+            }
+        };
+        let (exp, man) = (u32::from(float.exp), u32::from(float.man));
+        let shift = 23 - man;
+        let lower = &mut *self;
+        let number = |lower: &mut Lower<'_>, n: i64| lower.put_at(0, int, Op::IConst(n));
+        let magnitude_mask = number(lower, (1i64 << (exp + man)) - 1);
+        let magnitude = match float.signed {
+            true => lower.put(
+                int,
+                Op::Bin(Bin::And, code, magnitude_mask),
+                &[code, magnitude_mask],
+            ),
+            false => code,
+        };
+        let placed = match shift {
+            0 => magnitude,
+            n => lower.put(int, Op::Shift(Shift::Shl, magnitude, n as u8), &[magnitude]),
+        };
+        let as_float = lower.put(ty, Op::Bitcast(placed), &[placed]);
+        let mut value = as_float;
+        if float.bias != 127 {
+            // The exponent field of an f32 holds e; multiplying by 2^(127 - bias) is exact, and turns subnormals right.
+            let factor = 2f64.powi(127 - float.bias) as f32;
+            let factor = lower.put_at(0, ty, Op::FConst(factor.to_bits()));
+            value = lower.put(
+                ty,
+                Op::Bin(Bin::FMul, as_float, factor),
+                &[as_float, factor],
+            );
+        }
+        if !float.subnormal {
+            // Exponent field 0 is an ordinary exponent; the table of such codes is patched one by one.
+            for mantissa in 0..(1u32 << man.min(4)) {
+                let exact = element.decode(mantissa) as f32;
+                let which = number(lower, i64::from(mantissa));
+                let mask = lower.put(
+                    int,
+                    Op::Cmp(Cmp::IEq, magnitude, which),
+                    &[magnitude, which],
+                );
+                let fixed = lower.put_at(0, ty, Op::FConst(exact.to_bits()));
+                value = lower.put(ty, Op::Select(mask, fixed, value), &[mask, fixed, value]);
+            }
+        }
+        let top = (1i64 << exp) - 1;
+        match float.specials {
+            Specials::Finite => {}
+            Specials::Ieee if float.bias == 127 && exp == 8 => {}
+            Specials::Ieee => {
+                // Infinities and NaNs: all exponent bits of the f32 set, mantissa kept.
+                let first = number(lower, (top << man) - 1);
+                let special = lower.put(
+                    int,
+                    Op::Cmp(Cmp::SLt, first, magnitude),
+                    &[first, magnitude],
+                );
+                let ones = number(lower, 0x7f80_0000);
+                let bits = lower.put(int, Op::Bin(Bin::Or, placed, ones), &[placed, ones]);
+                let wide = lower.put(ty, Op::Bitcast(bits), &[bits]);
+                value = lower.put(
+                    ty,
+                    Op::Select(special, wide, value),
+                    &[special, wide, value],
+                );
+            }
+            Specials::NanOnly => {
+                let all = number(lower, (1i64 << (exp + man)) - 1);
+                let special = lower.put(int, Op::Cmp(Cmp::IEq, magnitude, all), &[magnitude, all]);
+                let nan = lower.put_at(0, ty, Op::FConst(f32::NAN.to_bits()));
+                value = lower.put(ty, Op::Select(special, nan, value), &[special, nan, value]);
+            }
+        }
+        if float.signed {
+            let bit = number(lower, 1i64 << (exp + man));
+            let sign = lower.put(int, Op::Bin(Bin::And, code, bit), &[code, bit]);
+            let up = 31 - (exp + man);
+            let placed = match up {
+                0 => sign,
+                n => lower.put(int, Op::Shift(Shift::Shl, sign, n as u8), &[sign]),
+            };
+            let bits = lower.put(int, Op::Bitcast(value), &[value]);
+            let signed = lower.put(int, Op::Bin(Bin::Or, bits, placed), &[bits, placed]);
+            value = lower.put(ty, Op::Bitcast(signed), &[signed]);
+        }
+        Ok(value)
+    }
+}

@@ -1,0 +1,821 @@
+//! Quantisation: a plain f32 tensor into a block format by the format's `encode` clause, in the declared arithmetic, with
+//! stores that invert the bit-address map of the block.
+
+use super::{I32, I64, Lower};
+use crate::format::{
+    BlockFormat, Element, EncodeExpr, Field, FieldId, FloatSpec, FormatKind, ReduceOp, Specials,
+    UnOp,
+};
+use crate::schedule::ScheduleError;
+use crate::schedule::index::{div, div_ceil, mul, rem};
+use crate::spec::kernel::TensorId;
+use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Scalar, Shift, Type, Un, Value};
+use std::collections::BTreeMap;
+
+const F32: Type = Type::new(Elem::F32, 1);
+const I8: Type = Type::new(Elem::I8, 1);
+
+/// Quantises `source` (plain f32) into `target` (its format's blocks along the last axis).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncodeJob {
+    /// What is quantised.
+    pub source: TensorId,
+    /// Where the blocks go.
+    pub target: TensorId,
+}
+
+/// A block while it is encoded.
+struct Block<'f> {
+    format: &'f BlockFormat,
+    /// Pointer to the first of its values.
+    values: Value,
+    /// How many values there are; past them they count as 0.
+    count: Value,
+    /// Pointer to its bytes.
+    bytes: Value,
+    /// Fields stored once a block, decoded.
+    single: BTreeMap<FieldId, Value>,
+}
+
+/// What an expression is evaluated for.
+#[derive(Clone, Copy)]
+enum Scope {
+    /// One element, by its position.
+    Element(Value),
+    /// An occurrence: `run` elements from a position on.
+    Run(Value, u32),
+}
+
+/// Lowers a quantisation.
+pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), ScheduleError> {
+    let tensor = lower.kernel.tensors[job.target].clone();
+    let FormatKind::Block(format) = &tensor.format.kind else {
+        return Err(ScheduleError::Internal("quantisation into a plain tensor"));
+    };
+    if format.rows != 1 {
+        return Err(ScheduleError::Unsupported(
+            "quantising into a layout with interleaved rows at the call".into(),
+        ));
+    }
+    let mut shape: Vec<Scalar> = tensor
+        .shape
+        .iter()
+        .map(|e| crate::schedule::place::extent(lower.kernel, *e))
+        .collect();
+    let columns = shape.pop().unwrap_or(Scalar::Const(1));
+    let rows = shape.into_iter().fold(Scalar::Const(1), mul);
+    let len = u64::from(format.len);
+    let row_bytes = mul(
+        Scalar::Const(u64::from(format.bytes)),
+        div_ceil(columns.clone(), len),
+    );
+    let zero = lower.scalar(&Scalar::Const(0));
+    let rows = lower.scalar(&rows);
+    let (row, _) = lower.open("row", zero, rows, 1, &[]);
+    let (source, target) = (lower.pointers[&job.source], lower.pointers[&job.target]);
+    let source = offset(lower, source, row, &mul(Scalar::Const(4), columns.clone()));
+    let target = offset(lower, target, row, &row_bytes);
+    let whole = lower.scalar(&div(columns.clone(), len));
+    let (block, _) = lower.open("block", zero, whole, 1, &[]);
+    let values = offset(lower, source, block, &Scalar::Const(4 * len));
+    let bytes = offset(
+        lower,
+        target,
+        block,
+        &Scalar::Const(u64::from(format.bytes)),
+    );
+    let count = lower.scalar(&Scalar::Const(len));
+    one_block(lower, format, values, count, bytes)?;
+    lower.close(&[]);
+    let rest = rem(columns, len);
+    if rest != Scalar::Const(0) {
+        let count = lower.scalar(&rest);
+        let one = lower.scalar(&Scalar::Const(1));
+        let some = lower.put(I64, Op::Bin(Bin::SMin, count, one), &[count, one]);
+        lower.open("ragged", zero, some, 1, &[]);
+        let values = offset(lower, source, whole, &Scalar::Const(4 * len));
+        let bytes = offset(
+            lower,
+            target,
+            whole,
+            &Scalar::Const(u64::from(format.bytes)),
+        );
+        one_block(lower, format, values, count, bytes)?;
+        lower.close(&[]);
+    }
+    lower.close(&[]);
+    Ok(())
+}
+
+fn offset(lower: &mut Lower<'_>, base: Value, index: Value, stride: &Scalar) -> Value {
+    let stride = lower.scalar(stride);
+    let scaled = lower.put(I64, Op::Bin(Bin::IMul, index, stride), &[index, stride]);
+    lower.put(I64, Op::Bin(Bin::IAdd, base, scaled), &[base, scaled])
+}
+
+fn one_block(
+    lower: &mut Lower<'_>,
+    format: &BlockFormat,
+    values: Value,
+    count: Value,
+    bytes: Value,
+) -> Result<(), ScheduleError> {
+    let steps = format
+        .encode
+        .clone()
+        .ok_or(ScheduleError::Internal("a format without an encode clause"))?;
+    let zero = lower.scalar(&Scalar::Const(0));
+    let end = lower.scalar(&Scalar::Const(u64::from(format.bytes)));
+    let (at, _) = lower.open("clear", zero, end, 1, &[]);
+    let pointer = lower.put(I64, Op::Bin(Bin::IAdd, bytes, at), &[bytes, at]);
+    let nothing = lower.put_at(0, I8, Op::IConst(0));
+    lower.b.store_at(lower.here(), nothing, pointer, 0);
+    lower.close(&[]);
+    let mut block = Block {
+        format,
+        values,
+        count,
+        bytes,
+        single: BTreeMap::new(),
+    };
+    for step in &steps {
+        let field = &format.fields[step.field];
+        let run = regular_run(field, format.len)?;
+        if field.count == 1 {
+            let first = lower.scalar(&Scalar::Const(0));
+            let code = encoded(
+                lower,
+                &block,
+                &step.expr,
+                Scope::Run(first, format.len),
+                field,
+            )?;
+            store_code(lower, &block, field, first, code)?;
+            let decoded = lower.decode_code(&field.element, code)?;
+            block.single.insert(step.field, decoded);
+            continue;
+        }
+        let occurrences = lower.scalar(&Scalar::Const(u64::from(field.count)));
+        let (at, _) = lower.open(&field.name, zero, occurrences, 1, &[]);
+        let scope = match run {
+            1 => Scope::Element(at),
+            run => {
+                let stride = lower.scalar(&Scalar::Const(u64::from(run)));
+                let first = lower.put(I64, Op::Bin(Bin::IMul, at, stride), &[at, stride]);
+                Scope::Run(first, run)
+            }
+        };
+        let code = encoded(lower, &block, &step.expr, scope, field)?;
+        store_code(lower, &block, field, at, code)?;
+        lower.close(&[]);
+    }
+    Ok(())
+}
+
+/// How many neighbouring elements share an occurrence.
+fn regular_run(field: &Field, len: u32) -> Result<u32, ScheduleError> {
+    let run = len / field.count.max(1);
+    let regular = field
+        .occurrence
+        .iter()
+        .enumerate()
+        .all(|(i, o)| i as u32 / run.max(1) == *o);
+    regular.then_some(run).ok_or_else(|| {
+        ScheduleError::Unsupported(format!(
+            "quantising at the call into field `{}`, whose elements are not neighbours",
+            field.name
+        ))
+    })
+}
+
+fn encoded(
+    lower: &mut Lower<'_>,
+    block: &Block<'_>,
+    expr: &EncodeExpr,
+    scope: Scope,
+    field: &Field,
+) -> Result<Value, ScheduleError> {
+    let value = evaluate(lower, block, expr, scope)?;
+    lower.encode_code(value, F32, &field.element)
+}
+
+/// Evaluates an expression of an `encode` clause.
+fn evaluate(
+    lower: &mut Lower<'_>,
+    block: &Block<'_>,
+    expr: &EncodeExpr,
+    scope: Scope,
+) -> Result<Value, ScheduleError> {
+    Ok(match expr {
+        EncodeExpr::Const(c) => lower.float(*c, F32),
+        EncodeExpr::Input => {
+            let at = first_element(scope);
+            element(lower, block, at)
+        }
+        EncodeExpr::Field(id) => match block.single.get(id) {
+            Some(value) => *value,
+            None => read_back(lower, block, *id, first_element(scope))?,
+        },
+        EncodeExpr::Unary(op, a) => {
+            let a = evaluate(lower, block, a, scope)?;
+            lower.declared_unary(*op, a)
+        }
+        EncodeExpr::Binary(op, a, b) => {
+            let (a, b) = (
+                evaluate(lower, block, a, scope)?,
+                evaluate(lower, block, b, scope)?,
+            );
+            lower.declared_binary(*op, a, b)
+        }
+        EncodeExpr::Reduce(op, a) => reduce(lower, block, *op, a, scope)?,
+        EncodeExpr::ArgAbsMax(key) => largest(lower, block, key, scope)?,
+    })
+}
+
+fn first_element(scope: Scope) -> Value {
+    match scope {
+        Scope::Element(at) | Scope::Run(at, _) => at,
+    }
+}
+
+/// The value of an element; 0 past the end of the row.
+fn element(lower: &mut Lower<'_>, block: &Block<'_>, at: Value) -> Value {
+    let one = lower.put_at(0, I64, Op::IConst(1));
+    let last = lower.put(
+        I64,
+        Op::Bin(Bin::ISub, block.count, one),
+        &[block.count, one],
+    );
+    let inside = lower.put(I64, Op::Bin(Bin::SMin, at, last), &[at, last]);
+    let scaled = lower.put(I64, Op::Shift(Shift::Shl, inside, 2), &[inside]);
+    let pointer = lower.put(
+        I64,
+        Op::Bin(Bin::IAdd, block.values, scaled),
+        &[block.values, scaled],
+    );
+    let value = lower.put(
+        F32,
+        Op::Load {
+            base: pointer,
+            offset: 0,
+        },
+        &[pointer],
+    );
+    let (short, end) = (narrow(lower, at), narrow(lower, block.count));
+    let exists = lower.put(I32, Op::Cmp(Cmp::SLt, short, end), &[short, end]);
+    let zero = lower.float(0.0, F32);
+    lower.put(F32, Op::Select(exists, value, zero), &[exists, value, zero])
+}
+
+fn narrow(lower: &mut Lower<'_>, value: Value) -> Value {
+    lower.put(I32, Op::Convert(Convert::Narrow, value), &[value])
+}
+
+/// A field stored before, as it reads back for an element.
+fn read_back(
+    lower: &mut Lower<'_>,
+    block: &Block<'_>,
+    id: FieldId,
+    at: Value,
+) -> Result<Value, ScheduleError> {
+    let field = &block.format.fields[id];
+    let run = regular_run(field, block.format.len)?;
+    let occurrence = match run {
+        1 => at,
+        run => table_entry(
+            lower,
+            "occurrence",
+            (0..block.format.len).map(|i| i / run).collect(),
+            at,
+        ),
+    };
+    let code = load_code(lower, block, field, occurrence)?;
+    lower.decode_code(&field.element, code)
+}
+
+/// `entries[at]` as i64.
+fn table_entry(lower: &mut Lower<'_>, name: &str, entries: Vec<u32>, at: Value) -> Value {
+    let table = lower.table(name, entries.iter().flat_map(|e| e.to_le_bytes()).collect());
+    let scaled = lower.put(I64, Op::Shift(Shift::Shl, at, 2), &[at]);
+    let pointer = lower.put(I64, Op::Bin(Bin::IAdd, table, scaled), &[table, scaled]);
+    let entry = lower.put(
+        I32,
+        Op::Load {
+            base: pointer,
+            offset: 0,
+        },
+        &[pointer],
+    );
+    lower.put(I64, Op::Convert(Convert::WidenU, entry), &[entry])
+}
+
+/// A reduction over the elements of the occurrence, in their order.
+fn reduce(
+    lower: &mut Lower<'_>,
+    block: &Block<'_>,
+    op: ReduceOp,
+    body: &EncodeExpr,
+    scope: Scope,
+) -> Result<Value, ScheduleError> {
+    let (from, to) = run_bounds(lower, scope);
+    let start = match op {
+        ReduceOp::Sum => 0.0,
+        ReduceOp::Min | ReduceOp::Max => f32::NAN,
+    };
+    let init = lower.float(start, F32);
+    let (at, inside) = lower.open("element", from, to, 1, &[init]);
+    let value = evaluate(lower, block, body, Scope::Element(at))?;
+    let next = match op {
+        ReduceOp::Sum => lower.bin(Bin::FAdd, inside[0], value),
+        ReduceOp::Min => lower.bin(Bin::FMin, inside[0], value),
+        ReduceOp::Max => lower.bin(Bin::FMax, inside[0], value),
+    };
+    let result = lower.close(&[next])[0];
+    Ok(match op {
+        ReduceOp::Sum => result,
+        // Nothing but NaNs: 0.
+        ReduceOp::Min | ReduceOp::Max => {
+            let zero = lower.float(0.0, F32);
+            let number = lower.put(I32, Op::Cmp(Cmp::FEq, result, result), &[result]);
+            lower.put(
+                F32,
+                Op::Select(number, result, zero),
+                &[number, result, zero],
+            )
+        }
+    })
+}
+
+/// The value of largest magnitude, with its sign; the first of equals.
+fn largest(
+    lower: &mut Lower<'_>,
+    block: &Block<'_>,
+    key: &EncodeExpr,
+    scope: Scope,
+) -> Result<Value, ScheduleError> {
+    let (from, to) = run_bounds(lower, scope);
+    let zero = lower.float(0.0, F32);
+    let (at, inside) = lower.open("element", from, to, 1, &[zero]);
+    let value = evaluate(lower, block, key, Scope::Element(at))?;
+    let magnitude = lower.put(F32, Op::Un(Un::FAbs, value), &[value]);
+    let best = lower.put(F32, Op::Un(Un::FAbs, inside[0]), &[inside[0]]);
+    let more = lower.put(I32, Op::Cmp(Cmp::FLt, best, magnitude), &[best, magnitude]);
+    let next = lower.put(
+        F32,
+        Op::Select(more, value, inside[0]),
+        &[more, value, inside[0]],
+    );
+    Ok(lower.close(&[next])[0])
+}
+
+fn run_bounds(lower: &mut Lower<'_>, scope: Scope) -> (Value, Value) {
+    let (first, run) = match scope {
+        Scope::Element(at) => (at, 1),
+        Scope::Run(first, run) => (first, run),
+    };
+    let run = lower.scalar(&Scalar::Const(u64::from(run)));
+    let end = lower.put(I64, Op::Bin(Bin::IAdd, first, run), &[first, run]);
+    (first, end)
+}
+
+/// Bit address of an occurrence as i64.
+fn bit_address(lower: &mut Lower<'_>, field: &Field, occurrence: Value) -> Value {
+    let slope = field
+        .address
+        .get(1)
+        .zip(field.address.first())
+        .map_or(0, |(b, a)| i64::from(*b) - i64::from(*a));
+    let first = i64::from(field.address[0]);
+    let affine = field
+        .address
+        .iter()
+        .enumerate()
+        .all(|(o, a)| i64::from(*a) == first + slope * o as i64);
+    if !affine {
+        return table_entry(lower, &field.name, field.address.clone(), occurrence);
+    }
+    let (slope, first) = (
+        lower.put_at(0, I64, Op::IConst(slope)),
+        lower.put_at(0, I64, Op::IConst(first)),
+    );
+    let scaled = lower.put(
+        I64,
+        Op::Bin(Bin::IMul, occurrence, slope),
+        &[occurrence, slope],
+    );
+    lower.put(I64, Op::Bin(Bin::IAdd, scaled, first), &[scaled, first])
+}
+
+fn load_code(
+    lower: &mut Lower<'_>,
+    block: &Block<'_>,
+    field: &Field,
+    occurrence: Value,
+) -> Result<Value, ScheduleError> {
+    let bit = bit_address(lower, field, occurrence);
+    lower.code(block.bytes, bit, field.element.bits() as u8)
+}
+
+/// Stores a code at its bit address: whole bytes as they are, parts of bytes by `or`.
+fn store_code(
+    lower: &mut Lower<'_>,
+    block: &Block<'_>,
+    field: &Field,
+    occurrence: Value,
+    code: Value,
+) -> Result<(), ScheduleError> {
+    let bits = field.element.bits();
+    let bit = bit_address(lower, field, occurrence);
+    let byte = lower.put(I64, Op::Shift(Shift::UShr, bit, 3), &[bit]);
+    let pointer = lower.put(
+        I64,
+        Op::Bin(Bin::IAdd, block.bytes, byte),
+        &[block.bytes, byte],
+    );
+    let here = lower.here();
+    let whole = field.address.iter().all(|a| a % 8 == 0);
+    if whole && [8, 16, 32].contains(&bits) {
+        let value = match bits {
+            8 => lower.put(I8, Op::Convert(Convert::Narrow, code), &[code]),
+            16 => lower.put(
+                Type::new(Elem::I16, 1),
+                Op::Convert(Convert::Narrow, code),
+                &[code],
+            ),
+            _ => code,
+        };
+        lower.b.store_at(here, value, pointer, 0);
+        return Ok(());
+    }
+    let mask = lower.put_at(0, I64, Op::IConst(7));
+    let shift = lower.put(I64, Op::Bin(Bin::And, bit, mask), &[bit, mask]);
+    let wide = lower.put(I64, Op::Convert(Convert::WidenU, code), &[code]);
+    let ones = lower.put_at(0, I64, Op::IConst((1i64 << bits) - 1));
+    let kept = lower.put(I64, Op::Bin(Bin::And, wide, ones), &[wide, ones]);
+    let placed = lower.put(I64, Op::ShiftBy(Shift::Shl, kept, shift), &[kept, shift]);
+    let width = lower.put_at(0, I64, Op::IConst(i64::from(bits) - 1));
+    let end = lower.put(I64, Op::Bin(Bin::IAdd, bit, width), &[bit, width]);
+    let last = lower.put(I64, Op::Shift(Shift::UShr, end, 3), &[end]);
+    // Bytes in order, each read after the one before is written: past the last byte nothing is left to store, and the
+    // address stays on it.
+    for n in 0..(bits + 7).div_ceil(8) {
+        let step = lower.put_at(0, I64, Op::IConst(i64::from(n)));
+        let next = lower.put(I64, Op::Bin(Bin::IAdd, byte, step), &[byte, step]);
+        let at = lower.put(I64, Op::Bin(Bin::SMin, next, last), &[next, last]);
+        let pointer = lower.put(I64, Op::Bin(Bin::IAdd, block.bytes, at), &[block.bytes, at]);
+        let part = match n {
+            0 => placed,
+            n => lower.put(
+                I64,
+                Op::Shift(Shift::UShr, placed, (8 * n) as u8),
+                &[placed],
+            ),
+        };
+        let part = lower.put(I8, Op::Convert(Convert::Narrow, part), &[part]);
+        let old = lower.put_at(
+            here,
+            I8,
+            Op::Load {
+                base: pointer,
+                offset: 0,
+            },
+        );
+        let new = lower.put(I8, Op::Bin(Bin::Or, old, part), &[old, part]);
+        lower.b.store_at(here, new, pointer, 0);
+    }
+    Ok(())
+}
+
+impl Lower<'_> {
+    fn declared_unary(&mut self, op: UnOp, a: Value) -> Value {
+        match op {
+            UnOp::Neg => self.put(F32, Op::Un(Un::FNeg, a), &[a]),
+            UnOp::Abs => self.put(F32, Op::Un(Un::FAbs, a), &[a]),
+            UnOp::Round => self.put(F32, Op::Un(Un::FRound, a), &[a]),
+            UnOp::Floor => self.put(F32, Op::Un(Un::FFloor, a), &[a]),
+            UnOp::FloorPow2 => self.floor_pow2(a),
+        }
+    }
+
+    /// The largest power of two not above `|a|`: the exponent bits; subnormals are scaled into range first.
+    fn floor_pow2(&mut self, a: Value) -> Value {
+        let magnitude = self.put(F32, Op::Un(Un::FAbs, a), &[a]);
+        let (up, down) = (
+            self.float(16_777_216.0, F32),
+            self.float(1.0 / 16_777_216.0, F32),
+        );
+        let smallest = self.float(f32::MIN_POSITIVE, F32);
+        let exponent = |lower: &mut Self, x: Value| {
+            let bits = lower.put(I32, Op::Bitcast(x), &[x]);
+            let mask = lower.put_at(0, I32, Op::IConst(0x7f80_0000));
+            let kept = lower.put(I32, Op::Bin(Bin::And, bits, mask), &[bits, mask]);
+            lower.put(F32, Op::Bitcast(kept), &[kept])
+        };
+        let scaled = self.bin(Bin::FMul, magnitude, up);
+        let high = exponent(self, scaled);
+        let small = self.bin(Bin::FMul, high, down);
+        let normal = exponent(self, magnitude);
+        let tiny = self.put(
+            I32,
+            Op::Cmp(Cmp::FLt, magnitude, smallest),
+            &[magnitude, smallest],
+        );
+        let power = self.put(F32, Op::Select(tiny, small, normal), &[tiny, small, normal]);
+        let number = self.put(I32, Op::Cmp(Cmp::FEq, magnitude, magnitude), &[magnitude]);
+        self.put(
+            F32,
+            Op::Select(number, power, magnitude),
+            &[number, power, magnitude],
+        )
+    }
+
+    fn declared_binary(&mut self, op: crate::format::BinOp, a: Value, b: Value) -> Value {
+        use crate::format::BinOp;
+        match op {
+            BinOp::Add => self.bin(Bin::FAdd, a, b),
+            BinOp::Sub => self.bin(Bin::FSub, a, b),
+            BinOp::Mul => self.bin(Bin::FMul, a, b),
+            BinOp::Min => self.bin(Bin::FMin, a, b),
+            BinOp::Max => self.bin(Bin::FMax, a, b),
+            BinOp::Div => {
+                let quotient = self.bin(Bin::FDiv, a, b);
+                let zero = self.float(0.0, F32);
+                let none = self.put(I32, Op::Cmp(Cmp::FEq, b, zero), &[b, zero]);
+                self.put(
+                    F32,
+                    Op::Select(none, zero, quotient),
+                    &[none, zero, quotient],
+                )
+            }
+        }
+    }
+
+    /// The value of a scalar code.
+    fn decode_code(&mut self, element: &Element, code: Value) -> Result<Value, ScheduleError> {
+        match element {
+            Element::UInt { .. } => {
+                Ok(self.put(F32, Op::Convert(Convert::IntToFloat, code), &[code]))
+            }
+            Element::Float(f) if f.exp == 8 && f.man == 23 && f.bias == 127 => {
+                Ok(self.put(F32, Op::Bitcast(code), &[code]))
+            }
+            Element::Int { .. } | Element::Float(_) => self.decode_value(element, F32, code),
+            Element::Codebook(_) => Ok(self.fetch_value(element, F32, code)),
+        }
+    }
+
+    /// The code (i32) of the element nearest to a value.
+    fn encode_code(
+        &mut self,
+        value: Value,
+        ty: Type,
+        element: &Element,
+    ) -> Result<Value, ScheduleError> {
+        match element {
+            Element::Int { .. } | Element::UInt { .. } => {
+                let number = self.put(
+                    ty.as_int(),
+                    Op::Convert(Convert::FloatToInt, value),
+                    &[value],
+                );
+                let (low, high) = element.range();
+                Ok(self.clamp(number, ty.as_int(), low, high))
+            }
+            Element::Float(f) => Ok(self.encode_float(value, ty, f)),
+            Element::Codebook(_) => self.encode_nearest(value, ty, element),
+        }
+    }
+
+    /// The code of the float nearest to a value, ties to even.
+    pub(super) fn encode_float(&mut self, value: Value, ty: Type, float: &FloatSpec) -> Value {
+        let int = ty.as_int();
+        let bits = self.put(int, Op::Bitcast(value), &[value]);
+        if float.exp == 8
+            && float.man == 23
+            && float.bias == 127
+            && float.specials == Specials::Ieee
+        {
+            return bits;
+        }
+        let element = Element::Float(*float);
+        let (exp, man) = (u32::from(float.exp), u32::from(float.man));
+        let shift = 23 - man;
+        let number = |lower: &mut Self, n: i64| lower.put_at(0, int, Op::IConst(n));
+        let all = number(self, 0x7fff_ffff);
+        let magnitude = self.bin(Bin::And, bits, all);
+        // Normal results: rebias, then round the mantissa; a carry goes into the exponent.
+        let rebias = number(self, (127 - i64::from(float.bias)) << 23);
+        let moved = self.bin(Bin::ISub, magnitude, rebias);
+        let mut normal = moved;
+        if shift > 0 {
+            let down = self.put(int, Op::Shift(Shift::SShr, moved, shift as u8), &[moved]);
+            let one = number(self, 1);
+            let odd = self.bin(Bin::And, down, one);
+            let half = number(self, (1i64 << (shift - 1)) - 1);
+            let plus = self.bin(Bin::IAdd, moved, half);
+            let rounded = self.bin(Bin::IAdd, plus, odd);
+            normal = self.put(
+                int,
+                Op::Shift(Shift::SShr, rounded, shift as u8),
+                &[rounded],
+            );
+        }
+        let absolute = self.put(ty, Op::Un(Un::FAbs, value), &[value]);
+        let first_normal = if float.subnormal {
+            1 - float.bias
+        } else {
+            -float.bias
+        };
+        let small = if float.subnormal {
+            // Subnormal results: a multiple of the smallest step, rounded by the conversion.
+            let scale = 2f64.powi(float.bias - 1 + man as i32);
+            let (a, b) = split_power(scale);
+            let (a, b) = (self.float(a, ty), self.float(b, ty));
+            let once = self.bin(Bin::FMul, absolute, a);
+            let scaled = self.bin(Bin::FMul, once, b);
+            self.put(int, Op::Convert(Convert::FloatToInt, scaled), &[scaled])
+        } else {
+            number(self, 0)
+        };
+        let limit = self.float(2f64.powi(first_normal) as f32, ty);
+        let is_small = self.put(int, Op::Cmp(Cmp::FLt, absolute, limit), &[absolute, limit]);
+        let mut code = self.put(
+            int,
+            Op::Select(is_small, small, normal),
+            &[is_small, small, normal],
+        );
+        // Past the largest: the reference says what (saturated or infinite).
+        let over = element.encode(f32::INFINITY);
+        let largest = element.encode(element.range().1 as f32);
+        let largest_code = number(self, i64::from(largest));
+        let too_large = self.put(
+            int,
+            Op::Cmp(Cmp::SLt, largest_code, code),
+            &[largest_code, code],
+        );
+        let over = number(self, i64::from(over));
+        code = self.put(
+            int,
+            Op::Select(too_large, over, code),
+            &[too_large, over, code],
+        );
+        let infinity = number(self, 0x7f80_0000);
+        let infinite = self.put(
+            int,
+            Op::Cmp(Cmp::IEq, magnitude, infinity),
+            &[magnitude, infinity],
+        );
+        code = self.put(
+            int,
+            Op::Select(infinite, over, code),
+            &[infinite, over, code],
+        );
+        let zero = number(self, 0);
+        let negative = self.put(int, Op::Cmp(Cmp::SLt, bits, zero), &[bits, zero]);
+        code = if float.signed {
+            let sign = number(self, 1i64 << (exp + man));
+            let with = self.bin(Bin::Or, code, sign);
+            self.put(
+                int,
+                Op::Select(negative, with, code),
+                &[negative, with, code],
+            )
+        } else {
+            self.put(
+                int,
+                Op::Select(negative, zero, code),
+                &[negative, zero, code],
+            )
+        };
+        let nan = number(self, i64::from(element.encode(f32::NAN)));
+        let valid = self.put(int, Op::Cmp(Cmp::FEq, value, value), &[value]);
+        self.put(int, Op::Select(valid, code, nan), &[valid, code, nan])
+    }
+
+    /// The code of the table entry nearest to a value: a search among the thresholds at which the reference changes its
+    /// code, made here from the reference itself.
+    pub(super) fn encode_nearest(
+        &mut self,
+        value: Value,
+        ty: Type,
+        element: &Element,
+    ) -> Result<Value, ScheduleError> {
+        if element.bits() > 12 {
+            return Err(ScheduleError::Unsupported(
+                "quantising at the call into a codebook of more than 4096 entries".into(),
+            ));
+        }
+        let (thresholds, codes) = thresholds(element);
+        let int = ty.as_int();
+        let lanes: Vec<Value> = (0..ty.lanes)
+            .map(|lane| {
+                let one = match ty.lanes {
+                    1 => value,
+                    _ => self.put(F32, Op::Extract(value, lane), &[value]),
+                };
+                self.search(one, &thresholds, &codes, element.encode(f32::NAN))
+            })
+            .collect();
+        Ok(match lanes[..] {
+            [one] => one,
+            _ => self.put(int, Op::Build(lanes.clone()), &lanes),
+        })
+    }
+
+    fn search(&mut self, value: Value, thresholds: &[i32], codes: &[u32], nan: u32) -> Value {
+        let bits = self.put(I32, Op::Bitcast(value), &[value]);
+        let key = self.order_key(bits);
+        let steps = usize::BITS - thresholds.len().leading_zeros();
+        let mut padded = thresholds.to_vec();
+        padded.resize((1 << steps) - 1, i32::MAX);
+        let table = self.table(
+            "thresholds",
+            padded.iter().flat_map(|t| t.to_le_bytes()).collect(),
+        );
+        let mut rank = self.put_at(0, I64, Op::IConst(0));
+        for step in (0..steps).rev() {
+            let size = 1i64 << step;
+            let scaled = self.put(I64, Op::Shift(Shift::Shl, rank, 2), &[rank]);
+            let pointer = self.put(I64, Op::Bin(Bin::IAdd, table, scaled), &[table, scaled]);
+            let offset = (size - 1) as i32 * 4;
+            let threshold = self.put(
+                I32,
+                Op::Load {
+                    base: pointer,
+                    offset,
+                },
+                &[pointer],
+            );
+            let below = self.put(I32, Op::Cmp(Cmp::SLt, key, threshold), &[key, threshold]);
+            let (add, zero) = (
+                self.put_at(0, I32, Op::IConst(size)),
+                self.put_at(0, I32, Op::IConst(0)),
+            );
+            let more = self.put(I32, Op::Select(below, zero, add), &[below, zero, add]);
+            let wide = self.put(I64, Op::Convert(Convert::WidenU, more), &[more]);
+            rank = self.put(I64, Op::Bin(Bin::IAdd, rank, wide), &[rank, wide]);
+        }
+        let mut padded = codes.to_vec();
+        padded.resize(1 << steps, codes.last().copied().unwrap_or(0));
+        let table = self.table(
+            "codes",
+            padded.iter().flat_map(|c| c.to_le_bytes()).collect(),
+        );
+        let scaled = self.put(I64, Op::Shift(Shift::Shl, rank, 2), &[rank]);
+        let pointer = self.put(I64, Op::Bin(Bin::IAdd, table, scaled), &[table, scaled]);
+        let code = self.put(
+            I32,
+            Op::Load {
+                base: pointer,
+                offset: 0,
+            },
+            &[pointer],
+        );
+        let nan = self.put_at(0, I32, Op::IConst(i64::from(nan)));
+        let valid = self.put(I32, Op::Cmp(Cmp::FEq, value, value), &[value]);
+        self.put(I32, Op::Select(valid, code, nan), &[valid, code, nan])
+    }
+
+    /// Integers in the order of the floats whose bits they are.
+    fn order_key(&mut self, bits: Value) -> Value {
+        let sign = self.put(I32, Op::Shift(Shift::SShr, bits, 31), &[bits]);
+        let mask = self.put_at(0, I32, Op::IConst(0x7fff_ffff));
+        let flip = self.bin(Bin::And, sign, mask);
+        self.bin(Bin::Xor, bits, flip)
+    }
+}
+
+/// A power of two as a product of two that are normal in f32.
+fn split_power(power: f64) -> (f32, f32) {
+    let half = 2f64.powi(power.log2() as i32 / 2);
+    (half as f32, (power / half) as f32)
+}
+
+fn float_of(key: i32) -> f32 {
+    f32::from_bits((key ^ (key >> 31 & 0x7fff_ffff)) as u32)
+}
+
+/// Keys at which the reference encoder changes its code, ascending, and the codes between them.
+fn thresholds(element: &Element) -> (Vec<i32>, Vec<u32>) {
+    let code = |key: i32| element.encode(float_of(key));
+    let (first, last) = (i32::MIN + 0x7f_ffff + 1, 0x7f80_0000);
+    let (mut thresholds, mut codes) = (Vec::new(), vec![code(first)]);
+    let mut at = first;
+    while code(last) != codes[codes.len() - 1] {
+        // The first key past `at` whose code differs: codes are monotone in the value, so a bisection finds it.
+        let current = codes[codes.len() - 1];
+        let (mut low, mut high) = (at, last);
+        while i64::from(high) - i64::from(low) > 1 {
+            let middle = ((i64::from(low) + i64::from(high)) / 2) as i32;
+            if code(middle) == current {
+                low = middle
+            } else {
+                high = middle
+            }
+        }
+        thresholds.push(high);
+        codes.push(code(high));
+        at = high;
+    }
+    (thresholds, codes)
+}

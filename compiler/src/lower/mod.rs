@@ -1,0 +1,239 @@
+//! Lowering: extracted terms into loops over vector operations.
+//!
+//! In: for each statement of a kernel the placed parts with their chosen terms. Out: one function of the vector IR. Loops
+//! over results are opened in the order of the axes; sums over the same loop share it; an operation is placed in the
+//! innermost loop that one of its operands changes with, so that what is invariant is computed outside.
+
+mod address;
+mod decode;
+mod encode;
+mod math;
+mod nest;
+mod values;
+
+use crate::rewrite::analysis::Facts;
+use crate::rewrite::extract::Extracted;
+use crate::schedule::ScheduleError;
+use crate::schedule::index::{Affine, AxisId, Sym};
+use crate::schedule::place::{Part, Placed};
+use crate::spec::kernel::{Kernel, Role, TensorId};
+use crate::vector::build::Builder;
+use crate::vector::ir::{Elem, Function, Op, ParamKind, Scalar, Type, Value};
+use std::collections::BTreeMap;
+
+pub use encode::EncodeJob;
+pub use nest::trips;
+
+/// A part of a statement with the term chosen for it.
+pub struct Chosen<'a> {
+    /// Which part.
+    pub part: Part,
+    /// The placed statement.
+    pub placed: &'a Placed,
+    /// Facts that the term refers to.
+    pub facts: &'a Facts,
+    /// The term.
+    pub term: &'a Extracted,
+}
+
+/// What one step of a kernel computes.
+pub enum Job<'a> {
+    /// Results of a statement, in parts that together cover it.
+    Compute(Vec<Chosen<'a>>),
+    /// Quantisation of a plain tensor into a block format.
+    Encode(EncodeJob),
+}
+
+/// Values of axes that are known where code is emitted (copies and lanes).
+type Env = BTreeMap<AxisId, u64>;
+
+/// The state of lowering one function.
+struct Lower<'a> {
+    kernel: &'a Kernel,
+    b: Builder,
+    /// Depth of the region that a value lives in.
+    depth: BTreeMap<Value, usize>,
+    pointers: BTreeMap<TensorId, Value>,
+    scalars: BTreeMap<Scalar, Value>,
+    range: Option<(Value, Value)>,
+    /// Pointers and counts made on the way, by region depth.
+    addresses: Vec<BTreeMap<(Base, Vec<(Sym, Scalar, u64)>, Scalar), Value>>,
+    counters: BTreeMap<AxisId, Value>,
+    stages: u32,
+}
+
+/// What an address starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Base {
+    Tensor(TensorId),
+    Stage(Value),
+    Zero,
+}
+
+/// Lowers the jobs of a kernel into one function. The last job is the one that row ranges divide.
+pub fn lower(kernel: &Kernel, jobs: &[Job<'_>]) -> Result<Function, ScheduleError> {
+    let mut lower = Lower {
+        kernel,
+        b: Builder::new(&kernel.name),
+        depth: BTreeMap::new(),
+        pointers: BTreeMap::new(),
+        scalars: BTreeMap::new(),
+        range: None,
+        addresses: vec![BTreeMap::new()],
+        counters: BTreeMap::new(),
+        stages: 0,
+    };
+    lower.parameters();
+    for (at, job) in jobs.iter().enumerate() {
+        let last = at + 1 == jobs.len();
+        match job {
+            Job::Compute(parts) => {
+                for part in parts {
+                    nest::statement(&mut lower, part, last)?;
+                }
+            }
+            Job::Encode(job) => encode::encode(&mut lower, job)?,
+        }
+    }
+    Ok(lower.b.finish())
+}
+
+impl Lower<'_> {
+    /// One parameter a tensor, then the row range; scalars follow as they are needed.
+    fn parameters(&mut self) {
+        for (id, tensor) in self.kernel.tensors.iter() {
+            let kind = match tensor.role {
+                Role::Weight | Role::Stored | Role::Input => ParamKind::Read,
+                Role::Output => ParamKind::Write,
+                Role::Local => ParamKind::Scratch {
+                    bytes: self.tensor_bytes(id),
+                },
+            };
+            let pointer = self.b.param(&tensor.name, kind);
+            self.depth.insert(pointer, 0);
+            self.pointers.insert(id, pointer);
+        }
+        let from = self.b.param("range.from", ParamKind::RangeStart);
+        let to = self.b.param("range.to", ParamKind::RangeEnd);
+        self.depth.insert(from, 0);
+        self.depth.insert(to, 0);
+        self.range = Some((from, to));
+    }
+
+    /// Bytes of an intermediate.
+    fn tensor_bytes(&self, id: TensorId) -> Scalar {
+        use crate::format::FormatKind;
+        use crate::schedule::index::{div_ceil, mul};
+        let tensor = &self.kernel.tensors[id];
+        let shape: Vec<Scalar> = tensor
+            .shape
+            .iter()
+            .map(|e| crate::schedule::place::extent(self.kernel, *e))
+            .collect();
+        match &tensor.format.kind {
+            FormatKind::Plain(element) => {
+                let bytes = u64::from(element.bits().div_ceil(8).next_power_of_two());
+                shape.into_iter().fold(Scalar::Const(bytes), mul)
+            }
+            FormatKind::Block(block) => {
+                let mut shape = shape;
+                let columns = shape.pop().unwrap_or(Scalar::Const(1));
+                let row = mul(
+                    Scalar::Const(u64::from(block.bytes)),
+                    div_ceil(columns, u64::from(block.len)),
+                );
+                shape.into_iter().fold(row, mul)
+            }
+        }
+    }
+
+    /// Depth of the innermost open region.
+    fn here(&self) -> usize {
+        self.addresses.len() - 1
+    }
+
+    fn depth_of(&self, value: Value) -> usize {
+        self.depth.get(&value).copied().unwrap_or(0)
+    }
+
+    /// Appends an operation in the region of its operands.
+    fn put(&mut self, ty: Type, op: Op, operands: &[Value]) -> Value {
+        let depth = operands
+            .iter()
+            .map(|v| self.depth_of(*v))
+            .max()
+            .unwrap_or(0);
+        self.put_at(depth, ty, op)
+    }
+
+    fn put_at(&mut self, depth: usize, ty: Type, op: Op) -> Value {
+        let value = self.b.push_at(depth, ty, op);
+        self.depth.insert(value, depth);
+        value
+    }
+
+    /// A number known before the call, as `i64`.
+    fn scalar(&mut self, scalar: &Scalar) -> Value {
+        if let Some(value) = self.scalars.get(scalar) {
+            return *value;
+        }
+        let value = match scalar {
+            Scalar::Const(c) => self.put_at(0, I64, Op::IConst(*c as i64)),
+            other => {
+                let name = format!("s{}", self.scalars.len());
+                let value = self.b.param(&name, ParamKind::Scalar(other.clone()));
+                self.depth.insert(value, 0);
+                value
+            }
+        };
+        self.scalars.insert(scalar.clone(), value);
+        value
+    }
+
+    /// Opens a loop; returns its counter and the carried values inside.
+    fn open(
+        &mut self,
+        name: &str,
+        from: Value,
+        to: Value,
+        step: u64,
+        init: &[Value],
+    ) -> (Value, Vec<Value>) {
+        let (counter, inside) = self.b.open_loop(name, from, to, step as i64, init);
+        self.addresses.push(BTreeMap::new());
+        let depth = self.here();
+        self.depth.insert(counter, depth);
+        for value in &inside {
+            self.depth.insert(*value, depth);
+        }
+        (counter, inside)
+    }
+
+    /// Closes the innermost loop; returns what it carried out.
+    fn close(&mut self, next: &[Value]) -> Vec<Value> {
+        self.addresses.pop();
+        let results = self.b.close_loop(next);
+        let depth = self.here();
+        for value in &results {
+            self.depth.insert(*value, depth);
+        }
+        results
+    }
+
+    /// An affine number as `i64`.
+    fn number(&mut self, affine: &Affine, env: &Env) -> Result<Value, ScheduleError> {
+        let (value, offset) = self.address(Base::Zero, affine, env)?;
+        if offset == 0 {
+            return Ok(value);
+        }
+        let offset = self.put_at(0, I64, Op::IConst(i64::from(offset)));
+        Ok(self.put(
+            I64,
+            Op::Bin(crate::vector::ir::Bin::IAdd, value, offset),
+            &[value, offset],
+        ))
+    }
+}
+
+const I64: Type = Type::new(Elem::I64, 1);
+const I32: Type = Type::new(Elem::I32, 1);

@@ -1,0 +1,562 @@
+//! Loop nests: the loops over results of a part, its stages, and the loops of sums, which values over the same axis share.
+
+use super::values::zero;
+use super::{Base, Chosen, Env, I64, Lower};
+use crate::rewrite::extract::Picked;
+use crate::rewrite::lang::{Node, Op as Term, Ty};
+use crate::schedule::ScheduleError;
+use crate::schedule::index::{Affine, Axis, AxisId, AxisKind, AxisSet, Sym, mul};
+use crate::schedule::place::Variant;
+use crate::vector::ir::{Bin, Elem, Op, ParamKind, Scalar, Type, Value};
+use std::collections::BTreeMap;
+
+/// A value of a term under an environment (only the axes that it depends on).
+pub(super) type Key = (usize, Vec<(AxisId, u64)>);
+
+/// A part of a statement while it is lowered.
+pub(super) struct Nest<'l, 'a, 'c> {
+    pub(super) lower: &'l mut Lower<'a>,
+    pub(super) chosen: &'c Chosen<'c>,
+    pub(super) axes: crate::schedule::index::Axes,
+    /// Values made, by the depth of the region they live in.
+    pub(super) made: Vec<BTreeMap<Key, Value>>,
+    /// Vector values made from equal operations, by depth (loads of the same bytes).
+    pub(super) shared: Vec<BTreeMap<String, Value>>,
+    /// Users of each node.
+    uses: Vec<usize>,
+    stages: BTreeMap<usize, Stage>,
+}
+
+/// A buffer of a stage.
+#[derive(Clone)]
+pub(super) struct Stage {
+    pub(super) pointer: Value,
+    pub(super) address: Affine,
+}
+
+/// A sum over a loop that is wanted.
+struct Want {
+    node: usize,
+    env: Env,
+    init: Option<Value>,
+}
+
+/// Lowers a part of a statement. In the last statement the row range divides the outermost loop; what whole tiles leave over
+/// is done by the call whose range goes past the last tile.
+pub(super) fn statement(
+    lower: &mut Lower<'_>,
+    chosen: &Chosen<'_>,
+    last: bool,
+) -> Result<(), ScheduleError> {
+    let mut uses = vec![0; chosen.term.nodes.len()];
+    for node in &chosen.term.nodes {
+        for child in &node.children {
+            uses[*child] += 1;
+        }
+    }
+    let mut nest = Nest {
+        axes: chosen.placed.axes.clone(),
+        lower,
+        chosen,
+        made: vec![BTreeMap::new()],
+        shared: vec![BTreeMap::new()],
+        uses,
+        stages: BTreeMap::new(),
+    };
+    nest.run_stages()?;
+    let ranged = chosen
+        .placed
+        .axes
+        .iter()
+        .find(|(_, a)| a.ranged)
+        .map(|(id, _)| id);
+    for variant in &chosen.placed.variants {
+        nest.variant(variant, last, ranged)?;
+    }
+    Ok(())
+}
+
+impl Nest<'_, '_, '_> {
+    pub(super) fn node(&self, at: usize) -> &Picked {
+        &self.chosen.term.nodes[at]
+    }
+
+    fn variant(
+        &mut self,
+        variant: &Variant,
+        last: bool,
+        ranged: Option<AxisId>,
+    ) -> Result<(), ScheduleError> {
+        self.axes = self.chosen.placed.axes.clone();
+        for (axis, changed) in &variant.changes {
+            self.axes[*axis] = changed.clone();
+        }
+        let outer: Vec<AxisId> = self
+            .axes
+            .iter()
+            .filter(|(_, a)| a.output && a.kind == AxisKind::Loop)
+            .map(|(id, _)| id)
+            .collect();
+        let rest = last && !variant.ranged;
+        if rest {
+            self.open_rest();
+        }
+        for axis in &outer {
+            let divided = last && variant.ranged && Some(*axis) == ranged;
+            self.open_axis(*axis, divided);
+        }
+        let copies: Vec<AxisId> = self
+            .axes
+            .iter()
+            .filter(|(_, a)| a.output && a.kind == AxisKind::Unroll)
+            .map(|(id, _)| id)
+            .collect();
+        let envs = environments(&copies, &self.axes);
+        let mut wants = Vec::new();
+        for env in &envs {
+            for root in &self.chosen.term.roots {
+                wants.push((*root, env.clone()));
+            }
+        }
+        self.demand(&wants)?;
+        for env in &envs {
+            for at in 0..self.chosen.term.roots.len() {
+                self.store_root(at, env)?;
+            }
+        }
+        for axis in outer.iter().rev() {
+            self.close_axis(*axis);
+        }
+        if rest {
+            self.leave(&[]);
+        }
+        Ok(())
+    }
+
+    /// The loop around what whole tiles leave over: it runs if the range goes past the last tile.
+    fn open_rest(&mut self) {
+        let tiles = self.tiles();
+        let (from, to) = self.lower.range.unwrap_or((tiles, tiles));
+        let first = self
+            .lower
+            .put(I64, Op::Bin(Bin::SMax, from, tiles), &[from, tiles]);
+        self.enter("rest", first, to, 1, &[]);
+    }
+
+    /// Whole tiles of the divided loop; 0 if there is none.
+    fn tiles(&mut self) -> Value {
+        let axes = &self.chosen.placed.axes;
+        let trips = axes
+            .values()
+            .find(|a| a.ranged)
+            .map_or(Scalar::Const(0), trips);
+        self.lower.scalar(&trips)
+    }
+
+    fn open_axis(&mut self, id: AxisId, divided: bool) {
+        let axis = self.axes[id].clone();
+        let (mut from, mut to) = (self.lower.scalar(&axis.from), self.lower.scalar(&axis.to));
+        if divided && let Some((start, end)) = self.lower.range {
+            let step = self.lower.scalar(&Scalar::Const(axis.step));
+            from = self
+                .lower
+                .put(I64, Op::Bin(Bin::IMul, start, step), &[start, step]);
+            let bound = self
+                .lower
+                .put(I64, Op::Bin(Bin::IMul, end, step), &[end, step]);
+            to = self
+                .lower
+                .put(I64, Op::Bin(Bin::SMin, to, bound), &[to, bound]);
+        }
+        let (counter, _) = self.enter(&axis.name, from, to, axis.step, &[]);
+        self.lower.counters.insert(id, counter);
+    }
+
+    fn close_axis(&mut self, id: AxisId) {
+        self.lower.counters.remove(&id);
+        self.leave(&[]);
+    }
+
+    fn enter(
+        &mut self,
+        name: &str,
+        from: Value,
+        to: Value,
+        step: u64,
+        init: &[Value],
+    ) -> (Value, Vec<Value>) {
+        self.made.push(BTreeMap::new());
+        self.shared.push(BTreeMap::new());
+        self.lower.open(name, from, to, step, init)
+    }
+
+    fn leave(&mut self, next: &[Value]) -> Vec<Value> {
+        self.made.pop();
+        self.shared.pop();
+        self.lower.close(next)
+    }
+
+    /// Computes every stage of the term into its buffer, before the loops over rows.
+    fn run_stages(&mut self) -> Result<(), ScheduleError> {
+        for at in 0..self.chosen.term.nodes.len() {
+            if self.node(at).op == Term::VStage {
+                self.run_stage(at)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run_stage(&mut self, at: usize) -> Result<(), ScheduleError> {
+        let node = self.node(at).clone();
+        let child = node.children[0];
+        let loops: Vec<AxisId> = node
+            .free
+            .iter()
+            .filter(|a| self.axes[*a].kind == AxisKind::Loop)
+            .collect();
+        let mut address = Affine::constant(0);
+        let mut size = Scalar::Const(4);
+        for id in node.free.iter().collect::<Vec<_>>().into_iter().rev() {
+            let axis = &self.axes[id];
+            let copy_of_result = axis.kind == AxisKind::Unroll && axis.output;
+            let coefficient = size.clone();
+            if !copy_of_result {
+                size = mul(size, axis.full.clone());
+            }
+            address.terms.push((Sym::Axis(id), coefficient));
+        }
+        // Copies of a result index share the stride of its loop, which comes right before them.
+        for id in node
+            .free
+            .iter()
+            .filter(|a| self.axes[*a].kind == AxisKind::Unroll && self.axes[*a].output)
+        {
+            let before = AxisId::from_u32(id.as_u32() - 1);
+            let stride = address
+                .terms
+                .iter()
+                .find(|(s, _)| *s == Sym::Axis(before))
+                .map(|(_, c)| c.clone());
+            if let (Some(stride), Some(own)) = (
+                stride,
+                address.terms.iter_mut().find(|(s, _)| *s == Sym::Axis(id)),
+            ) {
+                own.1 = stride;
+            }
+        }
+        address.terms.sort();
+        let name = format!("stage{}", self.lower.stages);
+        self.lower.stages += 1;
+        let pointer = self
+            .lower
+            .b
+            .param(&name, ParamKind::Scratch { bytes: size });
+        self.lower.depth.insert(pointer, 0);
+        let changed: Vec<(AxisId, Axis)> =
+            loops.iter().map(|a| (*a, self.axes[*a].clone())).collect();
+        for id in &loops {
+            if self.axes[*id].output {
+                self.axes[*id].step = 1;
+                self.axes[*id].to = self.axes[*id].full.clone();
+            }
+            self.open_axis(*id, false);
+        }
+        let copies: Vec<AxisId> = node
+            .free
+            .iter()
+            .filter(|a| self.axes[*a].kind == AxisKind::Unroll && !self.axes[*a].output)
+            .collect();
+        for mut env in environments(&copies, &self.axes) {
+            env.extend(
+                node.free
+                    .iter()
+                    .filter(|a| self.axes[*a].kind == AxisKind::Unroll && self.axes[*a].output)
+                    .map(|a| (a, 0)),
+            );
+            self.demand(&[(child, env.clone())])?;
+            let value = self.value(child, &env)?;
+            let (base, offset) = self.lower.address(Base::Stage(pointer), &address, &env)?;
+            self.lower
+                .b
+                .store_at(self.lower.here(), value, base, offset);
+        }
+        for id in loops.iter().rev() {
+            self.close_axis(*id);
+        }
+        for (id, axis) in changed {
+            self.axes[id] = axis;
+        }
+        self.stages.insert(at, Stage { pointer, address });
+        Ok(())
+    }
+
+    pub(super) fn stage(&self, at: usize) -> Option<Stage> {
+        self.stages.get(&at).cloned()
+    }
+
+    pub(super) fn key(&self, at: usize, env: &Env) -> Key {
+        let free = self.node(at).free;
+        (
+            at,
+            env.iter()
+                .filter(|(a, _)| free.has(**a))
+                .map(|(a, v)| (*a, *v))
+                .collect(),
+        )
+    }
+
+    pub(super) fn known(&self, key: &Key) -> Option<Value> {
+        self.made
+            .iter()
+            .rev()
+            .find_map(|level| level.get(key))
+            .copied()
+    }
+
+    pub(super) fn remember(&mut self, key: Key, value: Value) {
+        let depth = self.lower.depth_of(value);
+        self.made[depth].insert(key, value);
+    }
+
+    fn is_loop_sum(&self, at: usize) -> bool {
+        matches!(self.node(at).op, Term::VSum | Term::VMaxOver)
+            && self.axes[self.bound_axis(at)].kind == AxisKind::Loop
+    }
+
+    pub(super) fn bound_axis(&self, at: usize) -> AxisId {
+        match self.node(at).data.first() {
+            Some(Node::Axis(axis)) => *axis,
+            _ => AxisId::from_u32(0),
+        }
+    }
+
+    /// Emits the loops that the values need, so that `value` finds their results.
+    pub(super) fn demand(&mut self, wants: &[(usize, Env)]) -> Result<(), ScheduleError> {
+        let mut sums: Vec<(usize, Env)> = Vec::new();
+        for (node, env) in wants {
+            self.collect(*node, env, &mut sums);
+        }
+        let mut by_axis: BTreeMap<AxisId, Vec<Want>> = BTreeMap::new();
+        for (node, env) in sums {
+            by_axis
+                .entry(self.bound_axis(node))
+                .or_default()
+                .push(Want {
+                    node,
+                    env,
+                    init: None,
+                });
+        }
+        for (axis, wants) in by_axis {
+            let results = self.loops(axis, &wants)?;
+            for (want, result) in wants.iter().zip(results) {
+                let key = self.key(want.node, &want.env);
+                self.remember(key, result);
+            }
+        }
+        Ok(())
+    }
+
+    /// Outermost sums over loops that a value needs and that are not made yet.
+    fn collect(&self, at: usize, env: &Env, sums: &mut Vec<(usize, Env)>) {
+        let key = self.key(at, env);
+        if self.known(&key).is_some() {
+            return;
+        }
+        if self.is_loop_sum(at) {
+            if !sums.iter().any(|(n, e)| self.key(*n, e) == key) {
+                sums.push((at, env.clone()));
+            }
+            return;
+        }
+        let node = self.node(at);
+        if node.op == Term::VStage {
+            return;
+        }
+        if matches!(node.op, Term::VSum | Term::VMaxOver) {
+            let axis = self.bound_axis(at);
+            for copy in 0..self.copies(axis) {
+                let mut inner = env.clone();
+                inner.insert(axis, copy);
+                self.collect(node.children[0], &inner, sums);
+            }
+            return;
+        }
+        for child in &node.children {
+            self.collect(*child, env, sums);
+        }
+    }
+
+    pub(super) fn copies(&self, axis: AxisId) -> u64 {
+        self.axes[axis].to_const().unwrap_or(1)
+    }
+
+    /// One loop over an axis for all sums that want it.
+    fn loops(&mut self, axis: AxisId, wants: &[Want]) -> Result<Vec<Value>, ScheduleError> {
+        let init: Vec<Value> = wants
+            .iter()
+            .map(|w| match w.init {
+                Some(value) => value,
+                None => {
+                    let node = self.node(w.node).clone();
+                    zero(self, &node)
+                }
+            })
+            .collect();
+        let shape = self.axes[axis].clone();
+        let (from, to) = (self.lower.scalar(&shape.from), self.lower.scalar(&shape.to));
+        let (counter, inside) = self.enter(&shape.name, from, to, shape.step, &init);
+        self.lower.counters.insert(axis, counter);
+        let mut next: Vec<Option<Value>> = vec![None; wants.len()];
+        let mut chained: BTreeMap<AxisId, Vec<(usize, Want)>> = BTreeMap::new();
+        let mut plain = Vec::new();
+        for (at, want) in wants.iter().enumerate() {
+            let child = self.node(want.node).children[0];
+            let same = self.node(child).op == self.node(want.node).op;
+            if same && self.is_loop_sum(child) && self.uses[child] == 1 {
+                let want = Want {
+                    node: child,
+                    env: want.env.clone(),
+                    init: Some(inside[at]),
+                };
+                chained
+                    .entry(self.bound_axis(child))
+                    .or_default()
+                    .push((at, want));
+            } else {
+                plain.push(at);
+            }
+        }
+        for (inner, list) in chained {
+            let (places, wants): (Vec<usize>, Vec<Want>) = list.into_iter().unzip();
+            for (at, result) in places.into_iter().zip(self.loops(inner, &wants)?) {
+                next[at] = Some(result);
+            }
+        }
+        let needed: Vec<(usize, Env)> = plain
+            .iter()
+            .map(|at| {
+                (
+                    self.node(wants[*at].node).children[0],
+                    wants[*at].env.clone(),
+                )
+            })
+            .collect();
+        self.demand(&needed)?;
+        for at in plain {
+            let want = &wants[at];
+            let child = self.node(want.node).children[0];
+            let max = self.node(want.node).op == Term::VMaxOver;
+            next[at] = Some(self.accumulate(inside[at], child, &want.env, max)?);
+        }
+        let next: Vec<Value> = next
+            .into_iter()
+            .zip(&inside)
+            .map(|(n, i)| n.unwrap_or(*i))
+            .collect();
+        self.lower.counters.remove(&axis);
+        Ok(self.leave(&next))
+    }
+
+    /// `acc` plus (or the larger of `acc` and) a value, fused where the operation has an accumulator.
+    pub(super) fn accumulate(
+        &mut self,
+        acc: Value,
+        at: usize,
+        env: &Env,
+        max: bool,
+    ) -> Result<Value, ScheduleError> {
+        let node = self.node(at).clone();
+        let ty = self.ty(&node);
+        if max {
+            let value = self.value(at, env)?;
+            return Ok(self
+                .lower
+                .put(ty, Op::Bin(Bin::FMax, acc, value), &[acc, value]));
+        }
+        let fresh = self.known(&self.key(at, env)).is_none();
+        match node.op {
+            Term::VSum if fresh && self.axes[self.bound_axis(at)].kind == AxisKind::Unroll => {
+                let axis = self.bound_axis(at);
+                let mut sum = acc;
+                for copy in 0..self.copies(axis) {
+                    let mut inner = env.clone();
+                    inner.insert(axis, copy);
+                    sum = self.accumulate(sum, node.children[0], &inner, false)?;
+                }
+                Ok(sum)
+            }
+            Term::VDot4 | Term::VDot4S if fresh => {
+                let (a, b) = (
+                    self.value(node.children[0], env)?,
+                    self.value(node.children[1], env)?,
+                );
+                let op = if node.op == Term::VDot4 {
+                    Op::Dot4U8S8 { acc, a, b }
+                } else {
+                    Op::Dot4S8S8 { acc, a, b }
+                };
+                Ok(self.lower.put(ty, op, &[acc, a, b]))
+            }
+            Term::VFMul if fresh => {
+                let (a, b) = (
+                    self.value(node.children[0], env)?,
+                    self.value(node.children[1], env)?,
+                );
+                Ok(self.lower.put(ty, Op::MulAdd(a, b, acc), &[acc, a, b]))
+            }
+            _ => {
+                let value = self.value(at, env)?;
+                let op = if ty.elem == Elem::F32 {
+                    Bin::FAdd
+                } else {
+                    Bin::IAdd
+                };
+                Ok(self.lower.put(ty, Op::Bin(op, acc, value), &[acc, value]))
+            }
+        }
+    }
+
+    /// Type of a node's value.
+    pub(super) fn ty(&self, node: &Picked) -> Type {
+        Type::new(elem(node.ty), self.lanes(node.lanes))
+    }
+
+    pub(super) fn lanes(&self, lanes: AxisSet) -> u16 {
+        lanes.iter().map(|a| self.axes[a].nominal).product::<u64>() as u16
+    }
+}
+
+/// Trips of a loop as a number known before the call.
+pub fn trips(axis: &Axis) -> Scalar {
+    crate::schedule::index::div_ceil(
+        crate::schedule::index::sub(axis.to.clone(), axis.from.clone()),
+        axis.step,
+    )
+}
+
+/// The register type of a number type.
+pub(super) fn elem(ty: Ty) -> Elem {
+    match ty {
+        Ty::U8 | Ty::I8 => Elem::I8,
+        Ty::U16 | Ty::I16 => Elem::I16,
+        Ty::I32 => Elem::I32,
+        Ty::F32 => Elem::F32,
+    }
+}
+
+/// All values of copies, the first slowest.
+pub(super) fn environments(axes: &[AxisId], all: &crate::schedule::index::Axes) -> Vec<Env> {
+    axes.iter().fold(vec![Env::new()], |envs, axis| {
+        let n = all[*axis].to_const().unwrap_or(1);
+        envs.iter()
+            .flat_map(|env| {
+                (0..n).map(|v| {
+                    let mut env = env.clone();
+                    env.insert(*axis, v);
+                    env
+                })
+            })
+            .collect()
+    })
+}

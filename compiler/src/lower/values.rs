@@ -1,0 +1,549 @@
+//! Values: one operation of the extracted term into vector operations, and the stores of results.
+
+use super::nest::{Nest, elem, environments};
+use super::{Base, Env, I32};
+use crate::format::Element;
+use crate::rewrite::extract::Picked;
+use crate::rewrite::lang::{Node, Op as Term, Ty};
+use crate::schedule::ScheduleError;
+use crate::schedule::index::{AxisId, AxisSet};
+use crate::schedule::term::{LoadId, Storage};
+use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Shift, Type, Un, Value};
+
+/// What an accumulator starts from: 0, or minus infinity for a maximum.
+pub(super) fn zero(nest: &mut Nest<'_, '_, '_>, node: &Picked) -> Value {
+    let ty = nest.ty(node);
+    let op = match (node.op, ty.elem) {
+        (Term::VMaxOver, _) => Op::FConst(f32::NEG_INFINITY.to_bits()),
+        (_, Elem::F32) => Op::FConst(0),
+        _ => Op::IConst(0),
+    };
+    nest.lower.put_at(0, ty, op)
+}
+
+impl Nest<'_, '_, '_> {
+    /// The value of a node; the loops that it needs have been emitted.
+    pub(super) fn value(&mut self, at: usize, env: &Env) -> Result<Value, ScheduleError> {
+        let key = self.key(at, env);
+        if let Some(value) = self.known(&key) {
+            return Ok(value);
+        }
+        let value = self.compute(at, env)?;
+        self.remember(key, value);
+        Ok(value)
+    }
+
+    fn compute(&mut self, at: usize, env: &Env) -> Result<Value, ScheduleError> {
+        let node = self.node(at).clone();
+        let ty = self.ty(&node);
+        match node.op {
+            Term::VSum | Term::VMaxOver => {
+                let max = node.op == Term::VMaxOver;
+                let axis = self.bound_axis(at);
+                let mut acc = None;
+                for copy in 0..self.copies(axis) {
+                    let mut inner = env.clone();
+                    inner.insert(axis, copy);
+                    acc = Some(match acc {
+                        None => self.value(node.children[0], &inner)?,
+                        Some(acc) => self.accumulate(acc, node.children[0], &inner, max)?,
+                    });
+                }
+                return acc.ok_or(ScheduleError::Internal("a sum over no copies"));
+            }
+            Term::VLoad => return self.load(&node, env),
+            Term::VStage => {
+                let stage = self
+                    .stage(at)
+                    .ok_or(ScheduleError::Internal("a stage that was not computed"))?;
+                let (base, offset) =
+                    self.lower
+                        .address(Base::Stage(stage.pointer), &stage.address, env)?;
+                return Ok(self.lower.put(ty, Op::Load { base, offset }, &[base]));
+            }
+            _ => {}
+        }
+        let children = node
+            .children
+            .iter()
+            .map(|c| self.value(*c, env))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.operation(&node, ty, &children, env)
+    }
+
+    fn operation(
+        &mut self,
+        node: &Picked,
+        ty: Type,
+        c: &[Value],
+        env: &Env,
+    ) -> Result<Value, ScheduleError> {
+        let reference = |at: usize| match node.data.get(at) {
+            Some(Node::Ref(r)) => *r,
+            _ => 0,
+        };
+        let mut bin = |b: Bin| self.lower.put(ty, Op::Bin(b, c[0], c[1]), c);
+        Ok(match node.op {
+            Term::VFAdd => bin(Bin::FAdd),
+            Term::VFSub => bin(Bin::FSub),
+            Term::VFMul => bin(Bin::FMul),
+            Term::VFDiv => bin(Bin::FDiv),
+            Term::VFMin => bin(Bin::FMin),
+            Term::VFMax => bin(Bin::FMax),
+            Term::VIAdd => bin(Bin::IAdd),
+            Term::VIMul => bin(Bin::IMul),
+            Term::VAbs => self.lower.put(ty, Op::Un(Un::FAbs, c[0]), c),
+            Term::VSqrt => self.lower.put(ty, Op::Un(Un::FSqrt, c[0]), c),
+            Term::VRound => self.lower.put(ty, Op::Un(Un::FRound, c[0]), c),
+            Term::VExp => self.lower.exp(c[0], ty),
+            Term::VTanh => self.lower.tanh(c[0], ty),
+            Term::VSilu => self.lower.silu(c[0], ty),
+            Term::VGelu => self.lower.gelu(c[0], ty),
+            Term::VSelectLt => self.select(Cmp::FLt, ty, c),
+            Term::VSelectLe => self.select(Cmp::FLe, ty, c),
+            Term::VSelectEq => self.select(Cmp::FEq, ty, c),
+            Term::VFloat => self
+                .lower
+                .put(ty, Op::Convert(Convert::IntToFloat, c[0]), c),
+            Term::VWiden => {
+                let unsigned = matches!(self.node(node.children[0]).ty, Ty::U8 | Ty::U16);
+                let kind = if unsigned {
+                    Convert::WidenU
+                } else {
+                    Convert::WidenS
+                };
+                self.lower.put(ty, Op::Convert(kind, c[0]), c)
+            }
+            Term::VBias => {
+                let flip = self.lower.put_at(0, ty, Op::IConst(-128));
+                self.lower
+                    .put(ty, Op::Bin(Bin::Xor, c[0], flip), &[c[0], flip])
+            }
+            Term::VNum => self.constant(node, ty),
+            Term::VExtent => self.extent(reference(0), ty)?,
+            Term::VSpread => self.spread(node, ty, c[0]),
+            Term::VBits => self.bits(reference(0), ty, c[0], env)?,
+            Term::VLookup8 => self.lookup8(reference(1), ty, c[0]),
+            Term::VLookup32 => self.lookup32(reference(0), ty, c[0]),
+            Term::VFetch => {
+                let element = self.element(reference(0));
+                self.lower.fetch_value(&element, ty, c[0])
+            }
+            Term::VDecode => {
+                let element = self.element(reference(0));
+                self.lower.decode_value(&element, ty, c[0])?
+            }
+            Term::VFold => self.lower.put(ty, Op::Fold(c[0]), c),
+            Term::VFoldMax => self.lower.put(ty, Op::FoldMax(c[0]), c),
+            Term::VDot4 | Term::VDot4S => {
+                let acc = self.lower.put_at(0, ty, Op::IConst(0));
+                let (a, b) = (c[0], c[1]);
+                let op = if node.op == Term::VDot4 {
+                    Op::Dot4U8S8 { acc, a, b }
+                } else {
+                    Op::Dot4S8S8 { acc, a, b }
+                };
+                self.lower.put(ty, op, &[acc, a, b])
+            }
+            Term::VMulPairs8 => self.lower.put(ty, Op::MulPairsU8S8(c[0], c[1]), c),
+            Term::VMulPairs16 => self.lower.put(ty, Op::MulPairsS16(c[0], c[1]), c),
+            Term::VAddPairs16 => {
+                let ones = self
+                    .lower
+                    .put_at(0, Type::new(Elem::I16, ty.lanes * 2), Op::IConst(1));
+                self.lower
+                    .put(ty, Op::MulPairsS16(c[0], ones), &[c[0], ones])
+            }
+            Term::Add
+            | Term::Mul
+            | Term::Div
+            | Term::Min
+            | Term::Max
+            | Term::Abs
+            | Term::Exp
+            | Term::Sqrt
+            | Term::Tanh
+            | Term::Silu
+            | Term::Gelu
+            | Term::Round
+            | Term::SelectLt
+            | Term::SelectLe
+            | Term::SelectEq
+            | Term::StrictAdd
+            | Term::StrictSub
+            | Term::StrictMul
+            | Term::StrictDiv
+            | Term::StrictMin
+            | Term::StrictMax
+            | Term::Ld
+            | Term::Extent
+            | Term::Bits
+            | Term::Elem
+            | Term::Lookup
+            | Term::Biased
+            | Term::Sum
+            | Term::MaxOver
+            | Term::Vec
+            | Term::VLoad
+            | Term::VSum
+            | Term::VMaxOver
+            | Term::VStage => {
+                return Err(ScheduleError::Internal(
+                    "an operation that is not a target's",
+                ));
+            }
+        })
+    }
+
+    fn element(&self, number: u32) -> Element {
+        self.chosen.facts.terms.elements[number as usize].clone()
+    }
+
+    fn select(&mut self, cmp: Cmp, ty: Type, c: &[Value]) -> Value {
+        let mask = self
+            .lower
+            .put(ty.as_int(), Op::Cmp(cmp, c[0], c[1]), &c[..2]);
+        self.lower
+            .put(ty, Op::Select(mask, c[2], c[3]), &[mask, c[2], c[3]])
+    }
+
+    fn constant(&mut self, node: &Picked, ty: Type) -> Value {
+        let number = match node.data.last() {
+            Some(Node::Num(bits)) => f64::from_bits(*bits),
+            _ => 0.0,
+        };
+        let op = if ty.elem == Elem::F32 {
+            Op::FConst((number as f32).to_bits())
+        } else {
+            Op::IConst(number as i64)
+        };
+        self.lower.put_at(0, ty, op)
+    }
+
+    fn extent(&mut self, number: u32, ty: Type) -> Result<Value, ScheduleError> {
+        use crate::schedule::term::Term as T;
+        let scalars = self
+            .chosen
+            .facts
+            .terms
+            .terms
+            .values()
+            .filter_map(|t| match t {
+                T::Scalar(s) => Some(s.clone()),
+                _ => None,
+            });
+        let scalar = scalars
+            .into_iter()
+            .nth(number as usize)
+            .ok_or(ScheduleError::Internal("an extent that is not there"))?;
+        let wide = self.lower.scalar(&scalar);
+        let int = self
+            .lower
+            .put(I32, Op::Convert(Convert::Narrow, wide), &[wide]);
+        let float = self.lower.put(
+            Type::new(Elem::F32, 1),
+            Op::Convert(Convert::IntToFloat, int),
+            &[int],
+        );
+        Ok(if ty.lanes == 1 {
+            float
+        } else {
+            self.lower.put(ty, Op::Splat(float), &[float])
+        })
+    }
+
+    fn spread(&mut self, node: &Picked, ty: Type, short: Value) -> Value {
+        let from = self.node(node.children[0]).lanes;
+        if from.is_empty() {
+            return self.lower.put(ty, Op::Splat(short), &[short]);
+        }
+        let all: Vec<AxisId> = node.lanes.iter().collect();
+        let kept: Vec<AxisId> = from.iter().collect();
+        if all.ends_with(&kept) {
+            return self.lower.put(ty, Op::Tile(short), &[short]);
+        }
+        if all.starts_with(&kept) {
+            return self.lower.put(ty, Op::Repeat(short), &[short]);
+        }
+        let scalar = Type::new(ty.elem, 1);
+        let lanes: Vec<Value> = environments(&all, &self.axes)
+            .iter()
+            .map(|env| {
+                let lane = kept
+                    .iter()
+                    .fold(0, |n, a| n * self.axes[*a].nominal + env[a]);
+                self.lower
+                    .put(scalar, Op::Extract(short, lane as u16), &[short])
+            })
+            .collect();
+        self.lower.put(ty, Op::Build(lanes.clone()), &lanes)
+    }
+
+    fn load(&mut self, node: &Picked, env: &Env) -> Result<Value, ScheduleError> {
+        let Some(Node::Ref(number)) = node.data.last() else {
+            return Err(ScheduleError::Internal("a load of nothing"));
+        };
+        let id = LoadId::from_u32(*number);
+        let load = self.chosen.facts.terms.loads[id].clone();
+        let ty = self.ty(node);
+        let lanes: Vec<AxisId> = node.lanes.iter().collect();
+        let zeros: Env = self.lane_zeros(env);
+        if crate::rewrite::cost::access(&self.chosen.facts.terms, &self.axes, id, node.lanes)
+            == crate::rewrite::cost::Access::Contiguous
+        {
+            let (base, offset) =
+                self.lower
+                    .address(Base::Tensor(load.tensor), &load.address, &zeros)?;
+            return Ok(self.read(ty, base, offset));
+        }
+        let mut values = Vec::new();
+        for lane in environments(&lanes, &self.axes) {
+            let mut at = zeros.clone();
+            at.extend(lane);
+            let scalar = self.scalar_load(&load, &at, ty.elem)?;
+            values.push(scalar);
+        }
+        Ok(match values[..] {
+            [one] => one,
+            _ => self.lower.put(ty, Op::Build(values.clone()), &values),
+        })
+    }
+
+    /// Every lane axis at 0, over the copies that are known.
+    fn lane_zeros(&self, env: &Env) -> Env {
+        let mut zeros = env.clone();
+        for (id, axis) in self.axes.iter() {
+            if axis.kind == crate::schedule::index::AxisKind::Lane {
+                zeros.entry(id).or_insert(0);
+            }
+        }
+        zeros
+    }
+
+    fn scalar_load(
+        &mut self,
+        load: &crate::schedule::term::Load,
+        env: &Env,
+        want: Elem,
+    ) -> Result<Value, ScheduleError> {
+        if !matches!(load.storage, Storage::Code { .. }) {
+            let (base, offset) =
+                self.lower
+                    .address(Base::Tensor(load.tensor), &load.address, env)?;
+            return Ok(self.read(Type::new(want, 1), base, offset));
+        }
+        let value = self.lower.load_scalar(load, env)?;
+        Ok(match (load.storage, want) {
+            (Storage::Code { .. }, Elem::I8) => self.lower.put(
+                Type::new(Elem::I8, 1),
+                Op::Convert(Convert::Narrow, value),
+                &[value],
+            ),
+            _ => value,
+        })
+    }
+
+    /// A load; loads of the same bytes are one.
+    fn read(&mut self, ty: Type, base: Value, offset: i32) -> Value {
+        let key = format!("{ty:?} {base} {offset}");
+        if let Some(value) = self.shared.iter().rev().find_map(|level| level.get(&key)) {
+            return *value;
+        }
+        let value = self.lower.put(ty, Op::Load { base, offset }, &[base]);
+        let depth = self.lower.depth_of(value);
+        self.shared[depth].insert(key, value);
+        value
+    }
+
+    fn bits(
+        &mut self,
+        number: u32,
+        ty: Type,
+        byte: Value,
+        env: &Env,
+    ) -> Result<Value, ScheduleError> {
+        let field = self.chosen.facts.terms.fields[number as usize].clone();
+        let shift = self
+            .lower
+            .known_affine(&field.shift, &self.lane_zeros(env))
+            .ok_or(ScheduleError::Internal("a shift that changes in a loop"))?;
+        let mut value = byte;
+        if shift > 0 {
+            value = self
+                .lower
+                .put(ty, Op::Shift(Shift::UShr, value, shift as u8), &[value]);
+        }
+        if shift + u64::from(field.width) < 8 {
+            let mask = self.lower.put_at(0, ty, Op::IConst((1 << field.width) - 1));
+            value = self
+                .lower
+                .put(ty, Op::Bin(Bin::And, value, mask), &[value, mask]);
+        }
+        Ok(value)
+    }
+
+    fn entries(&self, number: u32) -> Vec<f64> {
+        let mut entries = self.chosen.facts.tables[number as usize].clone();
+        entries.resize(16, 0.0);
+        entries
+    }
+
+    fn lookup8(&mut self, number: u32, ty: Type, code: Value) -> Value {
+        let entries = self.entries(number);
+        let bytes: Vec<u8> = entries.iter().map(|e| *e as i64 as u8).collect();
+        if ty.lanes == 1 {
+            return self.lower.table_load("bytes", bytes, 1, code, ty);
+        }
+        self.plane(&bytes, ty, code)
+    }
+
+    fn plane(&mut self, bytes: &[u8], ty: Type, code: Value) -> Value {
+        let lanes = bytes.iter().map(|b| u64::from(*b)).collect();
+        let table = self
+            .lower
+            .put_at(0, Type::new(Elem::I8, 16), Op::VConst(lanes));
+        self.lower
+            .put(ty, Op::Lookup { table, index: code }, &[table, code])
+    }
+
+    /// A table of floats in registers: a look-up for each byte that is not zero in all entries, joined.
+    fn lookup32(&mut self, number: u32, ty: Type, code: Value) -> Value {
+        let floats: Vec<u32> = self
+            .entries(number)
+            .iter()
+            .map(|e| (*e as f32).to_bits())
+            .collect();
+        if ty.lanes == 1 {
+            let bytes = floats.iter().flat_map(|f| f.to_le_bytes()).collect();
+            return self.lower.table_load("floats", bytes, 4, code, ty);
+        }
+        let bytes_ty = Type::new(Elem::I8, ty.lanes);
+        let half = |nest: &mut Self, low: u32| -> Option<Value> {
+            let plane =
+                |p: u32| -> Vec<u8> { floats.iter().map(|f| (f >> (8 * p)) as u8).collect() };
+            let (lo, hi) = (plane(low), plane(low + 1));
+            if lo.iter().chain(&hi).all(|b| *b == 0) {
+                return None;
+            }
+            let mut get = |bytes: Vec<u8>| match bytes.iter().all(|b| *b == 0) {
+                true => nest.lower.put_at(0, bytes_ty, Op::IConst(0)),
+                false => nest.plane(&bytes, bytes_ty, code),
+            };
+            let (lo, hi) = (get(lo), get(hi));
+            Some(nest.lower.put(
+                Type::new(Elem::I16, ty.lanes),
+                Op::Join { lo, hi },
+                &[lo, hi],
+            ))
+        };
+        let (low, high) = (half(self, 0), half(self, 2));
+        let empty = Type::new(Elem::I16, ty.lanes);
+        let lo = low.unwrap_or_else(|| self.lower.put_at(0, empty, Op::IConst(0)));
+        let hi = high.unwrap_or_else(|| self.lower.put_at(0, empty, Op::IConst(0)));
+        let bits = self.lower.put(ty.as_int(), Op::Join { lo, hi }, &[lo, hi]);
+        self.lower.put(ty, Op::Bitcast(bits), &[bits])
+    }
+
+    /// Stores a result.
+    pub(super) fn store_root(&mut self, at: usize, env: &Env) -> Result<(), ScheduleError> {
+        let root = self.chosen.placed.roots[at].clone();
+        let node = self.chosen.term.roots[at];
+        let value = self.value(node, env)?;
+        let lanes = root
+            .lanes
+            .iter()
+            .fold(AxisSet::default(), |s, a| s.union(AxisSet::one(*a)));
+        let from = self.node(node).ty;
+        let value =
+            self.lower
+                .to_storage(value, from, self.lanes(lanes), root.storage, &root.element)?;
+        let elem = self.lower.b.ty(value).elem;
+        let zeros = self.lane_zeros(env);
+        let depth = self.lower.here();
+        let mut stride = u64::from(elem.bits() / 8);
+        let contiguous = root.lanes.iter().rev().all(|a| {
+            let fits =
+                root.address.coefficient(*a) == Some(crate::vector::ir::Scalar::Const(stride));
+            stride *= self.axes[*a].nominal;
+            fits
+        });
+        if contiguous {
+            let (base, offset) =
+                self.lower
+                    .address(Base::Tensor(root.tensor), &root.address, &zeros)?;
+            self.lower.b.store_at(depth, value, base, offset);
+            return Ok(());
+        }
+        let scalar = Type::new(elem, 1);
+        for (lane, lane_env) in environments(&root.lanes, &self.axes)
+            .into_iter()
+            .enumerate()
+        {
+            let mut at = zeros.clone();
+            at.extend(lane_env);
+            let one = self
+                .lower
+                .put(scalar, Op::Extract(value, lane as u16), &[value]);
+            let (base, offset) =
+                self.lower
+                    .address(Base::Tensor(root.tensor), &root.address, &at)?;
+            self.lower.b.store_at(depth, one, base, offset);
+        }
+        Ok(())
+    }
+}
+
+impl super::Lower<'_> {
+    /// A result as it is stored: integers clamped and narrowed, floats rounded to their element.
+    fn to_storage(
+        &mut self,
+        value: Value,
+        from: Ty,
+        lanes: u16,
+        storage: Storage,
+        element: &Element,
+    ) -> Result<Value, ScheduleError> {
+        let int = Type::new(Elem::I32, lanes);
+        let width = match storage {
+            Storage::F32 => return Ok(value),
+            Storage::U8 | Storage::I8 => Elem::I8,
+            Storage::U16 | Storage::I16 => Elem::I16,
+            Storage::I32 => Elem::I32,
+            Storage::Code { .. } => return Err(ScheduleError::Internal("a result of odd width")),
+        };
+        let code = match element {
+            Element::Int { .. } | Element::UInt { .. } => {
+                let number = match elem(from) {
+                    Elem::F32 => self.put(int, Op::Convert(Convert::FloatToInt, value), &[value]),
+                    _ => value,
+                };
+                let (low, high) = element.range();
+                self.clamp(number, int, low, high)
+            }
+            Element::Float(float) => self.encode_float(value, Type::new(Elem::F32, lanes), float),
+            Element::Codebook(_) => {
+                self.encode_nearest(value, Type::new(Elem::F32, lanes), element)?
+            }
+        };
+        Ok(match width {
+            Elem::I32 => code,
+            width => self.put(
+                Type::new(width, lanes),
+                Op::Convert(Convert::Narrow, code),
+                &[code],
+            ),
+        })
+    }
+
+    pub(super) fn clamp(&mut self, value: Value, ty: Type, low: f64, high: f64) -> Value {
+        if low <= -2147483648.0 && high >= 2147483647.0 {
+            return value;
+        }
+        let (low, high) = (
+            self.put_at(0, ty, Op::IConst(low as i64)),
+            self.put_at(0, ty, Op::IConst(high as i64)),
+        );
+        let above = self.put(ty, Op::Bin(Bin::SMax, value, low), &[value, low]);
+        self.put(ty, Op::Bin(Bin::SMin, above, high), &[above, high])
+    }
+}

@@ -1,0 +1,409 @@
+//! The pipeline: a checked kernel into a function of the vector IR, with everything that was considered on the way.
+//!
+//! Order: normal form → plans of each statement → place → rewrite → choose → lower. Nothing else knows this order.
+
+use crate::lower::{Chosen, EncodeJob, Job, lower};
+use crate::rewrite::cost::{CostVector, total};
+use crate::rewrite::{Lowering, RewriteError, Rewritten, RuleSet, rewrite};
+use crate::schedule::ScheduleError;
+use crate::schedule::normal::{Normal, Step, normalize};
+use crate::schedule::place::{Part, Placed, place};
+use crate::schedule::plan::{Layouts, Plan, layouts_of, plans};
+use crate::spec::kernel::{Kernel, Role, Statement};
+use crate::target::Target;
+use crate::vector::ir::Function;
+use thiserror::Error;
+
+/// Why a kernel could not be compiled.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum CompileError {
+    /// No schedule.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// No lowering.
+    #[error(transparent)]
+    Rewrite(#[from] RewriteError),
+}
+
+/// What to compile for.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The machine.
+    pub target: &'a Target,
+    /// The batch (rows of activations) that costs are weighed for, where it is free.
+    pub batch: u64,
+    /// Layouts that are required for weights, by tensor; the others are chosen.
+    pub layouts: Layouts,
+    /// Only lowerings whose description contains this text, where a statement has one.
+    pub force: Option<&'a str>,
+}
+
+/// A lowering that was considered for a statement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// Its lane list.
+    pub lanes: String,
+    /// How weights are decoded and products summed.
+    pub name: String,
+    /// What it costs.
+    pub cost: CostVector,
+    /// Whether it is the one compiled.
+    pub chosen: bool,
+}
+
+/// What became of a statement.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// The plan that was chosen.
+    pub plan: Plan,
+    /// Its parts: the main part first, then what it leaves over.
+    pub parts: Vec<(Part, Placed, Rewritten, Lowering)>,
+    /// All candidates, cheapest first.
+    pub candidates: Vec<Candidate>,
+    /// Nodes of the largest e-graph.
+    pub nodes: usize,
+    /// Whether every e-graph was saturated.
+    pub saturated: bool,
+}
+
+/// A compiled kernel, before machine code.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The kernel in normal form.
+    pub normal: Normal,
+    /// Layouts of its tensors where they differ from what was declared.
+    pub layouts: Layouts,
+    /// Stages of the computing steps, in order.
+    pub stages: Vec<Stage>,
+    /// The function.
+    pub function: Function,
+}
+
+/// Row tiles that are tried, and batch tiles.
+const ROW_TILES: [u64; 3] = [1, 2, 4];
+const BATCH_TILES: [u64; 3] = [1, 2, 4];
+
+/// Compiles a bound kernel with the given rules.
+pub fn compile(
+    kernel: &Kernel,
+    rules: &RuleSet,
+    request: &Request<'_>,
+) -> Result<Program, CompileError> {
+    let normal = normalize(kernel);
+    let mut layouts = request.layouts.clone();
+    let mut stages = Vec::new();
+    for step in &normal.steps {
+        if let Step::Compute(statement) = step {
+            stages.push(choose(
+                &normal.kernel,
+                statement,
+                rules,
+                request,
+                &mut layouts,
+            )?);
+        }
+    }
+    let mut computed = stages.iter();
+    let jobs: Vec<Job<'_>> = normal
+        .steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Compute(_) => computed
+                .next()
+                .map(|stage| Job::Compute(stage.parts.iter().map(chosen).collect())),
+            Step::Encode { source, target } => Some(Job::Encode(EncodeJob {
+                source: *source,
+                target: *target,
+            })),
+        })
+        .collect();
+    let function = lower(&normal.kernel, &jobs)?;
+    Ok(Program {
+        normal,
+        layouts,
+        stages,
+        function,
+    })
+}
+
+fn chosen(part: &(Part, Placed, Rewritten, Lowering)) -> Chosen<'_> {
+    let (part, placed, rewritten, lowering) = part;
+    Chosen {
+        part: *part,
+        placed,
+        facts: &rewritten.facts,
+        term: &lowering.term,
+    }
+}
+
+/// A plan with its rewritten main part.
+struct Tried {
+    plan: Plan,
+    layouts: Layouts,
+    placed: Placed,
+    rewritten: Rewritten,
+}
+
+fn choose(
+    kernel: &Kernel,
+    statement: &Statement,
+    rules: &RuleSet,
+    request: &Request<'_>,
+    layouts: &mut Layouts,
+) -> Result<Stage, CompileError> {
+    let main = Part {
+        rest_rows: false,
+        tail: false,
+    };
+    let mut tried = Vec::new();
+    let mut failure = None;
+    for plan in plans(
+        kernel,
+        statement,
+        layouts,
+        u64::from(request.target.vector_bytes),
+    ) {
+        match attempt(kernel, statement, plan, rules, request, layouts, main) {
+            Ok(one) => tried.push(one),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    let mut best: Option<(usize, usize, Plan, CostVector)> = None;
+    let mut candidates = Vec::new();
+    for (at, one) in tried.iter().enumerate() {
+        for (which, lowering) in one.rewritten.lowerings.iter().enumerate() {
+            let (plan, cost) = tile(kernel, statement, one, lowering, request)?;
+            let lanes = one.plan.lane_list(kernel);
+            let allowed = request
+                .force
+                .is_none_or(|f| format!("{lanes} {}", lowering.name).contains(f));
+            if allowed
+                && best
+                    .as_ref()
+                    .is_none_or(|(_, _, _, c)| cost.cycles < c.cycles)
+            {
+                best = Some((at, which, plan.clone(), cost.clone()));
+            }
+            candidates.push(Candidate {
+                lanes,
+                name: lowering.name.clone(),
+                cost,
+                chosen: false,
+            });
+        }
+    }
+    let Some((at, which, plan, _)) = best else {
+        let none = RewriteError::NoLowering {
+            target: request.target.name.clone(),
+            what: format!("`{}`", kernel.name),
+        };
+        return Err(failure.unwrap_or(none.into()));
+    };
+    let flat: usize = tried[..at]
+        .iter()
+        .map(|t| t.rewritten.lowerings.len())
+        .sum::<usize>()
+        + which;
+    candidates[flat].chosen = true;
+    let nodes = tried.iter().map(|t| t.rewritten.nodes).max().unwrap_or(0);
+    let saturated = tried.iter().all(|t| t.rewritten.saturated);
+    candidates.sort_by(|a, b| a.cost.cycles.total_cmp(&b.cost.cycles));
+    let winner = tried.swap_remove(at);
+    *layouts = winner.layouts;
+    let lowering = winner.rewritten.lowerings[which].clone();
+    let placed = place(kernel, statement, &plan, layouts, main, request.batch)?;
+    let mut parts = vec![(main, placed, winner.rewritten, lowering)];
+    for part in rest(kernel, statement, &plan) {
+        let narrow = if part.rest_rows {
+            Plan {
+                row_tile: 1,
+                ..plan.clone()
+            }
+        } else {
+            plan.clone()
+        };
+        let rest = attempt(kernel, statement, narrow, rules, request, layouts, part)?;
+        let lowering = rest.rewritten.lowerings[0].clone();
+        parts.push((part, rest.placed, rest.rewritten, lowering));
+    }
+    Ok(Stage {
+        plan,
+        parts,
+        candidates,
+        nodes,
+        saturated,
+    })
+}
+
+fn attempt(
+    kernel: &Kernel,
+    statement: &Statement,
+    plan: Plan,
+    rules: &RuleSet,
+    request: &Request<'_>,
+    layouts: &Layouts,
+    part: Part,
+) -> Result<Tried, CompileError> {
+    let layouts = layouts_of(kernel, statement, &plan, layouts);
+    let placed = place(kernel, statement, &plan, &layouts, part, request.batch)?;
+    let rewritten = rewrite(&placed, kernel, request.target, rules)?;
+    Ok(Tried {
+        plan,
+        layouts,
+        placed,
+        rewritten,
+    })
+}
+
+/// The best tiles for a lowering: the term stays, only the copies change.
+fn tile(
+    kernel: &Kernel,
+    statement: &Statement,
+    tried: &Tried,
+    lowering: &Lowering,
+    request: &Request<'_>,
+) -> Result<(Plan, CostVector), CompileError> {
+    let weights: Vec<bool> = tried
+        .placed
+        .terms
+        .loads
+        .values()
+        .map(|l| matches!(kernel.tensors[l.tensor].role, Role::Weight | Role::Stored))
+        .collect();
+    let mut best: Option<(Plan, CostVector)> = None;
+    for rows in ROW_TILES {
+        for batch in BATCH_TILES {
+            let useless = (rows > 1 && tried.plan.row.is_none())
+                || (batch > 1 && (tried.plan.batch_tile.is_none() || request.batch < batch));
+            if useless {
+                continue;
+            }
+            let mut plan = Plan {
+                row_tile: rows,
+                ..tried.plan.clone()
+            };
+            plan.batch_tile = plan.batch_tile.map(|(i, _)| (i, batch));
+            let placed = place(
+                kernel,
+                statement,
+                &plan,
+                &tried.layouts,
+                Part {
+                    rest_rows: false,
+                    tail: false,
+                },
+                request.batch,
+            )?;
+            let cost = total(
+                request.target,
+                &placed.terms,
+                &placed.axes,
+                &lowering.term,
+                &weights,
+            );
+            if best
+                .as_ref()
+                .is_none_or(|(_, c)| cost.cycles < c.cycles * 0.999)
+            {
+                best = Some((plan, cost));
+            }
+        }
+    }
+    best.ok_or(CompileError::Schedule(ScheduleError::Internal("no tile")))
+}
+
+/// Parts that the main part of a plan leaves over.
+fn rest(kernel: &Kernel, statement: &Statement, plan: &Plan) -> Vec<Part> {
+    use crate::schedule::plan::known_extent;
+    let mut parts = Vec::new();
+    let divides =
+        |index, by: u64| known_extent(kernel, index).is_some_and(|n| n.is_multiple_of(by));
+    let outputs = &statement.targets[0].index;
+    let tail = plan
+        .vector
+        .is_some_and(|(i, _)| outputs.contains(&i) && !divides(i, plan.chunk));
+    if let Some((row, lanes)) = plan.row
+        && lanes > 1
+        && outputs.contains(&row)
+        && !divides(row, lanes)
+    {
+        parts.push(Part {
+            rest_rows: true,
+            tail: false,
+        });
+    }
+    if tail {
+        parts.push(Part {
+            rest_rows: false,
+            tail: true,
+        });
+    }
+    parts
+}
+
+impl Program {
+    /// The statements with their axes placed.
+    pub fn schedule_text(&self) -> String {
+        self.text(|stage, part, placed, _, _| {
+            let lanes = stage.plan.lane_list(&self.normal.kernel);
+            let shown = crate::schedule::print::Shown {
+                placed,
+                kernel: &self.normal.kernel,
+            };
+            format!("{} lanes {lanes}\n{shown}", part_name(part))
+        })
+    }
+
+    /// The terms that the rewriter chose.
+    pub fn rewrite_text(&self) -> String {
+        self.text(|_, part, _, rewritten, lowering| {
+            let shown = crate::rewrite::print::Shown {
+                term: &lowering.term,
+                facts: &rewritten.facts,
+            };
+            format!("{}: {}\n{shown}", part_name(part), lowering.name)
+        })
+    }
+
+    fn text(
+        &self,
+        show: impl Fn(&Stage, Part, &Placed, &Rewritten, &Lowering) -> String,
+    ) -> String {
+        let mut stages = self.stages.iter();
+        let mut text = String::new();
+        for step in &self.normal.steps {
+            match step {
+                Step::Compute(statement) => {
+                    let names: Vec<&str> = statement
+                        .targets
+                        .iter()
+                        .map(|t| self.normal.kernel.tensors[t.tensor].name.as_str())
+                        .collect();
+                    text.push_str(&format!("compute {}\n", names.join(", ")));
+                    for (part, placed, rewritten, lowering) in
+                        stages.next().map(|s| &s.parts).into_iter().flatten()
+                    {
+                        let stage = &self.stages[self.stages.len() - stages.len() - 1];
+                        text.push_str(&show(stage, *part, placed, rewritten, lowering));
+                    }
+                }
+                Step::Encode { source, target } => {
+                    let tensors = &self.normal.kernel.tensors;
+                    text.push_str(&format!(
+                        "encode {} as {}\n",
+                        tensors[*source].name, tensors[*target].name
+                    ));
+                }
+            }
+        }
+        text
+    }
+}
+
+fn part_name(part: Part) -> &'static str {
+    match (part.rest_rows, part.tail) {
+        (false, false) => "whole tiles",
+        (true, _) => "rest of rows",
+        (false, true) => "tail",
+    }
+}

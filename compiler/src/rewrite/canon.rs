@@ -1,0 +1,358 @@
+//! Canonical form: sums and products as polynomials with ordered factors, so that how the author spelled a formula does
+//! not decide how fast it is. The result is the term that enters the e-graph.
+//!
+//! A polynomial is a sum of coefficient × product of atoms (loads, codes, functions, sums over axes). Equal spellings give
+//! equal polynomials; factors are ordered by how deep in the loops they change, weights before activations, then by a hash
+//! of their contents. Factors common to all products are pulled out.
+
+use super::analysis::{Facts, Graph};
+use super::lang::{Node, Op, func_op, select_op};
+use crate::schedule::index::{AxisKind, AxisSet};
+use crate::schedule::term::{Strict, Term, TermId};
+use egg::Id;
+use std::collections::BTreeMap;
+
+/// An atom of a polynomial: a class of the graph, with what orders it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Atom {
+    /// Innermost loop or copies that it changes with (0 for none).
+    depth: u32,
+    /// Whether it changes with lanes of a reduced index.
+    lanes: bool,
+    /// Whether it depends on data of the call.
+    call: bool,
+    /// Hash of its contents.
+    hash: u64,
+}
+
+/// Products (sorted atoms) with coefficients.
+type Poly = BTreeMap<Vec<Atom>, f64>;
+
+/// Terms beyond this many products stay as they were written.
+const PRODUCTS: usize = 64;
+
+struct Canon<'a> {
+    graph: &'a mut Graph,
+    done: BTreeMap<TermId, Poly>,
+    classes: BTreeMap<u64, (Id, AxisSet)>,
+}
+
+/// Adds a term to the graph in canonical form.
+pub fn insert(graph: &mut Graph, root: TermId) -> Id {
+    let mut canon = Canon {
+        graph,
+        done: BTreeMap::new(),
+        classes: BTreeMap::new(),
+    };
+    let poly = canon.poly(root);
+    canon.build(&poly).0
+}
+
+impl Canon<'_> {
+    fn facts(&self) -> &Facts {
+        &self.graph.analysis
+    }
+
+    fn poly(&mut self, term: TermId) -> Poly {
+        if let Some(poly) = self.done.get(&term) {
+            return poly.clone();
+        }
+        let node = self.facts().terms.terms[term].clone();
+        let poly = match node {
+            Term::Const(c) => number(c),
+            Term::Add(parts) => {
+                let mut sum = Poly::new();
+                for part in parts {
+                    for (atoms, coefficient) in self.poly(part) {
+                        *sum.entry(atoms).or_insert(0.0) += coefficient;
+                    }
+                }
+                sum.retain(|_, c| *c != 0.0);
+                sum
+            }
+            Term::Mul(parts) => {
+                let factors: Vec<Poly> = parts.iter().map(|p| self.poly(*p)).collect();
+                self.product(&factors)
+            }
+            other => self.atom(&other),
+        };
+        self.done.insert(term, poly.clone());
+        poly
+    }
+
+    fn product(&mut self, factors: &[Poly]) -> Poly {
+        let mut result = number(1.0);
+        for factor in factors {
+            if result.len() * factor.len() > PRODUCTS {
+                let (a, b) = (self.opaque(&result), self.opaque(factor));
+                result = [(sorted(vec![a, b]), 1.0)].into();
+                continue;
+            }
+            let mut next = Poly::new();
+            for (x, cx) in &result {
+                for (y, cy) in factor {
+                    *next
+                        .entry(sorted([x.clone(), y.clone()].concat()))
+                        .or_insert(0.0) += cx * cy;
+                }
+            }
+            next.retain(|_, c| *c != 0.0);
+            result = next;
+        }
+        result
+    }
+
+    /// A polynomial as one atom.
+    fn opaque(&mut self, poly: &Poly) -> Atom {
+        let (id, hash, axes, call) = self.build_hashed(poly);
+        self.remember(id, hash, axes, call)
+    }
+
+    fn remember(&mut self, id: Id, hash: u64, axes: AxisSet, call: bool) -> Atom {
+        let facts = self.facts();
+        let depth = axes
+            .iter()
+            .filter(|a| facts.axes[*a].kind != AxisKind::Lane)
+            .map(|a| a.as_u32() + 1)
+            .max()
+            .unwrap_or(0);
+        let lanes = axes
+            .iter()
+            .any(|a| facts.axes[a].kind == AxisKind::Lane && !facts.axes[a].output);
+        self.classes.insert(hash, (id, axes));
+        Atom {
+            depth,
+            lanes,
+            call,
+            hash,
+        }
+    }
+
+    /// A term that is no sum or product, over canonical operands.
+    fn atom(&mut self, term: &Term) -> Poly {
+        let (op, data, operands): (Op, Option<Node>, Vec<TermId>) = match term {
+            Term::Load(load) => (Op::Ld, Some(Node::Ref(load.as_u32())), vec![]),
+            Term::Scalar(s) => return self.extent(s),
+            Term::Bits(field, e) => (Op::Bits, Some(Node::Ref(*field)), vec![*e]),
+            Term::Element(element, e) => (Op::Elem, Some(Node::Ref(*element)), vec![*e]),
+            Term::Div(a, b) => (Op::Div, None, vec![*a, *b]),
+            Term::Min(a, b) => (Op::Min, None, vec![*a, *b]),
+            Term::Max(a, b) => (Op::Max, None, vec![*a, *b]),
+            Term::Func(f, a) => (func_op(*f), None, vec![*a]),
+            Term::Select(c, o) => (select_op(*c), None, o.to_vec()),
+            Term::Strict(s, a, b) => (strict_op(*s), None, vec![*a, *b]),
+            Term::Sum(axis, e) => (Op::Sum, Some(Node::Axis(*axis)), vec![*e]),
+            Term::MaxOver(axis, e) => (Op::MaxOver, Some(Node::Axis(*axis)), vec![*e]),
+            Term::Const(c) => return number(*c),
+            Term::Add(_) | Term::Mul(_) => return Poly::new(),
+        };
+        let mut hash = fnv(op.name().as_bytes(), SEED);
+        let (mut axes, mut call) = (AxisSet::default(), false);
+        let mut children = Vec::new();
+        if let Some(data) = data {
+            hash = fnv(self.contents(op, &data).as_bytes(), hash);
+            if op == Op::Ld
+                && let Term::Load(load) = term
+            {
+                axes = self.facts().terms.load_axes(*load);
+                call = self.facts().call_loads[load.as_u32() as usize];
+            }
+            if let (Op::Bits, Node::Ref(field)) = (op, &data) {
+                axes = self.facts().terms.fields[*field as usize].shift.axes();
+            }
+            children.push(self.graph.add(data));
+        }
+        for operand in operands {
+            let poly = self.poly(operand);
+            let (id, h, a, c) = self.build_hashed(&poly);
+            hash = fnv(&h.to_le_bytes(), hash);
+            axes = axes.union(a);
+            call |= c;
+            children.push(id);
+        }
+        if let Term::Sum(axis, _) | Term::MaxOver(axis, _) = term {
+            axes = axes.minus(AxisSet::one(*axis));
+        }
+        let id = self.graph.add(Node::Op(op, children));
+        let atom = self.remember(id, hash, axes, call);
+        [(vec![atom], 1.0)].into()
+    }
+
+    fn extent(&mut self, scalar: &crate::vector::ir::Scalar) -> Poly {
+        let position = self
+            .facts()
+            .terms
+            .terms
+            .values()
+            .filter(|t| matches!(t, Term::Scalar(_)));
+        let number = position
+            .take_while(|t| **t != Term::Scalar(scalar.clone()))
+            .count() as u32;
+        let leaf = self.graph.add(Node::Ref(number));
+        let id = self.graph.add(Node::Op(Op::Extent, vec![leaf]));
+        let atom = self.remember(
+            id,
+            fnv(format!("{scalar:?}").as_bytes(), SEED),
+            AxisSet::default(),
+            false,
+        );
+        [(vec![atom], 1.0)].into()
+    }
+
+    /// What a leaf refers to, as text that does not depend on numbering.
+    fn contents(&self, op: Op, data: &Node) -> String {
+        let terms = &self.facts().terms;
+        match (op, data) {
+            (Op::Ld, Node::Ref(r)) => format!(
+                "{:?}",
+                terms.loads[crate::schedule::term::LoadId::from_u32(*r)]
+            ),
+            (Op::Bits, Node::Ref(r)) => format!("{:?}", terms.fields[*r as usize]),
+            (Op::Elem, Node::Ref(r)) => format!("{:?}", terms.elements[*r as usize]),
+            (_, data) => data.to_string(),
+        }
+    }
+
+    fn build(&mut self, poly: &Poly) -> (Id, u64) {
+        let (id, hash, _, _) = self.build_hashed(poly);
+        (id, hash)
+    }
+
+    /// The class of a polynomial, with common factors pulled out; its hash, axes, and whether it depends on the call.
+    fn build_hashed(&mut self, poly: &Poly) -> (Id, u64, AxisSet, bool) {
+        let hash = poly.iter().fold(SEED, |h, (atoms, c)| {
+            let h = fnv(&c.to_bits().to_le_bytes(), h);
+            atoms.iter().fold(h, |h, a| fnv(&a.hash.to_le_bytes(), h))
+        });
+        let atoms = || poly.keys().flatten();
+        let axes = atoms().fold(AxisSet::default(), |s, a| s.union(self.classes[&a.hash].1));
+        let call = atoms().any(|a| a.call);
+        if poly.is_empty() {
+            return (self.graph.add(Node::num(0.0)), hash, axes, call);
+        }
+        let common = common(poly);
+        let rest: Poly = poly
+            .iter()
+            .map(|(atoms, c)| (without(atoms, &common), *c))
+            .collect();
+        let id = if common.is_empty() || rest.len() == 1 {
+            self.sum(poly)
+        } else {
+            let group = self.opaque(&rest);
+            let mut factors = common;
+            factors.push(group);
+            self.chain(&sorted(factors), 1.0)
+        };
+        (id, hash, axes, call)
+    }
+
+    fn sum(&mut self, poly: &Poly) -> Id {
+        let mut products: Vec<(Vec<Atom>, f64)> =
+            poly.iter().map(|(a, c)| (a.clone(), *c)).collect();
+        products.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.total_cmp(&b.1)));
+        let ids: Vec<Id> = products
+            .iter()
+            .map(|(atoms, c)| self.chain(atoms, *c))
+            .collect();
+        let mut ids = ids.into_iter().rev();
+        let last = ids.next();
+        let sum = ids.fold(last, |sum, id| {
+            sum.map(|sum| self.graph.add(Node::Op(Op::Add, vec![id, sum])))
+        });
+        sum.unwrap_or_else(|| self.graph.add(Node::num(0.0)))
+    }
+
+    /// `coefficient * (a * (b * c))`
+    fn chain(&mut self, atoms: &[Atom], coefficient: f64) -> Id {
+        let mut ids: Vec<Id> = Vec::new();
+        if coefficient != 1.0 || atoms.is_empty() {
+            ids.push(self.graph.add(Node::num(coefficient)));
+        }
+        ids.extend(atoms.iter().map(|a| self.classes[&a.hash].0));
+        let mut ids = ids.into_iter().rev();
+        let last = ids.next();
+        let product = ids.fold(last, |product, id| {
+            product.map(|p| self.graph.add(Node::Op(Op::Mul, vec![id, p])))
+        });
+        product.unwrap_or_else(|| self.graph.add(Node::num(coefficient)))
+    }
+}
+
+fn number(value: f64) -> Poly {
+    if value == 0.0 {
+        Poly::new()
+    } else {
+        [(Vec::new(), value)].into()
+    }
+}
+
+fn sorted(mut atoms: Vec<Atom>) -> Vec<Atom> {
+    atoms.sort();
+    atoms
+}
+
+/// Atoms that every product has.
+fn common(poly: &Poly) -> Vec<Atom> {
+    let mut products = poly.keys();
+    let mut shared = products.next().cloned().unwrap_or_default();
+    for product in products {
+        let mut left = product.clone();
+        shared.retain(|a| match left.iter().position(|b| a == b) {
+            Some(at) => {
+                left.remove(at);
+                true
+            }
+            None => false,
+        });
+    }
+    shared
+}
+
+fn without(atoms: &[Atom], common: &[Atom]) -> Vec<Atom> {
+    let mut rest = atoms.to_vec();
+    for atom in common {
+        if let Some(at) = rest.iter().position(|a| a == atom) {
+            rest.remove(at);
+        }
+    }
+    rest
+}
+
+fn strict_op(op: Strict) -> Op {
+    match op {
+        Strict::Add => Op::StrictAdd,
+        Strict::Sub => Op::StrictSub,
+        Strict::Mul => Op::StrictMul,
+        Strict::Div => Op::StrictDiv,
+        Strict::Min => Op::StrictMin,
+        Strict::Max => Op::StrictMax,
+    }
+}
+
+const SEED: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a, continued from a state.
+pub(super) fn fnv(bytes: &[u8], state: u64) -> u64 {
+    bytes.iter().fold(state, |h, b| {
+        (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_products_in_any_order_are_one_key() {
+        let atom = |hash| Atom {
+            depth: 0,
+            lanes: false,
+            call: false,
+            hash,
+        };
+        assert_eq!(
+            sorted(vec![atom(2), atom(1)]),
+            sorted(vec![atom(1), atom(2)])
+        );
+    }
+}

@@ -1,0 +1,334 @@
+//! Cost: how often a node runs, what it occupies, and the time of a whole term.
+//!
+//! The time is the largest of the throughputs, the longest chain and the bytes moved, not their sum (design, section 4).
+
+use super::extract::{Extracted, Picked};
+use super::lang::{Node, Op, Ty};
+use crate::schedule::index::{Affine, Axes, AxisKind, AxisSet, Sym};
+use crate::schedule::term::{LoadId, Storage, Terms};
+use crate::target::{Cost, Target, Unit};
+use crate::vector::ir::Scalar;
+use serde::{Deserialize, Serialize};
+
+/// What a term costs for all results, under the nominal extents.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CostVector {
+    /// Micro-operations of each unit, in the order of [`Unit::ALL`].
+    pub units: [f64; 6],
+    /// Cycles of the longest chain of dependent accumulations.
+    pub chain: f64,
+    /// Bytes of weights read.
+    pub bytes: f64,
+    /// Vector registers live in the innermost loop (accumulators and constants), estimated.
+    pub registers: f64,
+    /// Predicted cycles.
+    pub cycles: f64,
+}
+
+/// Where a node stands: in the loops over rows, or in a stage before them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mode {
+    /// In the loops.
+    Main,
+    /// In a stage.
+    Staged,
+}
+
+/// How the lanes of a load lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// One element.
+    Scalar,
+    /// Neighbouring elements, all lanes in order.
+    Contiguous,
+    /// Lane by lane.
+    Gather,
+}
+
+/// How the lanes of a load lie.
+pub fn access(terms: &Terms, axes: &Axes, load: LoadId, lanes: AxisSet) -> Access {
+    let load = &terms.loads[load];
+    let count: u64 = lanes.iter().map(|a| axes[a].nominal).product();
+    if count == 1 {
+        return Access::Scalar;
+    }
+    let bytes = match load.storage {
+        Storage::U8 | Storage::I8 => 1,
+        Storage::U16 | Storage::I16 => 2,
+        Storage::I32 | Storage::F32 => 4,
+        Storage::Code { .. } => return Access::Gather,
+    };
+    let mut stride = bytes;
+    for axis in lanes.iter().collect::<Vec<_>>().into_iter().rev() {
+        if load.address.coefficient(axis) != Some(Scalar::Const(stride)) {
+            return Access::Gather;
+        }
+        stride *= axes[axis].nominal;
+    }
+    Access::Contiguous
+}
+
+/// How often code that depends on these axes runs.
+pub fn trips(axes: &Axes, free: AxisSet, mode: Mode) -> f64 {
+    let loops = free.iter().filter(|a| axes[*a].kind == AxisKind::Loop);
+    let innermost = loops.max_by_key(|a| (axes[*a].group, *a));
+    let copies: f64 = free
+        .iter()
+        .filter(|a| axes[*a].kind == AxisKind::Unroll)
+        .map(|a| axes[a].nominal as f64)
+        .product();
+    let Some(innermost) = innermost else {
+        return copies;
+    };
+    let around = axes.iter().filter(|(id, axis)| {
+        axis.kind == AxisKind::Loop
+            && match (mode, axis.group) {
+                (_, 0) if axes[innermost].group == 0 && *id > innermost => false,
+                (Mode::Main, 0) => true,
+                (Mode::Staged, 0) => !axis.row,
+                (_, group) => group == axes[innermost].group && *id <= innermost,
+            }
+    });
+    around.map(|(_, axis)| axis.nominal as f64).product::<f64>() * copies
+}
+
+/// Registers of a vector.
+pub fn registers(target: &Target, axes: &Axes, lanes: AxisSet, ty: Ty) -> f64 {
+    let count: u64 = lanes.iter().map(|a| axes[a].nominal).product();
+    (count * u64::from(ty.bits()) / 8)
+        .div_ceil(u64::from(target.vector_bytes))
+        .max(1) as f64
+}
+
+/// What one execution of a node occupies; `None` if the target does not have it.
+pub fn node_cost(
+    target: &Target,
+    terms: &Terms,
+    axes: &Axes,
+    node: &Picked,
+    children: &[&Picked],
+) -> Option<Cost> {
+    let regs = registers(target, axes, node.lanes, node.ty);
+    let lanes: f64 = node.lanes.iter().map(|a| axes[a].nominal as f64).product();
+    let plain = target.costs.get(&node.op).copied();
+    let by = |cost: Cost, factor: f64| Cost {
+        uops: cost.uops * factor,
+        ..cost
+    };
+    match node.op {
+        Op::VLoad => {
+            let Some(Node::Ref(load)) = node.data.last() else {
+                return None;
+            };
+            let load = LoadId::from_u32(*load);
+            let named = |name: &str| target.accesses.get(name).copied();
+            if let Storage::Code { bits } = terms.loads[load].storage {
+                let cost = Cost {
+                    unit: Unit::Scalar,
+                    uops: 8.0 + f64::from(bits / 8),
+                    latency: 12.0,
+                };
+                return Some(by(cost, lanes));
+            }
+            match access(terms, axes, load, node.lanes) {
+                Access::Scalar => named("load"),
+                Access::Contiguous => named("load").map(|c| by(c, regs)),
+                Access::Gather => named("gather").map(|c| by(c, lanes)),
+            }
+        }
+        Op::VSpread => {
+            let child = children.first()?;
+            let free =
+                child.op == Op::VLoad && (child.lanes.is_empty() || child.lanes.iter().count() > 0);
+            plain.map(|c| {
+                by(
+                    c,
+                    if free && child.op == Op::VLoad {
+                        0.0
+                    } else {
+                        1.0
+                    },
+                )
+            })
+        }
+        Op::VSum => {
+            let fused = children.first().is_some_and(|c| {
+                matches!(c.op, Op::VDot4 | Op::VDot4S) || (c.op == Op::VFMul && target.features.fma)
+            });
+            plain.map(|c| by(c, if fused { 0.0 } else { regs }))
+        }
+        Op::VLookup32 => {
+            let Some(Node::Ref(_)) = node.data.first() else {
+                return None;
+            };
+            plain.map(|c| {
+                by(
+                    c,
+                    planes(node) * regs / 4.0 + joins(node) * regs / 4.0 * 2.0,
+                )
+            })
+        }
+        Op::VFetch => plain.map(|c| by(c, lanes / 4.0)),
+        Op::VDot4
+        | Op::VDot4S
+        | Op::VMulPairs8
+        | Op::VMulPairs16
+        | Op::VAddPairs16
+        | Op::VFold
+        | Op::VFoldMax => {
+            let child = children.first()?;
+            let regs = registers(target, axes, child.lanes, child.ty);
+            plain.map(|c| by(c, regs))
+        }
+        Op::VWiden => plain.map(|c| by(c, regs)),
+        Op::VNum
+        | Op::VExtent
+        | Op::VBits
+        | Op::VLookup8
+        | Op::VDecode
+        | Op::VBias
+        | Op::VFloat
+        | Op::VFAdd
+        | Op::VFSub
+        | Op::VFMul
+        | Op::VFDiv
+        | Op::VFMin
+        | Op::VFMax
+        | Op::VAbs
+        | Op::VExp
+        | Op::VSqrt
+        | Op::VTanh
+        | Op::VSilu
+        | Op::VGelu
+        | Op::VRound
+        | Op::VSelectLt
+        | Op::VSelectLe
+        | Op::VSelectEq
+        | Op::VIAdd
+        | Op::VIMul
+        | Op::VMaxOver => plain.map(|c| by(c, regs)),
+        Op::VStage => plain,
+        Op::Add
+        | Op::Mul
+        | Op::Div
+        | Op::Min
+        | Op::Max
+        | Op::Abs
+        | Op::Exp
+        | Op::Sqrt
+        | Op::Tanh
+        | Op::Silu
+        | Op::Gelu
+        | Op::Round
+        | Op::SelectLt
+        | Op::SelectLe
+        | Op::SelectEq
+        | Op::StrictAdd
+        | Op::StrictSub
+        | Op::StrictMul
+        | Op::StrictDiv
+        | Op::StrictMin
+        | Op::StrictMax
+        | Op::Ld
+        | Op::Extent
+        | Op::Bits
+        | Op::Elem
+        | Op::Lookup
+        | Op::Biased
+        | Op::Sum
+        | Op::MaxOver
+        | Op::Vec => None,
+    }
+}
+
+/// Byte planes of a look-up of floats that are not all zero.
+fn planes(node: &Picked) -> f64 {
+    node.planes as f64
+}
+
+/// Joins that put the planes together.
+fn joins(node: &Picked) -> f64 {
+    match node.planes {
+        0 | 1 => 1.0,
+        2 => 2.0,
+        _ => 3.0,
+    }
+}
+
+/// The cost of a whole term.
+pub fn total(
+    target: &Target,
+    terms: &Terms,
+    axes: &Axes,
+    extracted: &Extracted,
+    weights: &[bool],
+) -> CostVector {
+    let mut sum = CostVector::default();
+    let mut live = 0.0;
+    for node in &extracted.nodes {
+        let children: Vec<&Picked> = node.children.iter().map(|c| &extracted.nodes[*c]).collect();
+        let Some(cost) = node_cost(target, terms, axes, node, &children) else {
+            continue;
+        };
+        let times = trips(axes, node.runs, node.mode);
+        let unit = Unit::ALL.iter().position(|u| *u == cost.unit).unwrap_or(0);
+        sum.units[unit] += cost.uops * times;
+        if node.op == Op::VSum {
+            let child = children.first().copied().unwrap_or(node);
+            let latency = target
+                .costs
+                .get(&child.op)
+                .map_or(cost.latency, |c| c.latency.max(1.0));
+            let copies: f64 = node
+                .free
+                .iter()
+                .filter(|a| axes[*a].kind == AxisKind::Unroll)
+                .map(|a| axes[a].nominal as f64)
+                .product();
+            sum.chain = f64::max(sum.chain, times / copies * latency);
+            if node.mode == Mode::Main {
+                live += registers(target, axes, node.lanes, node.ty) * copies;
+            }
+        }
+        if let (Op::VLoad, Some(Node::Ref(load))) = (node.op, node.data.last())
+            && weights[*load as usize]
+        {
+            let count: f64 = node.lanes.iter().map(|a| axes[a].nominal as f64).product();
+            let width = match terms.loads[LoadId::from_u32(*load)].storage {
+                Storage::Code { bits } => f64::from(bits) / 8.0,
+                _ => f64::from(node.ty.bits()) / 8.0,
+            };
+            let rows = copies_in_address(&terms.loads[LoadId::from_u32(*load)].address, axes);
+            sum.bytes += times / rows * count * width;
+        }
+    }
+    sum.registers = live;
+    let rate = &target.throughput;
+    let spill = (live - f64::from(rate.registers) + 4.0).max(0.0) / f64::from(rate.registers);
+    let units = sum
+        .units
+        .iter()
+        .zip(rate.units)
+        .map(|(u, r)| u / r)
+        .fold(0.0, f64::max);
+    let issue = sum.units.iter().sum::<f64>() / rate.issue;
+    let busy = units.max(issue);
+    sum.cycles = (busy * (1.0 + spill))
+        .max(sum.chain)
+        .max(sum.bytes / rate.memory)
+        + busy * 0.05;
+    sum
+}
+
+/// Copies whose addresses fall on the same bytes: loads of one byte for several codes are shared.
+fn copies_in_address(address: &Affine, axes: &Axes) -> f64 {
+    let used = address
+        .terms
+        .iter()
+        .fold(AxisSet::default(), |s, (sym, _)| match sym {
+            Sym::Axis(a) => s.union(AxisSet::one(*a)),
+            Sym::Table(..) | Sym::Gather { .. } => s,
+        });
+    let _ = (used, axes);
+    1.0
+}

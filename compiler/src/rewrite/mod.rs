@@ -1,0 +1,285 @@
+//! The rewriter: a placed statement into the cheapest equal term on the target.
+//!
+//! `lang.rs` is the language of the e-graph, `analysis.rs` what each class knows, `canon.rs` the form in which a term
+//! enters, `rules/` the rewrites as data (`rule.rs` runs them), `cost.rs` and `extract.rs` the choice.
+
+pub mod analysis;
+pub mod canon;
+pub mod cost;
+pub mod extract;
+pub mod lang;
+pub mod print;
+pub mod rule;
+pub mod rules;
+
+use crate::format::Element;
+use crate::schedule::index::AxisSet;
+use crate::schedule::place::Placed;
+use crate::schedule::term::Storage;
+use crate::spec::kernel::{Kernel, Role};
+use crate::target::Target;
+use analysis::{Facts, Graph, real};
+use cost::CostVector;
+use egg::{Rewrite, Runner, SimpleScheduler, StopReason};
+use extract::{Extracted, extract};
+use lang::{Node, Op, Ty};
+use rule::{AddLookup, Rule, RuleError, Tabulate};
+use std::time::Duration;
+use thiserror::Error;
+
+/// Nodes that an e-graph may have; see the budget in the design.
+pub const NODES: usize = 20_000;
+/// Rounds of rewriting.
+pub const ROUNDS: usize = 40;
+
+/// Why a statement could not be rewritten.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum RewriteError {
+    /// A rule is not well formed.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// No term of operations that the target has.
+    #[error("no lowering on target `{target}` for {what}")]
+    NoLowering {
+        /// The target's name.
+        target: String,
+        /// What was to be lowered.
+        what: String,
+    },
+}
+
+/// A compiled list of rules.
+pub struct RuleSet {
+    rules: Vec<Rewrite<Node, Facts>>,
+}
+
+impl RuleSet {
+    /// All rules of the compiler.
+    pub fn standard() -> Result<RuleSet, RuleError> {
+        RuleSet::of(&rules::all(), true)
+    }
+    /// A list of rules; `tabulate` adds the one rule that is code.
+    pub fn of(rules: &[Rule], tabulate: bool) -> Result<RuleSet, RuleError> {
+        let mut compiled = rules
+            .iter()
+            .map(Rule::compile)
+            .collect::<Result<Vec<_>, _>>()?;
+        if tabulate {
+            let rule = Rewrite::new("tabulate", Tabulate, AddLookup);
+            compiled.push(rule.map_err(|e| RuleError::Pattern("tabulate".into(), e))?);
+        }
+        Ok(RuleSet { rules: compiled })
+    }
+}
+
+/// A lowering of a placed statement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lowering {
+    /// In words, from the operations it uses.
+    pub name: String,
+    /// The term.
+    pub term: Extracted,
+    /// What it costs.
+    pub cost: CostVector,
+}
+
+/// What rewriting a placed statement gave.
+#[derive(Clone, Debug)]
+pub struct Rewritten {
+    /// Lowerings, cheapest first; all from one e-graph.
+    pub lowerings: Vec<Lowering>,
+    /// Facts that the terms refer to (axes, loads, tables).
+    pub facts: Facts,
+    /// Nodes of the e-graph at the end.
+    pub nodes: usize,
+    /// Rounds that it took.
+    pub rounds: usize,
+    /// Whether it was saturated (or a limit was reached).
+    pub saturated: bool,
+}
+
+/// Whether an element's value comes from its code by bit arithmetic.
+pub fn is_arithmetic(element: &Element) -> bool {
+    match element {
+        Element::Float(f) => f.bias - 127 < 0 || f.exp == 8,
+        Element::Int { .. } => true,
+        Element::UInt { .. } | Element::Codebook(_) => false,
+    }
+}
+
+/// Lowerings that are told apart: what is left when these operations are not allowed.
+const BANS: &[&[Op]] = &[
+    &[],
+    &[Op::VDot4, Op::VDot4S],
+    &[Op::VDot4, Op::VDot4S, Op::VMulPairs8],
+    &[
+        Op::VDot4,
+        Op::VDot4S,
+        Op::VMulPairs8,
+        Op::VMulPairs16,
+        Op::VAddPairs16,
+    ],
+    &[Op::VLookup8],
+    &[Op::VLookup32],
+    &[Op::VLookup8, Op::VLookup32],
+    &[
+        Op::VDot4,
+        Op::VDot4S,
+        Op::VMulPairs8,
+        Op::VMulPairs16,
+        Op::VAddPairs16,
+        Op::VLookup32,
+    ],
+    &[
+        Op::VDot4,
+        Op::VDot4S,
+        Op::VMulPairs8,
+        Op::VMulPairs16,
+        Op::VAddPairs16,
+        Op::VLookup32,
+        Op::VDecode,
+    ],
+    &[Op::VStage],
+];
+
+/// Weightings of the units under which terms are extracted.
+const WEIGHTINGS: &[[f64; 6]] = &[
+    [1.0, 2.0, 2.0, 2.0, 4.0, 1.0],
+    [1.0, 1.0, 4.0, 1.0, 1.0, 1.0],
+    [2.0, 4.0, 1.0, 1.0, 1.0, 2.0],
+];
+
+/// Rewrites a placed statement and returns its lowerings on the target.
+pub fn rewrite(
+    placed: &Placed,
+    kernel: &Kernel,
+    target: &Target,
+    rules: &RuleSet,
+) -> Result<Rewritten, RewriteError> {
+    let facts = Facts::new(placed.axes.clone(), placed.terms.clone(), kernel);
+    let mut graph = Graph::new(facts);
+    let mut roots = Vec::new();
+    for root in &placed.roots {
+        let value = canon::insert(&mut graph, root.term);
+        let ty = root_type(&graph, value, root.storage);
+        let lanes = root
+            .lanes
+            .iter()
+            .fold(AxisSet::default(), |s, a| s.union(AxisSet::one(*a)));
+        let children = vec![
+            graph.add(Node::Lanes(lanes)),
+            graph.add(Node::Ty(ty)),
+            value,
+        ];
+        roots.push(graph.add(Node::Op(Op::Vec, children)));
+    }
+    let runner = Runner::default()
+        .with_egraph(graph)
+        .with_scheduler(SimpleScheduler)
+        .with_node_limit(NODES)
+        .with_iter_limit(ROUNDS)
+        .with_time_limit(Duration::from_secs(3600))
+        .run(&rules.rules);
+    let saturated = matches!(runner.stop_reason, Some(StopReason::Saturated));
+    let rounds = runner.iterations.len();
+    let graph = runner.egraph;
+    let weights = weight_loads(placed, kernel);
+    let mut lowerings: Vec<Lowering> = Vec::new();
+    for banned in BANS {
+        for weighting in WEIGHTINGS {
+            let Some(term) = extract(&graph, &roots, target, *weighting, banned) else {
+                continue;
+            };
+            if lowerings.iter().any(|l| l.term.hash == term.hash) {
+                continue;
+            }
+            let facts = &graph.analysis;
+            let cost = cost::total(target, &facts.terms, &facts.axes, &term, &weights);
+            lowerings.push(Lowering {
+                name: name(&term),
+                term,
+                cost,
+            });
+        }
+    }
+    lowerings.sort_by(|a, b| {
+        a.cost
+            .cycles
+            .total_cmp(&b.cost.cycles)
+            .then(a.term.hash.cmp(&b.term.hash))
+    });
+    if lowerings.is_empty() {
+        return Err(RewriteError::NoLowering {
+            target: target.name.clone(),
+            what: "a statement".into(),
+        });
+    }
+    let nodes = graph.total_number_of_nodes();
+    Ok(Rewritten {
+        lowerings,
+        facts: graph.analysis,
+        nodes,
+        rounds,
+        saturated,
+    })
+}
+
+fn weight_loads(placed: &Placed, kernel: &Kernel) -> Vec<bool> {
+    placed
+        .terms
+        .loads
+        .values()
+        .map(|l| matches!(kernel.tensors[l.tensor].role, Role::Weight | Role::Stored))
+        .collect()
+}
+
+/// Integers stay integers where the result is stored as one and the intervals prove it fits.
+fn root_type(graph: &Graph, value: egg::Id, storage: Storage) -> Ty {
+    let (low, high) = Ty::I32.range();
+    let fits = real(graph, value).is_some_and(|r| r.integer && r.low >= low && r.high <= high);
+    let integer = matches!(storage, Storage::I32 | Storage::I16 | Storage::I8);
+    if integer && fits { Ty::I32 } else { Ty::F32 }
+}
+
+/// A lowering in words: how weights are decoded, and how products are summed.
+fn name(term: &Extracted) -> String {
+    let has = |op: Op| term.nodes.iter().any(|n| n.op == op);
+    let mut parts: Vec<&str> = Vec::new();
+    let decoders = [
+        (Op::VLookup8, "table look-up to bytes"),
+        (Op::VLookup32, "table look-up to f32"),
+        (Op::VFetch, "table in memory to f32"),
+        (Op::VDecode, "bit arithmetic to f32"),
+        (Op::VBits, "unpack to bytes"),
+    ];
+    parts.extend(
+        decoders
+            .iter()
+            .filter(|(op, _)| has(*op))
+            .map(|(_, text)| *text),
+    );
+    let products = [
+        (Op::VDot4, "dot product of four bytes"),
+        (Op::VDot4S, "dot product of four signed bytes"),
+        (Op::VMulPairs8, "byte products in pairs"),
+        (Op::VMulPairs16, "16-bit products in pairs"),
+        (Op::VIMul, "integer products"),
+    ];
+    let integer: Vec<&str> = products
+        .iter()
+        .filter(|(op, _)| has(*op))
+        .map(|(_, text)| *text)
+        .collect();
+    if integer.is_empty() {
+        parts.push(if has(Op::VSum) {
+            "f32 multiply-add"
+        } else {
+            "f32"
+        });
+    }
+    parts.extend(integer);
+    if has(Op::VStage) {
+        parts.push("staged sums");
+    }
+    parts.join(", ")
+}

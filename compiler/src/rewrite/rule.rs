@@ -1,0 +1,472 @@
+//! What a rule is: data with a name, two patterns, side conditions and computed variables. See `rules/README.md`.
+
+use super::analysis::{Fact, Facts, Graph, axis, data, real, reference};
+use super::lang::{Node, Ty};
+use crate::schedule::index::{AxisId, AxisSet};
+use egg::{Applier, Id, Pattern, PatternAst, Rewrite, SearchMatches, Searcher, Subst, Symbol, Var};
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// A side condition; variables are written as in the patterns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// The axis is not free in the term.
+    NotFree(&'static str, &'static str),
+    /// The axis is a loop or copies.
+    Loop(&'static str),
+    /// The axis is a lane.
+    Lane(&'static str),
+    /// The axis is a lane whose sums dot products may fold.
+    Folds(&'static str),
+    /// The axis comes after all of the lane list: it would be innermost.
+    Innermost(&'static str, &'static str),
+    /// The first axis number is below the second: the second is further in.
+    Before(&'static str, &'static str),
+    /// The lanes are exactly two.
+    Two(&'static str),
+    /// The term is an integer.
+    Integer(&'static str),
+    /// The term is an integer within the type.
+    Fits(&'static str, Ty),
+    /// The sum over the axis of the term stays within the type.
+    SumFits(&'static str, &'static str, Ty),
+    /// The load is stored in this type.
+    StoredAs(&'static str, &'static str),
+    /// The sum over the axis depends on data of the call, and on no lane and no axis over rows.
+    StageableSum(&'static str, &'static str),
+    /// The load is of signed bytes.
+    SignedByteLoad(&'static str),
+    /// The load is of unsigned 16-bit numbers.
+    StoredAs16(&'static str),
+    /// The term is a constant.
+    Constant(&'static str),
+    /// The term is not a constant.
+    NotConstant(&'static str),
+    /// The (constant) term fits the type.
+    FitsVar(&'static str, &'static str),
+    /// The sum over the axis of the product stays within the type.
+    ProductSumFits(&'static str, &'static str, &'static str, Ty),
+    /// Every entry of the table is an integer within the type.
+    TableFits(&'static str, Ty),
+    /// The element's value is computed by bit arithmetic (floats and signed integers).
+    Arithmetic(&'static str),
+    /// The element has at most 2^16 codes.
+    Tabular(&'static str),
+}
+
+/// A computed variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// The lanes and one axis more.
+    Push(&'static str, &'static str, &'static str),
+    /// Those lanes that are free in the term, if that is not all of them.
+    Restrict(&'static str, &'static str, &'static str),
+    /// The extent of an axis as a number, if it is known.
+    Extent(&'static str, &'static str),
+    /// A table of integers within -128..=255, and the power of two (at most one) that the result is to be multiplied by.
+    ScaleTable(&'static str, &'static str, &'static str),
+    /// A table of unsigned bytes, and what is to be added to the result.
+    OffsetTable(&'static str, &'static str, &'static str),
+}
+
+/// A rewrite.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rule {
+    /// Kebab-case, unique.
+    pub name: &'static str,
+    /// What it matches.
+    pub left: &'static str,
+    /// What it adds.
+    pub right: &'static str,
+    /// Conditions, all of which must be proved.
+    pub when: &'static [When],
+    /// Computed variables, in order.
+    pub bind: &'static [Bind],
+    /// Why it holds and what it is for.
+    pub why: &'static str,
+}
+
+/// A rule that is not well formed.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum RuleError {
+    /// A side is no pattern.
+    #[error("rule `{0}`: {1}")]
+    Pattern(String, String),
+    /// A variable of the right side or of a condition is bound nowhere.
+    #[error("rule `{0}`: `{1}` is not bound")]
+    Unbound(String, String),
+}
+
+impl Rule {
+    /// The rule for egg.
+    pub fn compile(&self) -> Result<Rewrite<Node, Facts>, RuleError> {
+        let pattern = |text: &str| {
+            Pattern::<Node>::from_str(text)
+                .map_err(|e| RuleError::Pattern(self.name.to_owned(), e.to_string()))
+        };
+        let (left, right) = (pattern(self.left)?, pattern(self.right)?);
+        let mut bound: BTreeSet<String> = left.vars().iter().map(|v| v.to_string()).collect();
+        for bind in self.bind {
+            let (new, used) = bind.names();
+            self.check(&bound, used)?;
+            bound.extend(new.iter().map(|s| s.to_string()));
+        }
+        self.check(&bound, right.vars().iter().map(|v| v.to_string()))?;
+        for when in self.when {
+            self.check(&bound, when.names())?;
+        }
+        let applier = Guarded { rule: *self, right };
+        Rewrite::new(self.name, left, applier)
+            .map_err(|e| RuleError::Pattern(self.name.to_owned(), e))
+    }
+
+    fn check<S: ToString>(
+        &self,
+        bound: &BTreeSet<String>,
+        used: impl IntoIterator<Item = S>,
+    ) -> Result<(), RuleError> {
+        match used
+            .into_iter()
+            .map(|s| s.to_string())
+            .find(|u| !bound.contains(u))
+        {
+            Some(name) => Err(RuleError::Unbound(self.name.to_owned(), name)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Bind {
+    fn names(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        match *self {
+            Bind::Push(new, lanes, axis) => (vec![new], vec![lanes, axis]),
+            Bind::Restrict(new, lanes, e) => (vec![new], vec![lanes, e]),
+            Bind::Extent(new, axis) => (vec![new], vec![axis]),
+            Bind::ScaleTable(new, factor, t) | Bind::OffsetTable(new, factor, t) => {
+                (vec![new, factor], vec![t])
+            }
+        }
+    }
+
+    /// Adds the variables to a substitution; `false` if they do not exist here.
+    fn apply(&self, graph: &mut Graph, subst: &mut Subst) -> bool {
+        let node = match *self {
+            Bind::Push(new, l, a) => lanes(graph, subst, l)
+                .zip(axis(graph, get(subst, a)))
+                .map(|(set, a)| (new, Node::Lanes(set.union(AxisSet::one(a))))),
+            Bind::Restrict(new, l, e) => lanes(graph, subst, l).and_then(|set| {
+                let kept = set.intersect(real(graph, get(subst, e))?.free);
+                (kept != set).then_some((new, Node::Lanes(kept)))
+            }),
+            Bind::Extent(new, a) => axis(graph, get(subst, a))
+                .and_then(|a| {
+                    graph.analysis.axes[a]
+                        .to_const()
+                        .and_then(|_| graph.analysis.extent(a))
+                })
+                .map(|n| (new, Node::num(n as f64))),
+            Bind::ScaleTable(new, factor, t) => {
+                return scale_table(graph, subst, new, factor, t).is_some();
+            }
+            Bind::OffsetTable(new, offset, t) => {
+                return offset_table(graph, subst, new, offset, t).is_some();
+            }
+        };
+        let Some((name, node)) = node else {
+            return false;
+        };
+        let id = graph.add(node);
+        subst.insert(var(name), id);
+        true
+    }
+}
+
+fn table_of(graph: &Graph, subst: &Subst, name: &str) -> Option<Vec<f64>> {
+    let number = reference(graph, get(subst, name))?;
+    graph.analysis.tables.get(number as usize).cloned()
+}
+
+fn set_table(graph: &mut Graph, subst: &mut Subst, name: &str, entries: Vec<f64>) {
+    let number = graph.analysis.table(entries);
+    let id = graph.add(Node::Ref(number));
+    subst.insert(var(name), id);
+}
+
+/// Halves of a table are integers after doubling; at most seven doublings are worth trying.
+fn scale_table(
+    graph: &mut Graph,
+    subst: &mut Subst,
+    new: &str,
+    factor: &str,
+    t: &str,
+) -> Option<()> {
+    let entries = table_of(graph, subst, t)?;
+    if entries.iter().all(|e| e.fract() == 0.0) {
+        return None;
+    }
+    let (scaled, shift) = (1..8).find_map(|shift| {
+        let scaled: Vec<f64> = entries
+            .iter()
+            .map(|e| e * f64::from(1u32 << shift))
+            .collect();
+        scaled
+            .iter()
+            .all(|e| e.fract() == 0.0 && (-128.0..=127.0).contains(e))
+            .then_some((scaled, shift))
+    })?;
+    set_table(graph, subst, new, scaled);
+    let number = graph.add(Node::num(1.0 / f64::from(1u32 << shift)));
+    subst.insert(var(factor), number);
+    Some(())
+}
+
+fn offset_table(
+    graph: &mut Graph,
+    subst: &mut Subst,
+    new: &str,
+    offset: &str,
+    t: &str,
+) -> Option<()> {
+    let entries = table_of(graph, subst, t)?;
+    let low = entries.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = entries.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let integers = entries.iter().all(|e| e.fract() == 0.0);
+    if !integers || low >= 0.0 || high - low > 255.0 {
+        return None;
+    }
+    set_table(graph, subst, new, entries.iter().map(|e| e - low).collect());
+    let number = graph.add(Node::num(low));
+    subst.insert(var(offset), number);
+    Some(())
+}
+
+impl When {
+    fn names(&self) -> Vec<&'static str> {
+        match *self {
+            When::NotFree(a, b)
+            | When::Innermost(a, b)
+            | When::Before(a, b)
+            | When::StoredAs(a, b)
+            | When::StageableSum(a, b)
+            | When::FitsVar(a, b)
+            | When::SumFits(a, b, _) => vec![a, b],
+            When::ProductSumFits(a, b, c, _) => vec![a, b, c],
+            When::Loop(a)
+            | When::Lane(a)
+            | When::Folds(a)
+            | When::Two(a)
+            | When::Integer(a)
+            | When::Fits(a, _)
+            | When::SignedByteLoad(a)
+            | When::StoredAs16(a)
+            | When::Constant(a)
+            | When::NotConstant(a)
+            | When::TableFits(a, _)
+            | When::Arithmetic(a)
+            | When::Tabular(a) => vec![a],
+        }
+    }
+
+    /// Whether the condition is proved here.
+    fn holds(&self, graph: &Graph, subst: &Subst) -> bool {
+        let id = |name: &str| get(subst, name);
+        let facts = &graph.analysis;
+        let on_axis = |name: &str, f: &dyn Fn(AxisId) -> bool| axis(graph, id(name)).is_some_and(f);
+        match *self {
+            When::NotFree(a, e) => {
+                on_axis(a, &|a| real(graph, id(e)).is_some_and(|r| !r.free.has(a)))
+            }
+            When::Loop(a) => on_axis(a, &|a| !facts.is_lane(a)),
+            When::Lane(a) => on_axis(a, &|a| facts.is_lane(a)),
+            When::Folds(a) => on_axis(a, &|a| facts.axes[a].folds),
+            When::Two(a) => on_axis(a, &|a| facts.extent(a) == Some(2)),
+            When::Innermost(a, l) => on_axis(a, &|a| {
+                lanes(graph, subst, l).is_some_and(|set| set.iter().all(|x| x < a))
+            }),
+            When::Before(a, b) => on_axis(a, &|a| on_axis(b, &|b| a < b)),
+            When::Integer(e) => real(graph, id(e)).is_some_and(|r| r.integer),
+            When::Fits(e, ty) => real(graph, id(e)).is_some_and(|r| {
+                let (low, high) = ty.range();
+                r.integer && r.low >= low && r.high <= high
+            }),
+            When::SumFits(a, e, ty) => on_axis(a, &|a| {
+                let (low, high) = ty.range();
+                let n = facts.extent(a).map(|n| n as f64);
+                real(graph, id(e))
+                    .zip(n)
+                    .is_some_and(|(r, n)| r.integer && r.low * n >= low && r.high * n <= high)
+            }),
+            When::StoredAs(load, ty) => {
+                let (Some(load), Some(Node::Ty(ty))) =
+                    (reference(graph, id(load)), data(graph, id(ty)))
+                else {
+                    return false;
+                };
+                facts.load_ty(load) == *ty
+            }
+            When::SignedByteLoad(x) => {
+                reference(graph, id(x)).is_some_and(|l| facts.load_ty(l) == Ty::I8)
+            }
+            When::StoredAs16(x) => {
+                reference(graph, id(x)).is_some_and(|l| facts.load_ty(l) == Ty::U16)
+            }
+            When::Constant(e) => real(graph, id(e)).is_some_and(|r| r.constant.is_some()),
+            When::NotConstant(e) => real(graph, id(e)).is_some_and(|r| r.constant.is_none()),
+            When::FitsVar(e, ty) => {
+                let Some(Node::Ty(ty)) = data(graph, id(ty)) else {
+                    return false;
+                };
+                let (low, high) = ty.range();
+                real(graph, id(e)).is_some_and(|r| {
+                    (*ty == Ty::F32 || r.integer) && r.low >= low && r.high <= high
+                })
+            }
+            When::ProductSumFits(a, x, y, ty) => on_axis(a, &|a| {
+                let (low, high) = ty.range();
+                let (Some(x), Some(y), Some(n)) =
+                    (real(graph, id(x)), real(graph, id(y)), facts.extent(a))
+                else {
+                    return false;
+                };
+                let corners = [
+                    x.low * y.low,
+                    x.low * y.high,
+                    x.high * y.low,
+                    x.high * y.high,
+                ]
+                .map(|c| c * n as f64);
+                x.integer && y.integer && corners.iter().all(|c| *c >= low && *c <= high)
+            }),
+            When::StageableSum(a, e) => on_axis(a, &|a| {
+                let picked = |f: &dyn Fn(AxisId) -> bool| {
+                    facts
+                        .axes
+                        .keys()
+                        .filter(|x| f(*x))
+                        .fold(AxisSet::default(), |s, x| s.union(AxisSet::one(x)))
+                };
+                let rows = picked(&|x| facts.axes[x].row);
+                let lanes = picked(&|x| facts.is_lane(x));
+                real(graph, id(e)).is_some_and(|r| {
+                    let free = r.free.minus(AxisSet::one(a));
+                    r.call && !rows.is_empty() && free.intersect(rows.union(lanes)).is_empty()
+                })
+            }),
+            When::TableFits(t, ty) => table_of(graph, subst, t).is_some_and(|entries| {
+                let (low, high) = ty.range();
+                entries
+                    .iter()
+                    .all(|e| e.fract() == 0.0 && *e >= low && *e <= high)
+            }),
+            When::Arithmetic(e) => element(graph, subst, e).is_some_and(super::is_arithmetic),
+            When::Tabular(e) => element(graph, subst, e).is_some_and(|e| e.bits() <= 16),
+        }
+    }
+}
+
+fn element<'g>(graph: &'g Graph, subst: &Subst, name: &str) -> Option<&'g crate::format::Element> {
+    graph
+        .analysis
+        .terms
+        .elements
+        .get(reference(graph, get(subst, name))? as usize)
+}
+
+fn var(name: &str) -> Var {
+    Var::from(Symbol::from(name))
+}
+
+/// The class of a variable; conditions and computed variables are checked to be bound when a rule is built.
+fn get(subst: &Subst, name: &str) -> Id {
+    subst[var(name)]
+}
+
+fn lanes(graph: &Graph, subst: &Subst, name: &str) -> Option<AxisSet> {
+    match data(graph, get(subst, name)) {
+        Some(Node::Lanes(set)) => Some(*set),
+        _ => None,
+    }
+}
+
+/// A right side behind its conditions.
+struct Guarded {
+    rule: Rule,
+    right: Pattern<Node>,
+}
+
+impl Applier<Node, Facts> for Guarded {
+    fn apply_one(
+        &self,
+        graph: &mut Graph,
+        class: Id,
+        subst: &Subst,
+        ast: Option<&PatternAst<Node>>,
+        name: Symbol,
+    ) -> Vec<Id> {
+        let mut subst = subst.clone();
+        for bind in self.rule.bind {
+            if !bind.apply(graph, &mut subst) {
+                return Vec::new();
+            }
+        }
+        if !self.rule.when.iter().all(|w| w.holds(graph, &subst)) {
+            return Vec::new();
+        }
+        self.right.apply_one(graph, class, &subst, ast, name)
+    }
+}
+
+/// Tabulation: a class that depends on rows through one small code only is a look-up in the table of its values.
+///
+/// It is code and not a pattern because what it matches is a fact of the analysis, not a shape.
+pub struct Tabulate;
+
+impl Searcher<Node, Facts> for Tabulate {
+    fn search_eclass_with_limit(
+        &self,
+        graph: &Graph,
+        class: Id,
+        _: usize,
+    ) -> Option<SearchMatches<'_, Node>> {
+        let Fact::Real(real) = &graph[class].data else {
+            return None;
+        };
+        let (code, _) = real.table.as_ref()?;
+        (graph.find(*code) != class && real.constant.is_none()).then(|| SearchMatches {
+            eclass: class,
+            substs: vec![Subst::default()],
+            ast: None,
+        })
+    }
+
+    fn vars(&self) -> Vec<Var> {
+        Vec::new()
+    }
+}
+
+/// The right side of [`Tabulate`].
+pub struct AddLookup;
+
+impl Applier<Node, Facts> for AddLookup {
+    fn apply_one(
+        &self,
+        graph: &mut Graph,
+        class: Id,
+        _: &Subst,
+        _: Option<&PatternAst<Node>>,
+        name: Symbol,
+    ) -> Vec<Id> {
+        let Some((code, entries)) = real(graph, class).and_then(|r| r.table.clone()) else {
+            return Vec::new();
+        };
+        let number = graph.analysis.table(entries);
+        let table = graph.add(Node::Ref(number));
+        let lookup = graph.add(Node::Op(super::lang::Op::Lookup, vec![table, code]));
+        if graph.union_trusted(class, lookup, name) {
+            vec![class]
+        } else {
+            Vec::new()
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! All rules, grouped by theme. See `README.md` for the rules about rules.
+
+pub mod floats;
+pub mod integers;
+pub mod real;
+pub mod tables;
+
+use super::rule::Rule;
+
+/// Every rule that is data, in a fixed order (which must not matter).
+pub fn all() -> Vec<Rule> {
+    [
+        real::RULES,
+        tables::RULES,
+        integers::RULES,
+        floats::LANE_WISE,
+        floats::RULES,
+    ]
+    .concat()
+}

@@ -1,0 +1,79 @@
+//! Laws of real arithmetic: distribution, and moving sums inwards and factors outwards.
+
+use crate::rewrite::rule::{Bind::*, Rule, When::*};
+
+/// The rules of this file.
+pub const RULES: &[Rule] = &[
+    Rule {
+        name: "distribute-left",
+        left: "(mul (add ?a ?b) ?c)",
+        right: "(add (mul ?a ?c) (mul ?b ?c))",
+        when: &[],
+        bind: &[],
+        why: "zero points and minima come out of products",
+    },
+    Rule {
+        name: "distribute-right",
+        left: "(mul ?c (add ?a ?b))",
+        right: "(add (mul ?c ?a) (mul ?c ?b))",
+        when: &[],
+        bind: &[],
+        why: "the same, from the other side",
+    },
+    Rule {
+        name: "associate",
+        left: "(mul (mul ?a ?b) ?c)",
+        right: "(mul ?a (mul ?b ?c))",
+        when: &[],
+        bind: &[],
+        why: "factors of fewer axes come first, so that sums can leave them outside",
+    },
+    Rule {
+        name: "join-constants",
+        left: "(mul ?a (mul ?b ?c))",
+        right: "(mul (mul ?a ?b) ?c)",
+        when: &[Constant("?a"), Constant("?b")],
+        bind: &[],
+        why: "two constants are one",
+    },
+    Rule {
+        name: "pull-constant",
+        left: "(mul ?a (mul ?b ?c))",
+        right: "(mul ?b (mul ?a ?c))",
+        when: &[Constant("?b"), NotConstant("?a")],
+        bind: &[],
+        why: "constants come first, so that sums leave them outside",
+    },
+    Rule {
+        name: "split-sum",
+        left: "(sum ?i (add ?a ?b))",
+        right: "(add (sum ?i ?a) (sum ?i ?b))",
+        when: &[],
+        bind: &[],
+        why: "a correction gets a sum of its own",
+    },
+    Rule {
+        name: "factor-sum",
+        left: "(sum ?i (mul ?a ?b))",
+        right: "(mul ?a (sum ?i ?b))",
+        when: &[NotFree("?i", "?a")],
+        bind: &[],
+        why: "what does not depend on the axis is multiplied once",
+    },
+    Rule {
+        name: "constant-sum",
+        left: "(sum ?i ?e)",
+        right: "(mul ?n ?e)",
+        when: &[NotFree("?i", "?e")],
+        bind: &[Extent("?n", "?i")],
+        why: "a sum of equal terms is a product",
+    },
+    Rule {
+        name: "fold-inwards",
+        left: "(sum ?l (sum ?i ?e))",
+        right: "(sum ?i (sum ?l ?e))",
+        when: &[Folds("?l"), Loop("?i")],
+        bind: &[],
+        why: "dot products fold neighbouring lanes inside the loop",
+    },
+];

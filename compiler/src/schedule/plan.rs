@@ -1,0 +1,494 @@
+//! Plans: the few schedules of a statement that are worth an e-graph each. A plan says which index goes to the lanes,
+//! how the blocked index is cut, and which layout each weight takes.
+
+use super::layout::{Cut, interleave};
+use crate::format::{BlockFormat, Format, FormatKind};
+use crate::spec::kernel::{
+    Expr, ExprId, Extent, IndexId, Kernel, Role, Statement, Subscript, TensorId,
+};
+use cranelift_entity::SecondaryMap;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// The formats that the tensors of a kernel have in memory.
+pub type Layouts = SecondaryMap<TensorId, Option<Arc<Format>>>;
+
+/// A schedule of one statement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The index whose values lie side by side in lanes, with its cut; `None` for scalar code.
+    pub vector: Option<(IndexId, Cut)>,
+    /// The elements of a chunk of the vector index: a multiple of every block along it.
+    pub chunk: u64,
+    /// The index over rows of weights, and how many of its values are lanes.
+    pub row: Option<(IndexId, u64)>,
+    /// Copies of the row index beside each other (times the row lanes).
+    pub row_tile: u64,
+    /// The last other result index, and how many of its values are copies.
+    pub batch_tile: Option<(IndexId, u64)>,
+    /// Positions within the chunk where another block or sub-block begins, ascending, each dividing the next.
+    pub bounds: Vec<u64>,
+}
+
+impl Plan {
+    /// Lanes along rows.
+    pub fn row_lanes(&self) -> u64 {
+        self.row.map_or(1, |(_, lanes)| lanes)
+    }
+    /// Lanes along the vector index.
+    pub fn vector_lanes(&self) -> u64 {
+        self.vector.map_or(1, |(_, cut)| cut.lanes)
+    }
+    /// The lane list with the names of the indices: `[n:4, k:4]`.
+    pub fn lane_list(&self, kernel: &Kernel) -> String {
+        let mut parts = Vec::new();
+        if let Some((row, lanes)) = self.row
+            && lanes > 1
+        {
+            parts.push(format!("{}:{lanes}", kernel.indices[row].name));
+        }
+        if let Some((index, cut)) = self.vector
+            && cut.lanes > 1
+        {
+            parts.push(format!("{}:{}", kernel.indices[index].name, cut.lanes));
+        }
+        format!("[{}]", parts.join(", "))
+    }
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} lanes, {} copies in {}",
+            self.lanes, self.copies, self.span
+        )
+    }
+}
+
+/// A load of a block tensor along an index.
+struct BlockUse<'a> {
+    tensor: TensorId,
+    block: &'a BlockFormat,
+    subscripts: &'a [Subscript],
+    /// Whether its layout is still to be chosen.
+    free: bool,
+}
+
+/// What plans depend on: facts of a statement.
+struct Facts<'a> {
+    outputs: Vec<IndexId>,
+    reduced: Vec<IndexId>,
+    uses: Vec<(TensorId, &'a [Subscript])>,
+}
+
+/// The plans of a statement, best guess first; never empty. `vector_bytes` is the width of the target's vectors.
+pub fn plans(
+    kernel: &Kernel,
+    statement: &Statement,
+    layouts: &Layouts,
+    vector_bytes: u64,
+) -> Vec<Plan> {
+    let facts = facts(kernel, statement);
+    let vector = vector_index(kernel, &facts);
+    let blocks: Vec<BlockUse<'_>> = facts
+        .uses
+        .iter()
+        .filter_map(|(tensor, subscripts)| {
+            let format = layouts[*tensor]
+                .as_deref()
+                .unwrap_or(&kernel.tensors[*tensor].format);
+            let FormatKind::Block(block) = &format.kind else {
+                return None;
+            };
+            let last = subscripts.last()?;
+            let free = kernel.tensors[*tensor].role == Role::Weight && layouts[*tensor].is_none();
+            (vector.map(Subscript::Index).as_ref() == Some(last)).then_some(BlockUse {
+                tensor: *tensor,
+                block,
+                subscripts,
+                free,
+            })
+        })
+        .collect();
+    let row = row_index(kernel, &facts, vector, &blocks);
+    let (chunk, bounds) = chunk(&blocks);
+    let inner = bounds.first().copied().unwrap_or(u64::MAX);
+    let wanted = copies_wanted(&blocks);
+    let mut plans = Vec::new();
+    let mut lists = vec![
+        (1, vector_bytes),
+        (4, vector_bytes / 4),
+        (vector_bytes, 1),
+        (1, 8),
+        (1, 4),
+    ];
+    let interleaved = layouts_rows(&blocks);
+    if let Some(rows) = interleaved {
+        lists = vec![
+            (rows, (vector_bytes / rows).max(1)),
+            (rows, 1),
+            (1, 8),
+            (1, 4),
+        ];
+    }
+    for (rows, lanes) in lists {
+        if rows > 1
+            && !(row.is_some()
+                && (interleaved.is_some() || can_interleave(kernel, &facts, row, &blocks)))
+        {
+            continue;
+        }
+        if lanes == 1 && rows == 1 || vector.is_none() {
+            continue;
+        }
+        if let Some(cut) = cut(&blocks, inner, lanes, wanted) {
+            let chunk = if blocks.is_empty() { cut.span } else { chunk };
+            let bounds = if blocks.is_empty() {
+                vec![cut.span]
+            } else {
+                bounds.clone()
+            };
+            let batch_tile = batch_index(&facts, row, vector).map(|i| (i, 1));
+            let plan = Plan {
+                vector: vector.map(|v| (v, cut)),
+                chunk,
+                row: row.map(|r| (r, rows)),
+                row_tile: 1,
+                batch_tile,
+                bounds,
+            };
+            if !plans.contains(&plan) {
+                plans.push(plan);
+            }
+        }
+    }
+    let scalar_cut = Cut {
+        lanes: 1,
+        copies: 1,
+        span: 1,
+    };
+    plans.push(Plan {
+        vector: vector.map(|v| (v, scalar_cut)),
+        chunk: if blocks.is_empty() { 1 } else { chunk },
+        row: row.map(|r| (r, 1)),
+        row_tile: 1,
+        batch_tile: batch_index(&facts, row, vector).map(|i| (i, 1)),
+        bounds: if blocks.is_empty() { vec![1] } else { bounds },
+    });
+    plans
+}
+
+/// The layouts that a plan wants beside those already chosen: weights along the vector index, interleaved by its row lanes
+/// where the row index numbers their rows.
+pub fn layouts_of(
+    kernel: &Kernel,
+    statement: &Statement,
+    plan: &Plan,
+    chosen: &Layouts,
+) -> Layouts {
+    let facts = facts(kernel, statement);
+    let mut layouts = chosen.clone();
+    let Some((vector, cut)) = plan.vector else {
+        return layouts;
+    };
+    for (tensor, subscripts) in &facts.uses {
+        let data = &kernel.tensors[*tensor];
+        let FormatKind::Block(block) = &data.format.kind else {
+            continue;
+        };
+        if data.role != Role::Weight
+            || chosen[*tensor].is_some()
+            || subscripts.last() != Some(&Subscript::Index(vector))
+            || block.rows > 1
+        {
+            continue;
+        }
+        let by_row = matches!(subscripts, [.., Subscript::Index(i), _] if plan.row.is_some_and(|(row, _)| row == *i));
+        let rows = if by_row && single_use(kernel, *tensor) {
+            plan.row_lanes() as u32
+        } else {
+            1
+        };
+        if cut.lanes == 1 && rows == 1 {
+            continue;
+        }
+        let packed = interleave(block, rows, cut);
+        let name = format!("{}_{}x{}", data.format.name, rows, cut.lanes);
+        layouts[*tensor] = Some(Arc::new(Format {
+            name,
+            kind: FormatKind::Block(packed),
+        }));
+    }
+    layouts
+}
+
+fn facts<'a>(kernel: &'a Kernel, statement: &Statement) -> Facts<'a> {
+    let mut facts = Facts {
+        outputs: statement.targets[0].index.clone(),
+        reduced: Vec::new(),
+        uses: Vec::new(),
+    };
+    let mut seen = BTreeMap::new();
+    for target in &statement.targets {
+        visit(kernel, target.value, &mut facts, &mut seen);
+    }
+    facts
+}
+
+fn visit<'a>(
+    kernel: &'a Kernel,
+    expr: ExprId,
+    facts: &mut Facts<'a>,
+    seen: &mut BTreeMap<ExprId, ()>,
+) {
+    if seen.insert(expr, ()).is_some() {
+        return;
+    }
+    match &kernel.exprs[expr] {
+        Expr::Const(_) | Expr::Dim(_) => {}
+        Expr::Load(tensor, subscripts) => facts.uses.push((*tensor, subscripts)),
+        Expr::Unary(_, a) => visit(kernel, *a, facts, seen),
+        Expr::Binary(_, a, b) => {
+            visit(kernel, *a, facts, seen);
+            visit(kernel, *b, facts, seen);
+        }
+        Expr::Select(_, [a, b], t, f) => {
+            for e in [a, b, t, f] {
+                visit(kernel, *e, facts, seen);
+            }
+        }
+        Expr::Reduce(_, indices, body) => {
+            facts.reduced.extend(indices);
+            visit(kernel, *body, facts, seen);
+        }
+    }
+}
+
+/// The index for the lanes: the one that most loads have last, reduced ones first; else the last result index.
+fn vector_index(kernel: &Kernel, facts: &Facts<'_>) -> Option<IndexId> {
+    let votes = |index: IndexId| -> (usize, usize) {
+        let last = |(t, s): &&(TensorId, &[Subscript])| -> Option<bool> {
+            (s.last() == Some(&Subscript::Index(index))).then_some(matches!(
+                kernel.tensors[*t].format.kind,
+                FormatKind::Block(_)
+            ))
+        };
+        let all: Vec<bool> = facts.uses.iter().filter_map(|u| last(&u)).collect();
+        (all.iter().filter(|b| **b).count(), all.len())
+    };
+    let best = facts
+        .reduced
+        .iter()
+        .copied()
+        .max_by_key(|i| (votes(*i), std::cmp::Reverse(*i)));
+    match best {
+        Some(index) if votes(index).1 > 0 => Some(index),
+        Some(_) | None => facts.outputs.last().copied(),
+    }
+}
+
+/// The index over rows of weights: the one before the vector index in a block (or plain) tensor known at pack time, else
+/// the last result index that is not the vector index.
+fn row_index(
+    kernel: &Kernel,
+    facts: &Facts<'_>,
+    vector: Option<IndexId>,
+    blocks: &[BlockUse<'_>],
+) -> Option<IndexId> {
+    if !vector.is_some_and(|v| facts.reduced.contains(&v)) {
+        return None;
+    }
+    let before_last = |subscripts: &[Subscript]| match subscripts {
+        [.., Subscript::Index(row), _] if facts.outputs.contains(row) => Some(*row),
+        _ => None,
+    };
+    let packed = |t: TensorId| matches!(kernel.tensors[t].role, Role::Weight | Role::Stored);
+    blocks
+        .iter()
+        .filter(|b| packed(b.tensor))
+        .find_map(|b| before_last(b.subscripts))
+        .or_else(|| {
+            facts
+                .uses
+                .iter()
+                .filter(|(t, _)| packed(*t))
+                .find_map(|(_, s)| before_last(s))
+        })
+        .or_else(|| facts.outputs.last().copied().filter(|o| Some(*o) != vector))
+}
+
+/// The last result index that is neither row nor vector index.
+fn batch_index(
+    facts: &Facts<'_>,
+    row: Option<IndexId>,
+    vector: Option<IndexId>,
+) -> Option<IndexId> {
+    row?;
+    facts
+        .outputs
+        .iter()
+        .rev()
+        .copied()
+        .find(|i| Some(*i) != row && Some(*i) != vector)
+}
+
+/// Elements of a chunk (least common multiple of the blocks) and the boundaries inside it.
+fn chunk(blocks: &[BlockUse<'_>]) -> (u64, Vec<u64>) {
+    let mut lens: Vec<u64> = Vec::new();
+    let mut chunk = 1u64;
+    for BlockUse { block, .. } in blocks {
+        let len = u64::from(block.len);
+        lens.push(len);
+        chunk = lcm(chunk, len);
+        for field in block.fields.values() {
+            let run = u64::from(block.len / field.count.max(1));
+            let regular = field
+                .occurrence
+                .iter()
+                .enumerate()
+                .all(|(i, o)| i as u64 / run.max(1) == u64::from(*o));
+            if regular && run > 1 {
+                lens.push(run);
+            }
+        }
+    }
+    lens.push(chunk);
+    lens.sort_unstable();
+    lens.dedup();
+    let mut bounds: Vec<u64> = Vec::new();
+    for len in lens {
+        if bounds.last().is_none_or(|b| len.is_multiple_of(*b)) {
+            bounds.push(len);
+        }
+    }
+    (chunk, bounds)
+}
+
+fn lcm(a: u64, b: u64) -> u64 {
+    let gcd = |mut a: u64, mut b: u64| {
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    (a / gcd(a, b)).saturating_mul(b)
+}
+
+/// Copies that let the codes of one byte go to different copies.
+fn copies_wanted(blocks: &[BlockUse<'_>]) -> u64 {
+    blocks
+        .iter()
+        .filter(|b| b.free)
+        .flat_map(|b| b.block.fields.values().filter(|f| f.count == b.block.len))
+        .map(|f| f.element.bits())
+        .filter(|bits| *bits < 8 && 8 % bits == 0)
+        .map(|bits| u64::from(8 / bits))
+        .max()
+        .unwrap_or(1)
+}
+
+/// A cut with the wanted lanes that divides the smallest run between boundaries and suits the codes of the tensors whose
+/// layout is fixed.
+fn cut(blocks: &[BlockUse<'_>], inner: u64, lanes: u64, wanted: u64) -> Option<Cut> {
+    if blocks.is_empty() {
+        return Some(Cut {
+            lanes,
+            copies: 1,
+            span: lanes,
+        });
+    }
+    if !inner.is_multiple_of(lanes) {
+        return None;
+    }
+    let fixed: Vec<&BlockUse<'_>> = blocks.iter().filter(|b| !b.free).collect();
+    let mut best = None;
+    for copies in [wanted, 8, 4, 2, 1] {
+        let mut span = lanes * copies;
+        while span <= inner {
+            let cut = Cut {
+                lanes,
+                copies,
+                span,
+            };
+            if inner.is_multiple_of(span) {
+                let fits = fixed.iter().filter(|b| fits(b.block, cut)).count();
+                if fits == fixed.len() {
+                    return Some(cut);
+                }
+                if best.as_ref().is_none_or(|(f, _)| fits > *f) {
+                    best = Some((fits, cut));
+                }
+            }
+            span *= 2;
+        }
+    }
+    best.map(|(_, cut)| cut)
+}
+
+/// Whether the codes of a fixed layout lie in lanes under a cut: same shift in all lanes, neighbouring bytes.
+fn fits(block: &BlockFormat, cut: Cut) -> bool {
+    let run = cut.span / cut.copies;
+    block
+        .fields
+        .values()
+        .filter(|f| f.count == block.len)
+        .all(|f| {
+            let bits = f.element.bits();
+            let address = |i: u64| f.address[f.occurrence[i as usize] as usize];
+            let width = if bits < 8 { 8 } else { bits };
+            (0..u64::from(block.len)).all(|i| {
+                let lane = i % cut.lanes;
+                let first = address(i - lane);
+                let step = (i - lane) % run;
+                let run_start = address(i - lane - step);
+                address(i) == first + lane as u32 * width
+                    && first == run_start + step as u32 * width
+                    && address(i) % width + bits <= width
+                    && (i / cut.span == 0 || address(i) % 8 == address(i % cut.span) % 8)
+            })
+        })
+}
+
+/// Rows that tensors of fixed layout interleave.
+fn layouts_rows(blocks: &[BlockUse<'_>]) -> Option<u64> {
+    blocks
+        .iter()
+        .map(|b| u64::from(b.block.rows))
+        .find(|r| *r > 1)
+}
+
+/// Whether row lanes make sense: some weight along the vector index may be interleaved over the row index.
+fn can_interleave(
+    kernel: &Kernel,
+    facts: &Facts<'_>,
+    row: Option<IndexId>,
+    blocks: &[BlockUse<'_>],
+) -> bool {
+    let Some(row) = row else { return false };
+    facts.outputs.contains(&row)
+        && blocks.iter().any(|b| {
+            b.free
+                && single_use(kernel, b.tensor)
+                && matches!(b.subscripts, [.., Subscript::Index(i), _] if *i == row)
+        })
+}
+
+/// Whether a tensor is read by one load only, so that its layout serves one purpose.
+fn single_use(kernel: &Kernel, tensor: TensorId) -> bool {
+    kernel
+        .exprs
+        .values()
+        .filter(|e| matches!(e, Expr::Load(t, _) if *t == tensor))
+        .count()
+        == 1
+}
+
+/// The extent of an index, if it is known.
+pub fn known_extent(kernel: &Kernel, index: IndexId) -> Option<u64> {
+    match kernel.indices[index].extent {
+        Extent::Const(c) => Some(c),
+        Extent::Dim(d) => kernel.dims[d].bound,
+    }
+}

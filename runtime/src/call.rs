@@ -1,0 +1,401 @@
+//! Calls: every name, shape, format, length and index is checked before machine code runs.
+
+use crate::kernel::{Made, layout_error};
+use crate::{Error, Kernel, Tensor};
+use lowbit_compiler::codegen::MachineCode;
+use lowbit_compiler::format::layout::layout_id;
+use lowbit_compiler::format::{Element, FormatKind};
+use lowbit_compiler::spec::kernel::{Expr, Extent, Role, Subscript, TensorId};
+use lowbit_compiler::vector::ir::ParamKind;
+
+/// Memory for intermediates, kept between calls so that they need not allocate.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    buffers: Vec<Vec<u64>>,
+}
+
+/// A call whose arguments were checked.
+pub struct Prepared<'a> {
+    kernel: &'a Kernel,
+    made: &'a Made,
+    inputs: Vec<Option<&'a Tensor>>,
+    dims: Vec<u64>,
+}
+
+/// A part of a call: some rows of the results. Parts of one call write disjoint memory and can run on any thread.
+pub struct Rows<'c, 'a> {
+    prepared: &'c Prepared<'a>,
+    outputs: Vec<(*mut u8, usize)>,
+    from: u64,
+    to: u64,
+    _borrow: std::marker::PhantomData<&'c mut [u8]>,
+}
+
+// SAFETY: a part owns its share of the borrowed outputs: code for disjoint ranges writes disjoint bytes, and reads only
+// inputs, which are shared.
+unsafe impl Send for Rows<'_, '_> {}
+
+/// Largest buffer that a call makes.
+const LARGEST: u64 = 1 << 40;
+
+impl<'a> Prepared<'a> {
+    pub(crate) fn new(
+        kernel: &'a Kernel,
+        args: &[(&str, &'a Tensor)],
+    ) -> Result<Prepared<'a>, Error> {
+        let spec = kernel.spec();
+        let mut inputs: Vec<Option<&'a Tensor>> = vec![None; spec.tensors.len()];
+        let mut dims: Vec<Option<u64>> = spec.dims.values().map(|d| d.bound).collect();
+        for (name, tensor) in args {
+            let argument = |what: String| Error::Argument {
+                name: (*name).into(),
+                what,
+            };
+            let id = kernel.tensor_id(name)?;
+            let declared = &spec.tensors[id];
+            if declared.role == Role::Output {
+                return Err(argument("is an output".into()));
+            }
+            let wanted = kernel.layout_of(id);
+            if layout_id(&wanted) != tensor.layout_id() {
+                return Err(layout_error(name, tensor, &wanted));
+            }
+            if tensor.shape().len() != declared.shape.len() {
+                return Err(argument(format!(
+                    "has {} axes, not {}",
+                    tensor.shape().len(),
+                    declared.shape.len()
+                )));
+            }
+            for (axis, (extent, found)) in declared.shape.iter().zip(tensor.shape()).enumerate() {
+                let wanted = match extent {
+                    Extent::Const(c) => *c,
+                    Extent::Dim(d) => *dims[d.as_u32() as usize].get_or_insert(*found),
+                };
+                if wanted != *found {
+                    let dim = match extent {
+                        Extent::Const(_) => String::new(),
+                        Extent::Dim(d) => format!(" (dimension `{}`)", spec.dims[*d].name),
+                    };
+                    return Err(argument(format!(
+                        "axis {axis} is {found}, not {wanted}{dim}"
+                    )));
+                }
+            }
+            let slot = &mut inputs[id.as_u32() as usize];
+            if slot.replace(tensor).is_some() {
+                return Err(argument("is given twice".into()));
+            }
+        }
+        for (id, tensor) in spec.tensors.iter() {
+            let given = matches!(tensor.role, Role::Output | Role::Local)
+                || inputs[id.as_u32() as usize].is_some();
+            if !given {
+                return Err(Error::Argument {
+                    name: tensor.name.clone(),
+                    what: "is missing".into(),
+                });
+            }
+        }
+        let dims = spec
+            .dims
+            .iter()
+            .map(|(id, dim)| {
+                dims[id.as_u32() as usize].ok_or_else(|| Error::Argument {
+                    name: dim.name.clone(),
+                    what: "this dimension is in no argument; bind it when compiling".into(),
+                })
+            })
+            .collect::<Result<Vec<u64>, Error>>()?;
+        let batch = batch(kernel, &dims);
+        let prepared = Prepared {
+            kernel,
+            made: kernel.class(batch)?,
+            inputs,
+            dims,
+        };
+        prepared.check_indices()?;
+        Ok(prepared)
+    }
+
+    fn extent(&self, extent: Extent) -> u64 {
+        match extent {
+            Extent::Const(c) => c,
+            Extent::Dim(d) => self.dims[d.as_u32() as usize],
+        }
+    }
+
+    /// Every entry of an index tensor must lie within the axis that it indexes.
+    fn check_indices(&self) -> Result<(), Error> {
+        let spec = self.kernel.spec();
+        for expr in spec.exprs.values() {
+            let Expr::Load(tensor, subscripts) = expr else {
+                continue;
+            };
+            for (subscript, extent) in subscripts.iter().zip(&spec.tensors[*tensor].shape) {
+                if let Subscript::Gather(index, _) = subscript {
+                    self.check_index(*index, self.extent(*extent))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_index(&self, index: TensorId, extent: u64) -> Result<(), Error> {
+        let Some(tensor) = self.inputs[index.as_u32() as usize] else {
+            return Ok(());
+        };
+        let FormatKind::Plain(element) = &tensor.format().kind else {
+            return Ok(());
+        };
+        let bytes = element.bits().div_ceil(8).next_power_of_two() as usize;
+        for (position, chunk) in tensor.bytes().chunks_exact(bytes).enumerate() {
+            let raw = chunk.iter().rev().fold(0u32, |n, b| n << 8 | u32::from(*b));
+            let value = match element {
+                Element::Int { .. } => {
+                    let unused = 32 - 8 * bytes as u32;
+                    i64::from((raw << unused) as i32 >> unused)
+                }
+                Element::UInt { .. } | Element::Float(_) | Element::Codebook(_) => i64::from(raw),
+            };
+            if value < 0 || value as u64 >= extent {
+                let name = self.kernel.spec().tensors[index].name.clone();
+                return Err(Error::Index {
+                    name,
+                    position,
+                    value,
+                    extent,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Zeroed memory for the outputs, with their shapes.
+    pub(crate) fn outputs(&self) -> Result<Vec<(TensorId, Vec<u64>, Vec<u8>)>, Error> {
+        self.output_shapes()
+            .into_iter()
+            .map(|(id, shape)| {
+                let bytes = self.kernel.spec().tensors[id]
+                    .format
+                    .tensor_bytes(&shape)
+                    .unwrap_or(u64::MAX);
+                if bytes > LARGEST {
+                    return Err(Error::TooLarge(bytes));
+                }
+                Ok((id, shape, vec![0; bytes as usize]))
+            })
+            .collect()
+    }
+
+    fn output_shapes(&self) -> Vec<(TensorId, Vec<u64>)> {
+        let spec = self.kernel.spec();
+        let outputs = spec.tensors.iter().filter(|(_, t)| t.role == Role::Output);
+        outputs
+            .map(|(id, t)| (id, t.shape.iter().map(|e| self.extent(*e)).collect()))
+            .collect()
+    }
+
+    /// Runs the whole call.
+    pub fn run(&self, outputs: &mut [&mut [u8]], scratch: &mut Scratch) -> Result<(), Error> {
+        let all = self.checked(outputs)?;
+        self.execute(&all, scratch, 0, self.tasks() + 1)
+    }
+
+    /// Tiles of rows that can run apart from each other (whatever whole tiles leave over is one more).
+    pub fn tasks(&self) -> u64 {
+        let program = &self.made.program;
+        let scalar = program.stages.last().and_then(|stage| {
+            let (_, placed, _, _) = stage.parts.first()?;
+            placed
+                .axes
+                .values()
+                .find(|a| a.ranged)
+                .map(lowbit_compiler::lower::trips)
+        });
+        scalar.map_or(0, |s| s.eval(&self.dims))
+    }
+
+    /// Whether parts of the rows can be computed apart: only the last step writes outputs.
+    fn divisible(&self) -> bool {
+        use lowbit_compiler::schedule::normal::Step;
+        let normal = &self.made.program.normal;
+        let Some((Step::Compute(_), before)) = normal.steps.split_last() else {
+            return false;
+        };
+        let local = |id: TensorId| normal.kernel.tensors[id].role == Role::Local;
+        before.iter().all(|step| match step {
+            Step::Compute(statement) => statement.targets.iter().all(|t| local(t.tensor)),
+            Step::Encode { target, .. } => local(*target),
+        })
+    }
+
+    /// Divides the call into at most `parts` parts of about equal rows; steps before the last are done by each part.
+    /// A kernel whose earlier steps write outputs is not divided.
+    pub fn split<'c>(
+        &'c self,
+        outputs: &'c mut [&mut [u8]],
+        parts: u64,
+    ) -> Result<Vec<Rows<'c, 'a>>, Error> {
+        let pointers = self.checked(outputs)?;
+        let tasks = self.tasks();
+        let parts = if self.divisible() {
+            parts.clamp(1, tasks.max(1))
+        } else {
+            1
+        };
+        Ok((0..parts)
+            .map(|p| Rows {
+                prepared: self,
+                outputs: pointers.clone(),
+                from: tasks * p / parts,
+                to: if p + 1 == parts {
+                    tasks + 1
+                } else {
+                    tasks * (p + 1) / parts
+                },
+                _borrow: std::marker::PhantomData,
+            })
+            .collect())
+    }
+
+    /// The outputs as pointers, if they are as many and as long as they must be.
+    fn checked(&self, outputs: &mut [&mut [u8]]) -> Result<Vec<(*mut u8, usize)>, Error> {
+        let shapes = self.output_shapes();
+        if shapes.len() != outputs.len() {
+            let what = format!(
+                "has {} outputs, but {} were given",
+                shapes.len(),
+                outputs.len()
+            );
+            return Err(Error::Argument {
+                name: self.kernel.name().into(),
+                what,
+            });
+        }
+        for ((id, shape), output) in shapes.iter().zip(outputs.iter()) {
+            let format = &self.kernel.spec().tensors[*id].format;
+            let wanted = format.tensor_bytes(shape);
+            if wanted != Some(output.len() as u64) {
+                return Err(Error::Length {
+                    format: format.name.clone(),
+                    shape: shape.clone(),
+                    wanted,
+                    found: output.len() as u64,
+                });
+            }
+        }
+        Ok(outputs
+            .iter_mut()
+            .map(|o| (o.as_mut_ptr(), o.len()))
+            .collect())
+    }
+
+    fn execute(
+        &self,
+        outputs: &[(*mut u8, usize)],
+        scratch: &mut Scratch,
+        from: u64,
+        to: u64,
+    ) -> Result<(), Error> {
+        let code = self.made.code.as_ref().ok_or_else(|| Error::Argument {
+            name: self.kernel.name().into(),
+            what: format!(
+                "was compiled for `{}`, which does not run here",
+                self.kernel.target().name
+            ),
+        })?;
+        let function = &self.made.program.function;
+        let spec = self.kernel.spec();
+        let mut output = outputs.iter();
+        let mut pointers: Vec<u64> = Vec::with_capacity(function.params.len());
+        let mut used = 0;
+        let mut tensors = self.made.program.normal.kernel.tensors.keys();
+        for param in function.params.values() {
+            let word = match &param.kind {
+                ParamKind::Read => {
+                    let id = next_with(&mut tensors, &self.made.program.normal.kernel, &param.name);
+                    let tensor =
+                        id.and_then(|id| self.inputs.get(id.as_u32() as usize).copied().flatten());
+                    let missing = || Error::Argument {
+                        name: param.name.clone(),
+                        what: "is missing".into(),
+                    };
+                    tensor.ok_or_else(missing)?.bytes().as_ptr() as u64
+                }
+                ParamKind::Write => output.next().map_or(0, |(pointer, _)| *pointer as u64),
+                ParamKind::Scratch { bytes } => {
+                    let pointer = scratch.buffer(used, bytes.eval(&self.dims))?;
+                    used += 1;
+                    pointer
+                }
+                ParamKind::Scalar(scalar) => scalar.eval(&self.dims),
+                ParamKind::RangeStart => from,
+                ParamKind::RangeEnd => to,
+            };
+            pointers.push(word);
+        }
+        debug_assert_eq!(spec.dims.len(), self.dims.len());
+        run(code, &pointers);
+        Ok(())
+    }
+}
+
+impl Rows<'_, '_> {
+    /// Computes these rows.
+    pub fn run(self, scratch: &mut Scratch) -> Result<(), Error> {
+        self.prepared
+            .execute(&self.outputs, scratch, self.from, self.to)
+    }
+}
+
+fn next_with(
+    ids: &mut impl Iterator<Item = TensorId>,
+    kernel: &lowbit_compiler::spec::kernel::Kernel,
+    name: &str,
+) -> Option<TensorId> {
+    ids.find(|id| kernel.tensors[*id].name == name)
+}
+
+fn run(code: &MachineCode, args: &[u64]) {
+    // SAFETY: `Prepared` has one word for each parameter, in order: pointers to tensors whose formats and shapes were checked
+    // against the kernel's (so their lengths are what the code reads), outputs of checked lengths that nothing else
+    // borrows, scratch of the sizes that the function states, and scalars evaluated for the same dimensions; index
+    // tensors hold only positions within their axes.
+    unsafe { code.call(args) }
+}
+
+impl Scratch {
+    fn buffer(&mut self, at: usize, bytes: u64) -> Result<u64, Error> {
+        if bytes > LARGEST {
+            return Err(Error::TooLarge(bytes));
+        }
+        if self.buffers.len() <= at {
+            self.buffers.resize_with(at + 1, Vec::new);
+        }
+        let words = bytes.div_ceil(8) as usize;
+        let buffer = &mut self.buffers[at];
+        if buffer.len() < words {
+            buffer.resize(words, 0);
+        }
+        Ok(buffer.as_mut_ptr() as u64)
+    }
+}
+
+/// The extent of the dimension that batches run over: the last free one of the outputs that is not over rows of weights.
+fn batch(kernel: &Kernel, dims: &[u64]) -> u64 {
+    let program = kernel.program();
+    let stage = program.as_ref().ok().and_then(|p| p.stages.last());
+    let index = stage.and_then(|s| s.plan.batch_tile).map(|(i, _)| i);
+    let extent = index.and_then(|i| {
+        program
+            .as_ref()
+            .ok()
+            .map(|p| p.normal.kernel.indices[i].extent)
+    });
+    match extent {
+        Some(Extent::Dim(d)) => dims[d.as_u32() as usize],
+        Some(Extent::Const(c)) => c,
+        None => 1,
+    }
+}

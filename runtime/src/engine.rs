@@ -1,0 +1,109 @@
+//! The engine: a target with its rules; it turns text into kernels.
+
+use crate::{Error, Kernel};
+use lowbit_compiler::rewrite::RuleSet;
+use lowbit_compiler::schedule::plan::Layouts;
+use lowbit_compiler::spec::{self, Module, bind};
+use lowbit_compiler::target::Target;
+use std::sync::Arc;
+
+/// Compiles kernels for one target. Cheap to clone; share it between threads.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) target: Arc<Target>,
+    pub(crate) rules: Arc<RuleSet>,
+}
+
+/// How a kernel is compiled, beyond its text and dimensions.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The kernel's name, where the text has several.
+    pub kernel: Option<String>,
+    /// Only lowerings whose description contains this text: to look at one, or to measure it.
+    pub force: Option<String>,
+    /// Layouts that weights must have (by name): those of another kernel, to share tensors with it.
+    pub layouts: Vec<(String, Arc<lowbit_compiler::format::Format>)>,
+}
+
+impl Engine {
+    /// For the machine this runs on.
+    pub fn host() -> Result<Engine, Error> {
+        Engine::new(Target::host())
+    }
+
+    /// For a target; kernels of another machine can be inspected, not called.
+    pub fn new(target: Target) -> Result<Engine, Error> {
+        Ok(Engine {
+            target: Arc::new(target),
+            rules: Arc::new(RuleSet::standard()?),
+        })
+    }
+
+    /// For a target with other rules.
+    pub fn with_rules(target: Target, rules: RuleSet) -> Engine {
+        Engine {
+            target: Arc::new(target),
+            rules: Arc::new(rules),
+        }
+    }
+
+    /// The target.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Reads a text; imports other than `std/…` are not found (see [`spec::load`] for a loader of one's own).
+    pub fn load(&self, text: &str) -> Result<Module, Error> {
+        spec::load("kernel", text, &|_| None).map_err(Error::Text)
+    }
+
+    /// Compiles the kernel of a text, with dimensions bound by name; the others stay free until the call.
+    pub fn compile(&self, text: &str, dims: &[(&str, u64)]) -> Result<Kernel, Error> {
+        self.compile_with(text, dims, &Options::default())
+    }
+
+    /// Compiles with options.
+    pub fn compile_with(
+        &self,
+        text: &str,
+        dims: &[(&str, u64)],
+        options: &Options,
+    ) -> Result<Kernel, Error> {
+        self.compile_module(&self.load(text)?, dims, options)
+    }
+
+    /// Compiles a kernel of a module that was read before.
+    pub fn compile_module(
+        &self,
+        module: &Module,
+        dims: &[(&str, u64)],
+        options: &Options,
+    ) -> Result<Kernel, Error> {
+        let named = |k: &&lowbit_compiler::spec::kernel::Kernel| {
+            options.kernel.as_ref().is_none_or(|n| *n == k.name)
+        };
+        let found: Vec<_> = module.kernels.iter().filter(named).collect();
+        let [kernel] = found[..] else {
+            let names: Vec<&str> = module.kernels.iter().map(|k| k.name.as_str()).collect();
+            return Err(Error::WhichKernel {
+                count: module.kernels.len(),
+                names: names.join(", "),
+            });
+        };
+        let kernel = bind(kernel, dims)?;
+        let mut layouts = Layouts::new();
+        for (name, format) in &options.layouts {
+            let tensor = kernel
+                .tensors
+                .iter()
+                .find(|(_, t)| t.name == *name)
+                .map(|(id, _)| id);
+            let missing = || Error::Argument {
+                name: name.clone(),
+                what: "is no tensor of the kernel".into(),
+            };
+            layouts[tensor.ok_or_else(missing)?] = Some(format.clone());
+        }
+        Kernel::new(self.clone(), kernel, layouts, options.force.clone())
+    }
+}

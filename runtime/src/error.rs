@@ -1,0 +1,96 @@
+//! What can go wrong at run time: in the text of a kernel, in compiling it, or in a call.
+
+use lowbit_compiler::codegen::CodegenError;
+use lowbit_compiler::diagnostic::Diagnostics;
+use lowbit_compiler::format::codec::CodecError;
+use lowbit_compiler::pipeline::CompileError;
+use lowbit_compiler::rewrite::rule::RuleError;
+use lowbit_compiler::spec::BindError;
+use lowbit_compiler::target::TargetError;
+use thiserror::Error;
+
+/// An error of the runtime.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The text has errors; displayed with the places they are at.
+    #[error("{0}")]
+    Text(Diagnostics),
+    /// The text has no kernel, or more than one and none was named.
+    #[error("the text has {count} kernels ({names}); name the one to compile")]
+    WhichKernel {
+        /// How many kernels there are.
+        count: usize,
+        /// Their names.
+        names: String,
+    },
+    /// A dimension cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The compiler has no schedule or no lowering for it.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// A rule of the rewriter is not well formed.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// Code generation failed.
+    #[error(transparent)]
+    Codegen(#[from] CodegenError),
+    /// A target or cost file.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// Values and format do not go together.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// Bytes that are not as many as the format takes.
+    #[error("{found} bytes given, but `{format}` takes {} for shape {shape:?}", wanted.map_or("more than can be addressed".to_owned(), |w| w.to_string()))]
+    Length {
+        /// The format.
+        format: String,
+        /// The shape.
+        shape: Vec<u64>,
+        /// Bytes that the format takes, if they can be counted.
+        wanted: Option<u64>,
+        /// Bytes given.
+        found: u64,
+    },
+    /// An argument is missing, unknown or given twice.
+    #[error("argument `{name}`: {what}")]
+    Argument {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A tensor in another layout than the kernel was compiled for.
+    #[error(
+        "argument `{name}` is `{found}` (layout {found_id}), but the kernel wants `{wanted}` (layout {wanted_id}); \
+         `Kernel::convert` brings it there if both have the same fields"
+    )]
+    Layout {
+        /// The argument.
+        name: String,
+        /// Its format.
+        found: String,
+        /// Its layout.
+        found_id: String,
+        /// The kernel's format.
+        wanted: String,
+        /// The kernel's layout.
+        wanted_id: String,
+    },
+    /// An index tensor holds a number outside the axis that it indexes.
+    #[error("index tensor `{name}` holds {value} at position {position}, outside 0..{extent}")]
+    Index {
+        /// The index tensor.
+        name: String,
+        /// Where.
+        position: usize,
+        /// What it holds.
+        value: i64,
+        /// The extent that it indexes.
+        extent: u64,
+    },
+    /// Results would take more memory than can be addressed.
+    #[error("a buffer of {0} bytes is too large")]
+    TooLarge(u64),
+}

@@ -1,0 +1,359 @@
+//! Kernels: compiled, inspected, packed for and called. A kernel is an owned value that threads can share.
+
+use crate::call::{Prepared, Scratch};
+use crate::{Engine, Error, Tensor};
+use lowbit_compiler::codegen::{self, MachineCode};
+use lowbit_compiler::format::layout::{layout_id, relayout};
+use lowbit_compiler::format::{Format, FormatKind};
+use lowbit_compiler::pipeline::{self, Program, Request};
+use lowbit_compiler::schedule::plan::Layouts;
+use lowbit_compiler::spec::kernel::{Extent, Kernel as Spec, Role, TensorId};
+use std::sync::{Arc, OnceLock};
+
+/// A stage of compilation, for [`Kernel::stage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The typed kernel.
+    Spec,
+    /// Its statements with their axes placed.
+    Schedule,
+    /// The terms that the rewriter chose.
+    Rewrite,
+    /// Loops over vector operations.
+    Vector,
+    /// Machine instructions.
+    Assembly,
+}
+
+impl Stage {
+    /// All stages, in order.
+    pub const ALL: [Stage; 5] = [
+        Stage::Spec,
+        Stage::Schedule,
+        Stage::Rewrite,
+        Stage::Vector,
+        Stage::Assembly,
+    ];
+
+    /// The name in listings and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Spec => "spec",
+            Stage::Schedule => "schedule",
+            Stage::Rewrite => "rewrite",
+            Stage::Vector => "vector",
+            Stage::Assembly => "assembly",
+        }
+    }
+}
+
+/// Batch classes of a kernel with a free batch: each has code of its own, made when it is first needed.
+const BATCHES: [u64; 2] = [1, 8];
+
+struct Class {
+    batch: u64,
+    made: OnceLock<Result<Made, String>>,
+}
+
+/// Code for a batch class.
+pub(crate) struct Made {
+    pub(crate) program: Program,
+    /// `None` for a target that does not run here.
+    pub(crate) code: Option<MachineCode>,
+}
+
+struct Inner {
+    engine: Engine,
+    spec: Spec,
+    layouts: Layouts,
+    force: Option<String>,
+    classes: Vec<Class>,
+}
+
+/// A compiled kernel. Cloning shares it; its code memory is freed with the last clone.
+#[derive(Clone)]
+pub struct Kernel {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Kernel({} for {})",
+            self.inner.spec.name, self.inner.engine.target.name
+        )
+    }
+}
+
+impl Kernel {
+    pub(crate) fn new(
+        engine: Engine,
+        spec: Spec,
+        layouts: Layouts,
+        force: Option<String>,
+    ) -> Result<Kernel, Error> {
+        let first = make(&engine, &spec, &layouts, BATCHES[0], force.as_deref())?;
+        let mut fixed = layouts;
+        for (id, tensor) in spec.tensors.iter() {
+            if tensor.role == Role::Weight {
+                let chosen = first.program.layouts[id].clone();
+                fixed[id] = Some(chosen.unwrap_or_else(|| tensor.format.clone()));
+            }
+        }
+        let free = spec.dims.values().any(|d| d.bound.is_none());
+        let count = if free { BATCHES.len() } else { 1 };
+        let classes: Vec<Class> = BATCHES[..count]
+            .iter()
+            .map(|b| Class {
+                batch: *b,
+                made: OnceLock::new(),
+            })
+            .collect();
+        // The first class was made to choose the layouts.
+        let _ = classes[0].made.set(Ok(first));
+        Ok(Kernel {
+            inner: Arc::new(Inner {
+                engine,
+                spec,
+                layouts: fixed,
+                force,
+                classes,
+            }),
+        })
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.inner.spec.name
+    }
+
+    /// The typed kernel.
+    pub fn spec(&self) -> &Spec {
+        &self.inner.spec
+    }
+
+    /// The target that it was compiled for.
+    pub fn target(&self) -> &lowbit_compiler::target::Target {
+        &self.inner.engine.target
+    }
+
+    pub(crate) fn tensor_id(&self, name: &str) -> Result<TensorId, Error> {
+        let found = self
+            .inner
+            .spec
+            .tensors
+            .iter()
+            .find(|(_, t)| t.name == name && t.role != Role::Local);
+        found.map(|(id, _)| id).ok_or_else(|| {
+            let names: Vec<&str> = self
+                .inner
+                .spec
+                .tensors
+                .values()
+                .filter(|t| t.role != Role::Local)
+                .map(|t| t.name.as_str())
+                .collect();
+            Error::Argument {
+                name: name.into(),
+                what: format!("the kernel has {}", names.join(", ")),
+            }
+        })
+    }
+
+    /// The format that a tensor has in memory: for weights the layout that was chosen. Its text is
+    /// `format::text::definition`.
+    pub fn layout(&self, name: &str) -> Result<Arc<Format>, Error> {
+        let id = self.tensor_id(name)?;
+        Ok(self.layout_of(id))
+    }
+
+    pub(crate) fn layout_of(&self, id: TensorId) -> Arc<Format> {
+        let declared = &self.inner.spec.tensors[id].format;
+        self.inner.layouts[id]
+            .clone()
+            .unwrap_or_else(|| declared.clone())
+    }
+
+    /// The shape of a tensor whose dimensions are bound.
+    fn bound_shape(&self, id: TensorId) -> Result<Vec<u64>, Error> {
+        let tensor = &self.inner.spec.tensors[id];
+        tensor
+            .shape
+            .iter()
+            .map(|e| match e {
+                Extent::Const(c) => Ok(*c),
+                Extent::Dim(d) => self.inner.spec.dims[*d]
+                    .bound
+                    .ok_or_else(|| Error::Argument {
+                        name: tensor.name.clone(),
+                        what: format!(
+                            "dimension `{}` is free; use `pack_shaped`",
+                            self.inner.spec.dims[*d].name
+                        ),
+                    }),
+            })
+            .collect()
+    }
+
+    /// Quantises a weight by its format's `encode` clause and lays it out for this kernel.
+    pub fn pack(&self, name: &str, values: &[f32]) -> Result<Tensor, Error> {
+        let shape = self.bound_shape(self.tensor_id(name)?)?;
+        self.pack_shaped(name, &shape, values)
+    }
+
+    /// Like [`Kernel::pack`], for a weight with free dimensions.
+    pub fn pack_shaped(&self, name: &str, shape: &[u64], values: &[f32]) -> Result<Tensor, Error> {
+        let id = self.tensor_id(name)?;
+        let declared = self.inner.spec.tensors[id].format.clone();
+        self.convert(name, &Tensor::quantize(declared, shape, values)?)
+    }
+
+    /// Brings a tensor into the layout that this kernel has for it: exact, codes are moved and not changed.
+    pub fn convert(&self, name: &str, tensor: &Tensor) -> Result<Tensor, Error> {
+        let wanted = self.layout(name)?;
+        if layout_id(&wanted) == tensor.layout_id() {
+            return Ok(tensor.clone());
+        }
+        let (FormatKind::Block(from), FormatKind::Block(to)) =
+            (&tensor.format().kind, &wanted.kind)
+        else {
+            return Err(layout_error(name, tensor, &wanted));
+        };
+        let same_fields = from.len == to.len
+            && from.value == to.value
+            && from.fields.len() == to.fields.len()
+            && from
+                .fields
+                .values()
+                .zip(to.fields.values())
+                .all(|(a, b)| a.element == b.element && a.count == b.count);
+        if !same_fields {
+            return Err(layout_error(name, tensor, &wanted));
+        }
+        let bytes = relayout(from, to, tensor.shape(), tensor.bytes())?;
+        Tensor::from_bytes(wanted, tensor.shape(), bytes)
+    }
+
+    /// The code for a batch class; made now if it was not yet.
+    pub(crate) fn class(&self, batch: u64) -> Result<&Made, Error> {
+        let classes = &self.inner.classes;
+        let class = classes
+            .iter()
+            .rev()
+            .find(|c| c.batch <= batch)
+            .unwrap_or(&classes[0]);
+        let made = class.made.get_or_init(|| {
+            let inner = &self.inner;
+            make(
+                &inner.engine,
+                &inner.spec,
+                &inner.layouts,
+                class.batch,
+                inner.force.as_deref(),
+            )
+            .map_err(|e| e.to_string())
+        });
+        made.as_ref().map_err(|e| Error::Argument {
+            name: self.name().into(),
+            what: e.clone(),
+        })
+    }
+
+    /// The first output for the given arguments.
+    pub fn call(&self, args: &[(&str, &Tensor)]) -> Result<Tensor, Error> {
+        let mut outputs = self.call_all(args)?;
+        if outputs.is_empty() {
+            return Err(Error::Argument {
+                name: self.name().into(),
+                what: "the kernel has no output".into(),
+            });
+        }
+        Ok(outputs.swap_remove(0).1)
+    }
+
+    /// All outputs by name, in the order declared.
+    pub fn call_all(&self, args: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, Error> {
+        let prepared = Prepared::new(self, args)?;
+        let mut outputs = prepared.outputs()?;
+        let mut slices: Vec<&mut [u8]> = outputs
+            .iter_mut()
+            .map(|(_, _, b)| b.as_mut_slice())
+            .collect();
+        prepared.run(&mut slices, &mut Scratch::default())?;
+        outputs
+            .into_iter()
+            .map(|(id, shape, bytes)| {
+                let tensor = &self.inner.spec.tensors[id];
+                Ok((
+                    tensor.name.clone(),
+                    Tensor::from_bytes(tensor.format.clone(), &shape, bytes)?,
+                ))
+            })
+            .collect()
+    }
+
+    /// Writes the outputs (bytes, in the order declared) without allocating once `scratch` has grown.
+    pub fn call_into(
+        &self,
+        args: &[(&str, &Tensor)],
+        outputs: &mut [&mut [u8]],
+        scratch: &mut Scratch,
+    ) -> Result<(), Error> {
+        Prepared::new(self, args)?.run(outputs, scratch)
+    }
+
+    /// Checks arguments once, to run the call in parts (see [`Prepared::split`]).
+    pub fn prepare<'a>(&'a self, args: &[(&str, &'a Tensor)]) -> Result<Prepared<'a>, Error> {
+        Prepared::new(self, args)
+    }
+
+    /// What the kernel became at a stage, for a batch of one row: stable text.
+    pub fn stage(&self, stage: Stage) -> Result<String, Error> {
+        let made = self.class(1)?;
+        crate::show::stage(self, &made.program, stage)
+    }
+
+    /// The program of the first batch class: plans, candidates, vector IR.
+    pub fn program(&self) -> Result<&Program, Error> {
+        Ok(&self.class(1)?.program)
+    }
+
+    /// Size of the machine code of the first batch class in bytes; 0 for a target that does not run here.
+    pub fn code_size(&self) -> Result<usize, Error> {
+        Ok(self.class(1)?.code.as_ref().map_or(0, MachineCode::size))
+    }
+}
+
+pub(crate) fn layout_error(name: &str, tensor: &Tensor, wanted: &Format) -> Error {
+    Error::Layout {
+        name: name.into(),
+        found: tensor.format().name.clone(),
+        found_id: tensor.layout_id().to_string(),
+        wanted: wanted.name.clone(),
+        wanted_id: layout_id(wanted).to_string(),
+    }
+}
+
+fn make(
+    engine: &Engine,
+    spec: &Spec,
+    layouts: &Layouts,
+    batch: u64,
+    force: Option<&str>,
+) -> Result<Made, Error> {
+    let request = Request {
+        target: &engine.target,
+        batch,
+        layouts: layouts.clone(),
+        force,
+    };
+    let program = pipeline::compile(spec, &engine.rules, &request)?;
+    let features = &engine.target.features;
+    let code = if features.runs_here() {
+        Some(codegen::compile(&program.function, features)?)
+    } else {
+        None
+    };
+    Ok(Made { program, code })
+}

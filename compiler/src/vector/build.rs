@@ -2,7 +2,7 @@
 //! does not change in a loop is kept out of it.
 
 use super::ir::{
-    Bin, Carried, Convert, Elem, Function, Loop, Op, Param, ParamId, ParamKind, Step, Table,
+    Bin, Carried, Convert, Elem, Function, Loop, Op, Param, ParamId, ParamKind, Shift, Step, Table,
     TableId, Type, Value,
 };
 use cranelift_entity::PrimaryMap;
@@ -134,13 +134,19 @@ impl Builder {
         if let Some(value) = self.simplify(ty, &op) {
             return value;
         }
-        let op = self.fold(ty, &op).map_or(op, Op::IConst);
+        let op = self.known(ty, &op).map_or(op, Op::IConst);
         let value = self.function.types.push(ty);
         if let (Op::IConst(n), 1) = (&op, ty.lanes) {
-            self.numbers.insert(value, *n);
+            let unused = 64 - ty.elem.bits();
+            self.numbers.insert(value, (n << unused) >> unused);
         }
-        self.regions[depth].push(Step::Let(value, op));
+        self.append(depth, Step::Let(value, op));
         value
+    }
+
+    fn append(&mut self, depth: usize, step: Step) {
+        let depth = depth.min(self.depth());
+        self.regions[depth].push(step);
     }
 
     fn number(&self, value: Value) -> Option<i64> {
@@ -157,14 +163,17 @@ impl Builder {
             Op::Bin(Bin::IAdd | Bin::Or | Bin::Xor, a, b) if self.number(a) == Some(0) => Some(b),
             Op::Bin(Bin::IMul, a, b) if self.number(b) == Some(1) => Some(a),
             Op::Bin(Bin::IMul, a, b) if self.number(a) == Some(1) => Some(b),
+            Op::Bin(Bin::IMul | Bin::And, _, b) if self.number(b) == Some(0) => Some(b),
+            Op::Bin(Bin::IMul | Bin::And, a, _) if self.number(a) == Some(0) => Some(a),
             Op::Shift(_, a, 0) => Some(a),
-            Op::Bitcast(a) | Op::Splat(a) | Op::Fold(a) if self.ty(a) == ty => Some(a),
+            Op::Bitcast(a) | Op::Splat(a) | Op::Tile(a) | Op::Repeat(a) | Op::Slice(a, _) | Op::Fold(a) | Op::FoldMax(a)
+                if self.ty(a) == ty => Some(a),
             _ => None,
         }
     }
 
     /// Arithmetic on two constant `i64`.
-    fn fold(&self, ty: Type, op: &Op) -> Option<i64> {
+    fn known(&self, ty: Type, op: &Op) -> Option<i64> {
         if ty != Type::new(Elem::I64, 1) {
             return None;
         }
@@ -184,6 +193,7 @@ impl Builder {
                 }
             }
             Op::Convert(Convert::WidenS, a) => self.number(a),
+            Op::Shift(Shift::Shl, a, n) => Some(self.number(a)?.wrapping_shl(u32::from(n))),
             _ => None,
         }
     }

@@ -3,6 +3,10 @@
 pub mod build;
 mod build_ops;
 mod facts;
+pub mod interp;
+mod interp_ops;
 pub mod ir;
 mod print;
+pub mod read;
+mod read_line;
 pub mod verify;

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=target/oracle-venv
-pins=(gguf==0.19.0 ml_dtypes==0.6.0 numpy==2.4.0)
+pins=(gguf==0.19.0 ml_dtypes==0.6.0 numpy==2.4.6)
 stamp="$venv/pins.txt"
 
 if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "${pins[*]}" ]; then

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""What independent implementations say of formats and products. Run by scripts/oracle.sh, which installs what it needs.
+
+    oracle.py            products with the weights of a whole model: target/oracle/smollm2.json and .f64
+    oracle.py --formats  decoded values: target/oracle/formats/*.bin (described in formats.json)
+
+Every file is little endian. Nothing here is random from run to run."""
+
+import argparse
+import json
+import pathlib
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parent.parent
+OUT = ROOT / "target" / "oracle"
+MODEL = ROOT / "weights" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+# Blocks of each type, and where their f16 scales lie (these are kept finite; an E8M0 scale is kept off its NaN).
+GGML = {
+    "Q4_0": [0],
+    "Q4_1": [0, 2],
+    "Q5_0": [0],
+    "Q5_1": [0, 2],
+    "Q8_0": [0],
+    "IQ4_NL": [0],
+    "MXFP4": [],
+    "TQ2_0": [64],
+}
+BLOCKS = 512
+FLOATS = [
+    "float4_e2m1fn",
+    "float6_e2m3fn",
+    "float6_e3m2fn",
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "float8_e8m0fnu",
+]
+
+
+def vector(length):
+    """The activations: numbers that f32 holds exactly, by a formula that any program can repeat."""
+    k = np.arange(length, dtype=np.int64)
+    return ((k * 37 + 11) % 64 - 32).astype(np.float64) / 32
+
+
+def products():
+    from gguf import GGMLQuantizationType as Type
+    from gguf import GGUFReader, quants
+
+    report, results, at = [], [], 0
+    for tensor in GGUFReader(MODEL).tensors:
+        if tensor.tensor_type != Type.Q4_1:
+            continue
+        weights = quants.dequantize(tensor.data, Type.Q4_1).astype(np.float64)
+        y = weights @ vector(weights.shape[1])
+        report.append(
+            {
+                "name": tensor.name,
+                "shape": list(weights.shape),
+                "first": y[:8].tolist(),
+                "norm": float(np.sqrt((y * y).sum())),
+                "at": at,
+            }
+        )
+        results.append(y)
+        at += len(y)
+    OUT.mkdir(parents=True, exist_ok=True)
+    np.concatenate(results).astype("<f8").tofile(OUT / "smollm2.f64")
+    (OUT / "smollm2.json").write_text(json.dumps({"x": "((k*37+11) % 64 - 32) / 32", "tensors": report}, indent=1))
+    print(f"{len(report)} products in {OUT.relative_to(ROOT)}/smollm2.json")
+
+
+def blocks(name, size, scales, random):
+    """Random blocks; among the scales are zeros, subnormals and the largest ones."""
+    data = random.integers(0, 256, (BLOCKS, size), dtype=np.uint8)
+    for at in scales:
+        bits = random.integers(0, 1 << 16, BLOCKS, dtype=np.uint16)
+        bits = np.where((bits >> 10) & 31 == 31, bits & 0x83FF, bits).astype("<u2")
+        bits[:4] = [0x0000, 0x8000, 0x0001, 0x7BFF]
+        data[:, at : at + 2] = bits.view(np.uint8).reshape(BLOCKS, 2)
+    if name == "MXFP4":
+        data[:, 0] = np.arange(BLOCKS) % 255
+    return data
+
+
+def formats():
+    import ml_dtypes
+    from gguf import GGML_QUANT_SIZES, quants
+    from gguf import GGMLQuantizationType as Type
+
+    folder = OUT / "formats"
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.Generator(np.random.PCG64(20_26))
+    index = []
+    for name, scales in GGML.items():
+        kind = Type[name]
+        length, size = GGML_QUANT_SIZES[kind]
+        data = blocks(name, size, scales, random)
+        with np.errstate(over="ignore"):
+            values = quants.dequantize(data, kind).astype("<f4")
+        assert values.shape == (BLOCKS, length)
+        data.tofile(folder / f"{name}.blocks.bin")
+        values.tofile(folder / f"{name}.values.bin")
+        index.append({"name": name, "dtype": f"ggml:{int(kind)}", "rows": BLOCKS, "cols": length})
+    codes = []
+    for name in FLOATS:
+        dtype = getattr(ml_dtypes, name)
+        count = 1 << ml_dtypes.finfo(dtype).bits
+        values = np.arange(count, dtype=np.uint8).view(dtype).astype("<f4")
+        values.tofile(folder / f"{name}.bin")
+        codes.append({"name": name, "codes": count})
+    (folder / "formats.json").write_text(json.dumps({"blocks": index, "codes": codes}, indent=1))
+    print(f"{len(index)} block formats and {len(codes)} elements in {folder.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--formats", action="store_true", help="decoded values instead of products")
+    if parser.parse_args().formats:
+        formats()
+    else:
+        products()

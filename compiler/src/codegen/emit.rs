@@ -1,6 +1,6 @@
 //! Functions, loops, loads and stores into CLIF. A value of the IR is a list of CLIF values, one a register.
 
-use super::features::Features;
+use super::features::{Arch, Features};
 use super::legal::{self, shape};
 use crate::vector::ir::{Function, Loop, Op, Step, Type, Value};
 use cranelift_codegen::ir::{
@@ -199,13 +199,19 @@ impl Emit<'_, '_> {
         if ty.lanes == 1 {
             return vec![self.b.ins().load(shape.clif, flags, base, offset)];
         }
-        (0..shape.parts)
-            .map(|p| {
-                self.b
-                    .ins()
-                    .load(shape.clif, flags, base, offset + 16 * p as i32)
-            })
-            .collect()
+        // Without AVX, Cranelift 0.135 folds unaligned loads into `cmpps`, which then faults: it does not fold through a
+        // cast. Nothing is lost, since no other instruction may fold them either.
+        let loaded = match (self.features.arch, self.features.avx, shape.clif) {
+            (Arch::X86_64, false, types::I8X16) => types::I64X2,
+            (Arch::X86_64, false, _) => types::I8X16,
+            (Arch::X86_64 | Arch::Aarch64, _, clif) => clif,
+        };
+        let part = |e: &mut Self, p: usize| {
+            let at = offset.wrapping_add(16 * p as i32);
+            let value = e.b.ins().load(loaded, flags, base, at);
+            e.cast(value, shape.clif)
+        };
+        (0..shape.parts).map(|p| part(self, p)).collect()
     }
 
     /// A scalar of up to 64 bits in the low part of a register, zeros above.
@@ -254,7 +260,7 @@ impl Emit<'_, '_> {
         for (p, part) in parts.into_iter().enumerate() {
             self.b
                 .ins()
-                .store(flags, part, base, offset + 16 * p as i32);
+                .store(flags, part, base, offset.wrapping_add(16 * p as i32));
         }
     }
 

@@ -35,3 +35,6 @@ pub enum CodegenError {
     #[error("code for {0} cannot run on this machine")]
     Foreign(&'static str),
 }
+
+#[cfg(test)]
+mod tests;

@@ -501,6 +501,10 @@ impl Emit<'_, '_> {
 
     /// Bytes of two registers by a constant mask.
     fn shuffle(&mut self, x: ir::Value, y: ir::Value, mask: Vec<u8>, to: ir::Type) -> ir::Value {
+        let x86 = self.features.arch == Arch::X86_64;
+        if x86 && !self.features.ssse3 && !shuffles_without_pshufb(&mask) {
+            return self.shuffle_lanes(x, y, &mask, to);
+        }
         let (x, y) = (self.cast(x, types::I8X16), self.cast(y, types::I8X16));
         let mask: Immediate = self
             .b
@@ -510,6 +514,38 @@ impl Emit<'_, '_> {
             .push(ConstantData::from(mask.as_slice()));
         let bytes = self.b.ins().shuffle(x, y, mask);
         self.cast(bytes, to)
+    }
+
+    /// The same, lane by lane.
+    fn shuffle_lanes(
+        &mut self,
+        x: ir::Value,
+        y: ir::Value,
+        mask: &[u8],
+        to: ir::Type,
+    ) -> ir::Value {
+        let (vector, width) = match widest(mask) {
+            1 => (types::I8X16, 1),
+            2 => (types::I16X8, 2),
+            4 => (types::I32X4, 4),
+            _ => (types::I64X2, 8),
+        };
+        let (x, y) = (self.cast(x, vector), self.cast(y, vector));
+        let mut result = x;
+        for (lane, bytes) in mask.chunks(usize::from(width)).enumerate() {
+            let from = bytes[0] / width;
+            let (source, from) = if bytes[0] < 16 {
+                (x, from)
+            } else {
+                (y, from - 16 / width)
+            };
+            if source == x && usize::from(from) == lane {
+                continue;
+            }
+            let scalar = self.b.ins().extractlane(source, from);
+            result = self.b.ins().insertlane(result, scalar, lane as u8);
+        }
+        self.cast(result, to)
     }
 
     fn build(&mut self, ty: Type, values: &[Value]) -> Vec<ir::Value> {
@@ -573,15 +609,7 @@ impl Emit<'_, '_> {
             return vec![self.b.ins().bor(l, up)];
         }
         let width = (ty.elem.bits() / 16) as u8;
-        let mask = |from: u8| -> Vec<u8> {
-            (0..8 / width)
-                .flat_map(|lane| {
-                    (0..2).flat_map(move |side| {
-                        (0..width).map(move |b| from + lane * width + b + side * 16)
-                    })
-                })
-                .collect()
-        };
+        let mask = |from: u8| interleave(width, from);
         let count = shape(ty).parts;
         let mut parts = Vec::new();
         for (l, h) in low.into_iter().zip(high) {
@@ -786,4 +814,32 @@ fn group(bytes: u32) -> (ir::Type, ir::Type) {
         4 => (types::I32X4, types::I32),
         _ => (types::I64X2, types::I64),
     }
+}
+
+/// Bytes of the widest lanes that a mask moves whole.
+fn widest(mask: &[u8]) -> u8 {
+    let whole = |width: u8| {
+        mask.chunks(usize::from(width))
+            .all(|lane| lane[0].is_multiple_of(width) && lane.windows(2).all(|w| w[1] == w[0] + 1))
+    };
+    [8, 4, 2].into_iter().find(|w| whole(*w)).unwrap_or(1)
+}
+
+/// Whether SSE2 has an instruction: 32-bit lanes of one register, and interleaving.
+fn shuffles_without_pshufb(mask: &[u8]) -> bool {
+    let one = mask.iter().all(|b| *b < 16) || mask.iter().all(|b| *b >= 16);
+    let interleaves = [1u8, 2, 4, 8].into_iter().any(|width| {
+        [0, 8]
+            .into_iter()
+            .any(|from| mask == interleave(width, from))
+    });
+    interleaves || one && widest(mask) >= 4
+}
+
+/// Lanes of two registers in turn, from a byte on.
+fn interleave(width: u8, from: u8) -> Vec<u8> {
+    (0..8 / width)
+        .flat_map(|lane| (0..2).map(move |side| from + lane * width + side * 16))
+        .flat_map(|start| start..start + width)
+        .collect()
 }

@@ -166,8 +166,17 @@ impl Builder {
             Op::Bin(Bin::IMul | Bin::And, _, b) if self.number(b) == Some(0) => Some(b),
             Op::Bin(Bin::IMul | Bin::And, a, _) if self.number(a) == Some(0) => Some(a),
             Op::Shift(_, a, 0) => Some(a),
-            Op::Bitcast(a) | Op::Splat(a) | Op::Tile(a) | Op::Repeat(a) | Op::Slice(a, _) | Op::Fold(a) | Op::FoldMax(a)
-                if self.ty(a) == ty => Some(a),
+            Op::Bitcast(a)
+            | Op::Splat(a)
+            | Op::Tile(a)
+            | Op::Repeat(a)
+            | Op::Slice(a, _)
+            | Op::Fold(a)
+            | Op::FoldMax(a)
+                if self.ty(a) == ty =>
+            {
+                Some(a)
+            }
             _ => None,
         }
     }

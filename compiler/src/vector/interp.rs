@@ -73,16 +73,24 @@ pub fn run(
     if let Some(error) = verify(function).into_iter().next() {
         return Err(InterpError::Invalid(error));
     }
-    let given = buffers.iter_mut().map(|(id, bytes)| (*id, std::mem::take(bytes))).collect();
+    let given = buffers
+        .iter_mut()
+        .map(|(id, bytes)| (*id, std::mem::take(bytes)))
+        .collect();
     let mut machine = Machine {
         function,
-        memory: Memory { buffers: given, names: BTreeMap::new() },
+        memory: Memory {
+            buffers: given,
+            names: BTreeMap::new(),
+        },
         params: BTreeMap::new(),
         values: SecondaryMap::new(),
         counts: Counts::new(),
         left: MOST_OPS,
     };
-    let result = machine.enter(scalars, range).and_then(|()| machine.region(&function.body));
+    let result = machine
+        .enter(scalars, range)
+        .and_then(|()| machine.region(&function.body));
     for ((_, into), (_, bytes)) in buffers.iter_mut().zip(machine.memory.buffers) {
         *into = bytes;
     }
@@ -111,7 +119,11 @@ struct Machine<'f> {
 
 impl Machine<'_> {
     /// Gives every parameter its word.
-    fn enter(&mut self, scalars: &dyn Fn(&Scalar) -> u64, range: (u64, u64)) -> Result<(), InterpError> {
+    fn enter(
+        &mut self,
+        scalars: &dyn Fn(&Scalar) -> u64,
+        range: (u64, u64),
+    ) -> Result<(), InterpError> {
         for (id, param) in self.function.params.iter() {
             let given = self.memory.buffers.iter().position(|(p, _)| *p == id);
             let at = match (&param.kind, given) {
@@ -136,10 +148,14 @@ impl Machine<'_> {
                     self.memory.buffers.push((id, vec![0; size as usize]));
                     self.memory.buffers.len() - 1
                 }
-                (ParamKind::Read | ParamKind::Write, None) => return Err(InterpError::Missing(param.name.clone())),
+                (ParamKind::Read | ParamKind::Write, None) => {
+                    return Err(InterpError::Missing(param.name.clone()));
+                }
             };
             self.params.insert(id, address(at));
-            self.memory.names.insert(at, (param.name.clone(), param.kind != ParamKind::Read));
+            self.memory
+                .names
+                .insert(at, (param.name.clone(), param.kind != ParamKind::Read));
         }
         Ok(())
     }
@@ -157,11 +173,17 @@ impl Machine<'_> {
                     self.count(op.name())?;
                     self.values[*value] = self.operation(*value, op)?;
                 }
-                Step::Store { value, base, offset } => {
+                Step::Store {
+                    value,
+                    base,
+                    offset,
+                } => {
                     self.count("store")?;
                     let bytes = to_bytes(self.function.types[*value], &self.values[*value]);
                     let at = self.scalar(*base).wrapping_add_signed(i64::from(*offset));
-                    self.memory.bytes_mut(at, bytes.len())?.copy_from_slice(&bytes);
+                    self.memory
+                        .bytes_mut(at, bytes.len())?
+                        .copy_from_slice(&bytes);
                 }
                 Step::Loop(l) => self.looped(l)?,
             }
@@ -171,7 +193,11 @@ impl Machine<'_> {
 
     fn looped(&mut self, l: &ir::Loop) -> Result<(), InterpError> {
         let (mut counter, to) = (self.scalar(l.from) as i64, self.scalar(l.to) as i64);
-        let mut carried: Vec<Vec<u64>> = l.carried.iter().map(|c| self.values[c.init].clone()).collect();
+        let mut carried: Vec<Vec<u64>> = l
+            .carried
+            .iter()
+            .map(|c| self.values[c.init].clone())
+            .collect();
         while counter < to {
             self.count("loop")?;
             self.values[l.counter] = vec![counter as u64];
@@ -179,7 +205,11 @@ impl Machine<'_> {
                 self.values[c.inside] = now;
             }
             self.region(&l.body)?;
-            carried = l.carried.iter().map(|c| self.values[c.next].clone()).collect();
+            carried = l
+                .carried
+                .iter()
+                .map(|c| self.values[c.next].clone())
+                .collect();
             counter = counter.wrapping_add(l.step);
         }
         for (c, now) in l.carried.iter().zip(carried) {
@@ -201,16 +231,27 @@ impl Machine<'_> {
                 let at = self.scalar(*base).wrapping_add_signed(i64::from(*offset));
                 let bytes = self.bytes(at, ty.bytes() as usize)?;
                 let width = ty.elem.bits() as usize / 8;
-                Ok(bytes.chunks(width).map(|lane| lane.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b))).collect())
+                Ok(bytes
+                    .chunks(width)
+                    .map(|lane| lane.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)))
+                    .collect())
             }
             Op::Lookup { table, index } => {
                 let table = &self.values[*table];
-                let entry = |i: &u64| table.get(*i as usize).copied().ok_or(InterpError::Index { value, index: *i });
+                let entry = |i: &u64| {
+                    table
+                        .get(*i as usize)
+                        .copied()
+                        .ok_or(InterpError::Index { value, index: *i })
+                };
                 self.values[*index].iter().map(entry).collect()
             }
             other => {
-                let operands: Vec<(Type, &[u64])> =
-                    other.operands().into_iter().map(|v| (self.function.types[v], self.values[v].as_slice())).collect();
+                let operands: Vec<(Type, &[u64])> = other
+                    .operands()
+                    .into_iter()
+                    .map(|v| (self.function.types[v], self.values[v].as_slice()))
+                    .collect();
                 Ok(interp_ops::compute(ty, other, &operands))
             }
         }
@@ -219,14 +260,28 @@ impl Machine<'_> {
     fn bytes(&self, at: u64, size: usize) -> Result<&[u8], InterpError> {
         let (buffer, offset) = split(at)?;
         let bytes = match buffer.checked_sub(TABLES) {
-            Some(table) => self.function.tables.get(TableId::from_u32(table as u32)).map(|t| t.bytes.as_slice()),
-            None => self.memory.buffers.get(buffer).map(|(_, bytes)| bytes.as_slice()),
+            Some(table) => self
+                .function
+                .tables
+                .get(TableId::from_u32(table as u32))
+                .map(|t| t.bytes.as_slice()),
+            None => self
+                .memory
+                .buffers
+                .get(buffer)
+                .map(|(_, bytes)| bytes.as_slice()),
         };
         let bytes = bytes.ok_or(InterpError::Pointer(at))?;
-        bytes.get(offset..offset.saturating_add(size)).ok_or_else(|| {
-            let name = self.memory.names.get(&buffer).map_or("a table", |(name, _)| name);
-            bounds(name, offset, size, bytes.len())
-        })
+        bytes
+            .get(offset..offset.saturating_add(size))
+            .ok_or_else(|| {
+                let name = self
+                    .memory
+                    .names
+                    .get(&buffer)
+                    .map_or("a table", |(name, _)| name);
+                bounds(name, offset, size, bytes.len())
+            })
     }
 }
 
@@ -239,7 +294,12 @@ fn split(at: u64) -> Result<(usize, usize), InterpError> {
 }
 
 fn bounds(buffer: &str, offset: usize, size: usize, length: usize) -> InterpError {
-    InterpError::Bounds { buffer: buffer.to_owned(), offset: offset as u64, size: size as u64, length: length as u64 }
+    InterpError::Bounds {
+        buffer: buffer.to_owned(),
+        offset: offset as u64,
+        size: size as u64,
+        length: length as u64,
+    }
 }
 
 impl Memory {
@@ -249,14 +309,22 @@ impl Memory {
         if !writable {
             return Err(InterpError::ReadOnly(name.clone()));
         }
-        let (_, bytes) = self.buffers.get_mut(buffer).ok_or(InterpError::Pointer(at))?;
+        let (_, bytes) = self
+            .buffers
+            .get_mut(buffer)
+            .ok_or(InterpError::Pointer(at))?;
         let length = bytes.len();
-        bytes.get_mut(offset..offset.saturating_add(size)).ok_or_else(|| bounds(name, offset, size, length))
+        bytes
+            .get_mut(offset..offset.saturating_add(size))
+            .ok_or_else(|| bounds(name, offset, size, length))
     }
 }
 
 /// Little-endian bytes of a value.
 fn to_bytes(ty: Type, lanes: &[u64]) -> Vec<u8> {
     let width = ty.elem.bits() as usize / 8;
-    lanes.iter().flat_map(|lane| lane.to_le_bytes().into_iter().take(width)).collect()
+    lanes
+        .iter()
+        .flat_map(|lane| lane.to_le_bytes().into_iter().take(width))
+        .collect()
 }

@@ -15,34 +15,77 @@ pub(super) fn compute(ty: Type, op: &Op, operands: &[(Type, &[u64])]) -> Vec<u64
         Op::VConst(bits) => bits.clone(),
         Op::Bin(bin, ..) => zip(a, b, |x, y| binary(*bin, elem, x, y)),
         Op::Un(un, _) => a.iter().map(|x| unary(*un, *x)).collect(),
-        Op::Shift(shift, _, n) => a.iter().map(|x| shifted(*shift, elem, *x, u32::from(*n))).collect(),
-        Op::ShiftBy(shift, ..) => zip(a, b, |x, n| shifted(*shift, elem, x, n as u32 % elem.bits())),
+        Op::Shift(shift, _, n) => a
+            .iter()
+            .map(|x| shifted(*shift, elem, *x, u32::from(*n)))
+            .collect(),
+        Op::ShiftBy(shift, ..) => zip(a, b, |x, n| {
+            shifted(*shift, elem, x, n as u32 % elem.bits())
+        }),
         Op::MulAdd(..) => zip(a, b, |x, y| bits(float(x) * float(y)))
             .iter()
             .zip(c)
             .map(|(product, z)| bits(float(*product) + float(*z)))
             .collect(),
-        Op::Cmp(cmp, ..) => zip(a, b, |x, y| if compare(*cmp, from.elem, x, y) { mask(elem, u64::MAX) } else { 0 }),
-        Op::Select(..) => a.iter().zip(b).zip(c).map(|((m, x), y)| m & x | !m & y & mask(elem, u64::MAX)).collect(),
-        Op::Convert(convert, _) => a.iter().map(|x| converted(*convert, from.elem, elem, *x)).collect(),
+        Op::Cmp(cmp, ..) => zip(a, b, |x, y| {
+            if compare(*cmp, from.elem, x, y) {
+                mask(elem, u64::MAX)
+            } else {
+                0
+            }
+        }),
+        Op::Select(..) => a
+            .iter()
+            .zip(b)
+            .zip(c)
+            .map(|((m, x), y)| m & x | !m & y & mask(elem, u64::MAX))
+            .collect(),
+        Op::Convert(convert, _) => a
+            .iter()
+            .map(|x| converted(*convert, from.elem, elem, *x))
+            .collect(),
         Op::Bitcast(_) => regroup(from.elem, a, elem),
         Op::Splat(_) | Op::Tile(_) => a.iter().copied().cycle().take(lanes).collect(),
         Op::Repeat(_) => a.iter().flat_map(|x| vec![*x; lanes / a.len()]).collect(),
-        Op::Build(_) => operands.iter().filter_map(|(_, lanes)| lanes.first().copied()).collect(),
+        Op::Build(_) => operands
+            .iter()
+            .filter_map(|(_, lanes)| lanes.first().copied())
+            .collect(),
         Op::Extract(_, lane) => a.iter().skip(usize::from(*lane)).take(1).copied().collect(),
-        Op::Slice(_, start) => a.iter().skip(usize::from(*start)).take(lanes).copied().collect(),
+        Op::Slice(_, start) => a
+            .iter()
+            .skip(usize::from(*start))
+            .take(lanes)
+            .copied()
+            .collect(),
         Op::Join { .. } => zip(a, b, |lo, hi| lo | hi << from.elem.bits()),
         Op::MulPairsU8S8(..) => groups(Elem::I8, 2, a, b, false)
-            .map(|sum| mask(elem, sum.clamp(i64::from(i16::MIN), i64::from(i16::MAX)) as u64))
+            .map(|sum| {
+                mask(
+                    elem,
+                    sum.clamp(i64::from(i16::MIN), i64::from(i16::MAX)) as u64,
+                )
+            })
             .collect(),
-        Op::MulPairsS16(..) => groups(Elem::I16, 2, a, b, true).map(|sum| mask(elem, sum as u64)).collect(),
+        Op::MulPairsS16(..) => groups(Elem::I16, 2, a, b, true)
+            .map(|sum| mask(elem, sum as u64))
+            .collect(),
         Op::Dot4U8S8 { .. } => dot(a, b, c, false),
         Op::Dot4S8S8 { .. } => dot(a, b, c, true),
         Op::Fold(_) => {
-            let sum = if elem == Elem::F32 { Bin::FAdd } else { Bin::IAdd };
-            a.chunks(a.len() / lanes).map(|group| folded(sum, elem, group.to_vec())).collect()
+            let sum = if elem == Elem::F32 {
+                Bin::FAdd
+            } else {
+                Bin::IAdd
+            };
+            a.chunks(a.len() / lanes)
+                .map(|group| folded(sum, elem, group.to_vec()))
+                .collect()
         }
-        Op::FoldMax(_) => a.chunks(a.len() / lanes).map(|group| folded(Bin::FMax, elem, group.to_vec())).collect(),
+        Op::FoldMax(_) => a
+            .chunks(a.len() / lanes)
+            .map(|group| folded(Bin::FMax, elem, group.to_vec()))
+            .collect(),
         // Memory, parameters and lookups are the machine's.
         Op::Param(_) | Op::TableAddr(_) | Op::Load { .. } | Op::Lookup { .. } => Vec::new(),
     }
@@ -78,15 +121,39 @@ fn binary(bin: Bin, elem: Elem, x: u64, y: u64) -> u64 {
         Bin::And => x & y,
         Bin::Or => x | y,
         Bin::Xor => x ^ y,
-        Bin::SMin => if signed(elem, x) < signed(elem, y) { x } else { y },
-        Bin::SMax => if signed(elem, x) > signed(elem, y) { x } else { y },
+        Bin::SMin => {
+            if signed(elem, x) < signed(elem, y) {
+                x
+            } else {
+                y
+            }
+        }
+        Bin::SMax => {
+            if signed(elem, x) > signed(elem, y) {
+                x
+            } else {
+                y
+            }
+        }
         Bin::FAdd => bits(a + b),
         Bin::FSub => bits(a - b),
         Bin::FMul => bits(a * b),
         Bin::FDiv => bits(a / b),
         // Equal operands (zeros of both signs) give the second.
-        Bin::FMin => if a < b || b.is_nan() { x } else { y },
-        Bin::FMax => if a > b || b.is_nan() { x } else { y },
+        Bin::FMin => {
+            if a < b || b.is_nan() {
+                x
+            } else {
+                y
+            }
+        }
+        Bin::FMax => {
+            if a > b || b.is_nan() {
+                x
+            } else {
+                y
+            }
+        }
     }
 }
 
@@ -131,21 +198,39 @@ fn converted(convert: Convert, from: Elem, to: Elem, x: u64) -> u64 {
 /// The same bytes in lanes of another width.
 fn regroup(from: Elem, lanes: &[u64], to: Elem) -> Vec<u64> {
     let (from, to) = (from.bits() as usize / 8, to.bits() as usize / 8);
-    let bytes: Vec<u8> = lanes.iter().flat_map(|l| l.to_le_bytes().into_iter().take(from)).collect();
-    bytes.chunks(to).map(|lane| lane.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b))).collect()
+    let bytes: Vec<u8> = lanes
+        .iter()
+        .flat_map(|l| l.to_le_bytes().into_iter().take(from))
+        .collect();
+    bytes
+        .chunks(to)
+        .map(|lane| lane.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)))
+        .collect()
 }
 
 /// Sums of products of neighbours.
-fn groups<'a>(elem: Elem, size: usize, a: &'a [u64], b: &'a [u64], a_signed: bool) -> impl Iterator<Item = i64> + 'a {
+fn groups<'a>(
+    elem: Elem,
+    size: usize,
+    a: &'a [u64],
+    b: &'a [u64],
+    a_signed: bool,
+) -> impl Iterator<Item = i64> + 'a {
     a.chunks(size).zip(b.chunks(size)).map(move |(a, b)| {
         let left = |x: u64| if a_signed { signed(elem, x) } else { x as i64 };
-        a.iter().zip(b).map(|(x, y)| left(*x) * signed(elem, *y)).sum()
+        a.iter()
+            .zip(b)
+            .map(|(x, y)| left(*x) * signed(elem, *y))
+            .sum()
     })
 }
 
 fn dot(acc: &[u64], a: &[u64], b: &[u64], a_signed: bool) -> Vec<u64> {
     let sums = groups(Elem::I8, 4, a, b, a_signed);
-    acc.iter().zip(sums).map(|(acc, sum)| mask(Elem::I32, acc.wrapping_add(sum as u64))).collect()
+    acc.iter()
+        .zip(sums)
+        .map(|(acc, sum)| mask(Elem::I32, acc.wrapping_add(sum as u64)))
+        .collect()
 }
 
 /// First half with second half, until one is left.

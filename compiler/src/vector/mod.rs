@@ -10,3 +10,8 @@ mod print;
 pub mod read;
 mod read_line;
 pub mod verify;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

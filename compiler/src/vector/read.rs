@@ -2,8 +2,8 @@
 //! Typing rules are the verifier's.
 
 use super::ir::{
-    Bin, Carried, Cmp, Convert, Elem, Function, Loop, Op, Param, ParamId, ParamKind, Scalar, Shift, Step, Table,
-    TableId, Type, Un, Value,
+    Bin, Carried, Cmp, Convert, Elem, Function, Loop, Op, Param, ParamId, ParamKind, Scalar, Shift,
+    Step, Table, TableId, Type, Un, Value,
 };
 use super::read_line::Line;
 use cranelift_entity::PrimaryMap;
@@ -25,21 +25,36 @@ const DEEPEST: usize = 64;
 
 /// Reads a function.
 pub fn read(text: &str) -> Result<Function, ReadError> {
-    let mut reader = Reader { types: BTreeMap::new(), undefined: Vec::new() };
+    let mut reader = Reader {
+        types: BTreeMap::new(),
+        undefined: Vec::new(),
+    };
     let mut lines = Vec::new();
-    for (at, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+    for (at, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, l)| !l.trim().is_empty())
+    {
         lines.push(Line::new(at + 1, line)?);
     }
     let mut lines = lines.into_iter().peekable();
     let last = text.lines().count();
-    let end = || ReadError { line: last, message: "the text ends too early".to_owned() };
+    let end = || ReadError {
+        line: last,
+        message: "the text ends too early".to_owned(),
+    };
     let mut first = lines.next().ok_or_else(end)?;
     first.word("func")?;
     let name = first.name()?;
     first.sign('{')?;
     first.end()?;
-    let mut function =
-        Function { name, params: PrimaryMap::new(), tables: PrimaryMap::new(), types: PrimaryMap::new(), body: Vec::new() };
+    let mut function = Function {
+        name,
+        params: PrimaryMap::new(),
+        tables: PrimaryMap::new(),
+        types: PrimaryMap::new(),
+        body: Vec::new(),
+    };
     while let Some(mut line) = lines.next_if(|l| l.starts("param")) {
         let next = ParamId::from_u32(function.params.len() as u32);
         line.word("param")?;
@@ -74,9 +89,13 @@ pub fn read(text: &str) -> Result<Function, ReadError> {
         if line.starts("}") {
             line.sign('}')?;
             line.end()?;
-            let Some((body, owner)) = open.pop() else { break };
+            let Some((body, owner)) = open.pop() else {
+                break;
+            };
             match (owner, open.last_mut()) {
-                (Some(owner), Some((steps, _))) => steps.push(Step::Loop(Box::new(Loop { body, ..owner }))),
+                (Some(owner), Some((steps, _))) => {
+                    steps.push(Step::Loop(Box::new(Loop { body, ..owner })))
+                }
                 _ => {
                     function.body = body;
                     break;
@@ -119,7 +138,9 @@ fn param_kind(line: &mut Line) -> Result<ParamKind, ReadError> {
     match word.as_str() {
         "read" => Ok(ParamKind::Read),
         "write" => Ok(ParamKind::Write),
-        "scratch" => Ok(ParamKind::Scratch { bytes: scalar(line, 0)? }),
+        "scratch" => Ok(ParamKind::Scratch {
+            bytes: scalar(line, 0)?,
+        }),
         "scalar" => Ok(ParamKind::Scalar(scalar(line, 0)?)),
         "range_start" => Ok(ParamKind::RangeStart),
         "range_end" => Ok(ParamKind::RangeEnd),
@@ -204,7 +225,15 @@ impl Reader {
         line.word("step")?;
         let step = line.number_of()?;
         line.sign('{')?;
-        Ok(Loop { name, counter, from, to, step, carried: Vec::new(), body: Vec::new() })
+        Ok(Loop {
+            name,
+            counter,
+            from,
+            to,
+            step,
+            carried: Vec::new(),
+            body: Vec::new(),
+        })
     }
 
     fn carry(&mut self, line: &mut Line) -> Result<Carried, ReadError> {
@@ -217,7 +246,12 @@ impl Reader {
         line.word("result")?;
         let result = line.value()?;
         self.typed(line, result, ty)?;
-        Ok(Carried { inside, init, next, result })
+        Ok(Carried {
+            inside,
+            init,
+            next,
+            result,
+        })
     }
 
     fn step(&mut self, line: &mut Line) -> Result<Step, ReadError> {
@@ -227,7 +261,11 @@ impl Reader {
             line.sign(',')?;
             let base = line.value()?;
             let offset = line.displacement()?;
-            return Ok(Step::Store { value, base, offset });
+            return Ok(Step::Store {
+                value,
+                base,
+                offset,
+            });
         }
         let (value, ty) = self.definition(line)?;
         line.sign('=')?;
@@ -275,7 +313,10 @@ fn operation(line: &mut Line, ty: Type) -> Result<Op, ReadError> {
         "table" => Ok(Op::TableAddr(TableId::from_u32(line.id('c')?))),
         "load" => {
             let base = line.value()?;
-            Ok(Op::Load { base, offset: line.displacement()? })
+            Ok(Op::Load {
+                base,
+                offset: line.displacement()?,
+            })
         }
         "mul_add" => line.values().map(|[a, b, c]| Op::MulAdd(a, b, c)),
         "select" => line.values().map(|[mask, a, b]| Op::Select(mask, a, b)),
@@ -294,10 +335,16 @@ fn operation(line: &mut Line, ty: Type) -> Result<Op, ReadError> {
             let value = line.value()?;
             line.sign(',')?;
             let lane = line.number_of()?;
-            Ok(if name == "extract" { Op::Extract(value, lane) } else { Op::Slice(value, lane) })
+            Ok(if name == "extract" {
+                Op::Extract(value, lane)
+            } else {
+                Op::Slice(value, lane)
+            })
         }
         "join" => line.values().map(|[lo, hi]| Op::Join { lo, hi }),
-        "lookup" => line.values().map(|[table, index]| Op::Lookup { table, index }),
+        "lookup" => line
+            .values()
+            .map(|[table, index]| Op::Lookup { table, index }),
         "mul_pairs_u8s8" => line.values().map(|[a, b]| Op::MulPairsU8S8(a, b)),
         "mul_pairs_s16" => line.values().map(|[a, b]| Op::MulPairsS16(a, b)),
         "dot4_u8s8" => line.values().map(|[acc, a, b]| Op::Dot4U8S8 { acc, a, b }),

@@ -24,7 +24,10 @@ const MOST_VALUES: u32 = 1 << 28;
 
 impl Line {
     pub(super) fn new(number: usize, text: &str) -> Result<Line, ReadError> {
-        let mut line = Line { number, tokens: VecDeque::new() };
+        let mut line = Line {
+            number,
+            tokens: VecDeque::new(),
+        };
         let mut rest = text.chars().peekable();
         while let Some(c) = rest.next() {
             if c.is_whitespace() {
@@ -33,11 +36,14 @@ impl Line {
             if ",:={}()".contains(c) {
                 line.tokens.push_back(Token::Sign(c));
             } else if c == '"' {
-                let name = quoted(&mut rest).ok_or_else(|| line.error("the name does not end".to_owned()))?;
+                let name = quoted(&mut rest)
+                    .ok_or_else(|| line.error("the name does not end".to_owned()))?;
                 line.tokens.push_back(Token::Quoted(name));
             } else {
                 let mut word = String::from(c);
-                while let Some(next) = rest.next_if(|n| !n.is_whitespace() && !",:={}()\"".contains(*n)) {
+                while let Some(next) =
+                    rest.next_if(|n| !n.is_whitespace() && !",:={}()\"".contains(*n))
+                {
                     word.push(next);
                 }
                 line.tokens.push_back(Token::Word(word));
@@ -47,7 +53,10 @@ impl Line {
     }
 
     pub(super) fn error(&self, message: String) -> ReadError {
-        ReadError { line: self.number, message }
+        ReadError {
+            line: self.number,
+            message,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -64,7 +73,11 @@ impl Line {
     }
 
     pub(super) fn end(&mut self) -> Result<(), ReadError> {
-        if self.tokens.is_empty() { Ok(()) } else { Err(self.unexpected("the end of the line")) }
+        if self.tokens.is_empty() {
+            Ok(())
+        } else {
+            Err(self.unexpected("the end of the line"))
+        }
     }
 
     pub(super) fn any_word(&mut self) -> Result<String, ReadError> {
@@ -95,7 +108,11 @@ impl Line {
     }
 
     pub(super) fn sign(&mut self, sign: char) -> Result<(), ReadError> {
-        if self.try_sign(sign) { Ok(()) } else { Err(self.unexpected(&format!("`{sign}`"))) }
+        if self.try_sign(sign) {
+            Ok(())
+        } else {
+            Err(self.unexpected(&format!("`{sign}`")))
+        }
     }
 
     pub(super) fn name(&mut self) -> Result<String, ReadError> {
@@ -126,7 +143,11 @@ impl Line {
 
     /// A letter and a number.
     pub(super) fn id(&mut self, letter: char) -> Result<u32, ReadError> {
-        let parse = |w: &str| w.strip_prefix(letter).and_then(|n| n.parse().ok()).filter(|n| *n < MOST_VALUES);
+        let parse = |w: &str| {
+            w.strip_prefix(letter)
+                .and_then(|n| n.parse().ok())
+                .filter(|n| *n < MOST_VALUES)
+        };
         self.parsed(&format!("number after `{letter}`"), parse)
     }
 
@@ -168,7 +189,8 @@ impl Line {
         };
         self.tokens.pop_front();
         let size: u32 = self.number_of()?;
-        i32::try_from(i64::from(size) * sign).map_err(|_| self.error(format!("the offset {size} is too large")))
+        i32::try_from(i64::from(size) * sign)
+            .map_err(|_| self.error(format!("the offset {size} is too large")))
     }
 
     /// Bits of an f32.
@@ -195,9 +217,17 @@ impl Line {
     /// Bytes in hexadecimal.
     pub(super) fn hex(&mut self) -> Result<Vec<u8>, ReadError> {
         self.parsed("row of bytes", |word| {
-            let digits: Option<Vec<u8>> = word.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect();
+            let digits: Option<Vec<u8>> = word
+                .chars()
+                .map(|c| c.to_digit(16).map(|d| d as u8))
+                .collect();
             let digits = digits.filter(|d| d.len().is_multiple_of(2))?;
-            Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+            Some(
+                digits
+                    .chunks(2)
+                    .map(|pair| pair[0] << 4 | pair[1])
+                    .collect(),
+            )
         })
     }
 }

@@ -19,6 +19,7 @@
 mod call;
 mod engine;
 mod error;
+pub mod files;
 mod kernel;
 mod show;
 mod tensor;

@@ -13,7 +13,10 @@ pub(super) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// At an offset; past the end, every read fails.
     pub(super) fn new(bytes: &'a [u8], at: usize) -> Cursor<'a> {
-        Cursor { bytes, at: at.min(bytes.len()) }
+        Cursor {
+            bytes,
+            at: at.min(bytes.len()),
+        }
     }
 
     /// The offset in the file.
@@ -29,7 +32,12 @@ impl<'a> Cursor<'a> {
     /// The next bytes.
     pub(super) fn take(&mut self, count: u64, what: &'static str) -> Result<&'a [u8], FileError> {
         if count > self.left() {
-            return Err(FileError::Truncated { what, offset: self.offset(), wanted: count, left: self.left() });
+            return Err(FileError::Truncated {
+                what,
+                offset: self.offset(),
+                wanted: count,
+                left: self.left(),
+            });
         }
         let start = self.at;
         self.at += count as usize;
@@ -64,14 +72,24 @@ impl<'a> Cursor<'a> {
     }
 
     /// An error at an offset.
-    pub(super) fn malformed<T>(&self, offset: u64, what: impl Into<String>) -> Result<T, FileError> {
-        Err(FileError::Malformed { what: what.into(), offset })
+    pub(super) fn malformed<T>(
+        &self,
+        offset: u64,
+        what: impl Into<String>,
+    ) -> Result<T, FileError> {
+        Err(FileError::Malformed {
+            what: what.into(),
+            offset,
+        })
     }
 }
 
 /// Elements of a shape; `None` if they cannot be counted.
 pub(super) fn elements(shape: &[u64]) -> Option<u64> {
     // Without the zero extents, so that no order of the factors overflows where another does not.
-    let count = shape.iter().filter(|n| **n != 0).try_fold(1u64, |a, b| a.checked_mul(*b))?;
+    let count = shape
+        .iter()
+        .filter(|n| **n != 0)
+        .try_fold(1u64, |a, b| a.checked_mul(*b))?;
     Some(if shape.contains(&0) { 0 } else { count })
 }

@@ -47,7 +47,11 @@ pub fn bindings() -> impl Iterator<Item = Binding> {
     TABLE.lines().filter_map(|line| {
         let mut words = line.split('#').next()?.split_whitespace();
         let (dtype, module, format) = (words.next()?, words.next()?, words.next()?);
-        Some(Binding { dtype, module: (module != "-").then_some(module), format })
+        Some(Binding {
+            dtype,
+            module: (module != "-").then_some(module),
+            format,
+        })
     })
 }
 
@@ -55,7 +59,10 @@ pub fn bindings() -> impl Iterator<Item = Binding> {
 pub fn format_of(dtype: &Dtype) -> Result<Arc<Format>, FileError> {
     static FORMATS: OnceLock<BTreeMap<&'static str, Arc<Format>>> = OnceLock::new();
     let formats = FORMATS.get_or_init(resolve);
-    formats.get(dtype.as_str()).cloned().ok_or_else(|| FileError::NoFormat(dtype.to_string()))
+    formats
+        .get(dtype.as_str())
+        .cloned()
+        .ok_or_else(|| FileError::NoFormat(dtype.to_string()))
 }
 
 /// Every line that resolves; a test sees to it that all do.
@@ -63,7 +70,9 @@ fn resolve() -> BTreeMap<&'static str, Arc<Format>> {
     let mut modules: BTreeMap<Option<&str>, Option<Module>> = BTreeMap::new();
     let mut formats = BTreeMap::new();
     for binding in bindings() {
-        let module = modules.entry(binding.module).or_insert_with(|| module(binding.module));
+        let module = modules
+            .entry(binding.module)
+            .or_insert_with(|| module(binding.module));
         if let Some(format) = module.as_ref().and_then(|m| m.format(binding.format)) {
             formats.insert(binding.dtype, format.clone());
         }
@@ -77,7 +86,10 @@ fn module(name: Option<&str>) -> Option<Module> {
         Some(name) => format!("language 1;\nimport \"{name}\";\n"),
         None => {
             let mut text = "language 1;\n".to_owned();
-            let mut names: Vec<&str> = bindings().filter(|b| b.module.is_none()).map(|b| b.format).collect();
+            let mut names: Vec<&str> = bindings()
+                .filter(|b| b.module.is_none())
+                .map(|b| b.format)
+                .collect();
             names.sort_unstable();
             names.dedup();
             for name in names {
@@ -89,7 +101,10 @@ fn module(name: Option<&str>) -> Option<Module> {
     let mut module = load("dtypes", &text, &|_| None).ok()?;
     for format in &mut module.formats {
         if let Some(plain) = format.name.strip_prefix(PREFIX) {
-            *format = Arc::new(Format { name: plain.to_owned(), kind: format.kind.clone() });
+            *format = Arc::new(Format {
+                name: plain.to_owned(),
+                kind: format.kind.clone(),
+            });
         }
     }
     Some(module)

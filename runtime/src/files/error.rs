@@ -19,7 +19,9 @@ pub enum FileError {
     #[error("not a GGUF, safetensors or npy file")]
     UnknownKind,
     /// It ends before what it promises.
-    #[error("the file ends early: {what} at byte {offset} needs {wanted} bytes, and {left} are left")]
+    #[error(
+        "the file ends early: {what} at byte {offset} needs {wanted} bytes, and {left} are left"
+    )]
     Truncated {
         /// What was being read.
         what: &'static str,

@@ -41,16 +41,25 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, FileError> {
     }
     let tensor_count = cursor.u64("the number of tensors")?;
     let pair_count = cursor.u64("the number of key-value pairs")?;
-    let least = u128::from(tensor_count) * u128::from(MIN_TENSOR) + u128::from(pair_count) * u128::from(MIN_PAIR);
+    let least = u128::from(tensor_count) * u128::from(MIN_TENSOR)
+        + u128::from(pair_count) * u128::from(MIN_PAIR);
     if least > u128::from(cursor.left()) {
-        return cursor.malformed(8, format!("{tensor_count} tensors and {pair_count} pairs do not fit into the file"));
+        return cursor.malformed(
+            8,
+            format!("{tensor_count} tensors and {pair_count} pairs do not fit into the file"),
+        );
     }
     let metadata = pairs(&mut cursor, pair_count)?;
     let alignment = alignment(&cursor, &metadata)?;
-    let mut described = (0..tensor_count).map(|_| describe(&mut cursor)).collect::<Result<Vec<_>, _>>()?;
+    let mut described = (0..tensor_count)
+        .map(|_| describe(&mut cursor))
+        .collect::<Result<Vec<_>, _>>()?;
     let start = cursor.offset().next_multiple_of(alignment);
     place(&mut described, start, alignment, bytes.len() as u64)?;
-    Ok(Contents { tensors: described, metadata })
+    Ok(Contents {
+        tensors: described,
+        metadata,
+    })
 }
 
 fn pairs(cursor: &mut Cursor<'_>, count: u64) -> Result<Vec<(String, Value)>, FileError> {
@@ -60,7 +69,8 @@ fn pairs(cursor: &mut Cursor<'_>, count: u64) -> Result<Vec<(String, Value)>, Fi
         let offset = cursor.offset();
         let key = text(cursor, MAX_NAME, "a key")?;
         let kind = cursor.u32("the kind of a value")?;
-        let value = alignment_kind(cursor, &key, kind, offset).and_then(|()| value(cursor, kind))?;
+        let value =
+            alignment_kind(cursor, &key, kind, offset).and_then(|()| value(cursor, kind))?;
         if !seen.insert(key.clone()) {
             return cursor.malformed(offset, format!("the key `{key}` is given twice"));
         }
@@ -71,7 +81,10 @@ fn pairs(cursor: &mut Cursor<'_>, count: u64) -> Result<Vec<(String, Value)>, Fi
 
 fn alignment_kind(cursor: &Cursor<'_>, key: &str, kind: u32, offset: u64) -> Result<(), FileError> {
     if key == ALIGNMENT_KEY && kind != UINT32 {
-        return cursor.malformed(offset, format!("`{ALIGNMENT_KEY}` must be an unsigned integer of 32 bits"));
+        return cursor.malformed(
+            offset,
+            format!("`{ALIGNMENT_KEY}` must be an unsigned integer of 32 bits"),
+        );
     }
     Ok(())
 }
@@ -90,12 +103,19 @@ fn alignment(cursor: &Cursor<'_>, metadata: &[(String, Value)]) -> Result<u64, F
 /// The description of a tensor; its offset still counts from the start of the data, and it has no bytes yet.
 fn describe(cursor: &mut Cursor<'_>) -> Result<TensorInfo, FileError> {
     let name = text(cursor, MAX_NAME, "the name of a tensor")?;
-    let error = |what: String| FileError::Tensor { name: name.clone(), what };
+    let error = |what: String| FileError::Tensor {
+        name: name.clone(),
+        what,
+    };
     let axes = cursor.u32("the number of axes")?;
     if axes > MAX_AXES {
-        return Err(error(format!("has {axes} axes; at most {MAX_AXES} are read")));
+        return Err(error(format!(
+            "has {axes} axes; at most {MAX_AXES} are read"
+        )));
     }
-    let mut shape = (0..axes).map(|_| cursor.u64("an extent")).collect::<Result<Vec<u64>, _>>()?;
+    let mut shape = (0..axes)
+        .map(|_| cursor.u64("an extent"))
+        .collect::<Result<Vec<u64>, _>>()?;
     // The file names the innermost axis first.
     shape.reverse();
     if elements(&shape).is_none() {
@@ -103,17 +123,31 @@ fn describe(cursor: &mut Cursor<'_>) -> Result<TensorInfo, FileError> {
     }
     let dtype = Dtype::new(format!("ggml:{}", cursor.u32("the type of a tensor")?));
     let offset = cursor.u64("the offset of a tensor")?;
-    Ok(TensorInfo { name, shape, dtype, offset, bytes: 0 })
+    Ok(TensorInfo {
+        name,
+        shape,
+        dtype,
+        offset,
+        bytes: 0,
+    })
 }
 
 /// Bytes of a tensor whose type is bound to a format; `None` for other types.
 fn size(tensor: &TensorInfo) -> Result<Option<u64>, FileError> {
-    let Ok(format) = format_of(&tensor.dtype) else { return Ok(None) };
-    let error = |what: String| FileError::Tensor { name: tensor.name.clone(), what };
+    let Ok(format) = format_of(&tensor.dtype) else {
+        return Ok(None);
+    };
+    let error = |what: String| FileError::Tensor {
+        name: tensor.name.clone(),
+        what,
+    };
     if let FormatKind::Block(block) = &format.kind {
         let row = tensor.shape.last().copied().unwrap_or(1);
         if !row.is_multiple_of(block.len.into()) {
-            return Err(error(format!("rows of {row} elements are no whole blocks of {} ({})", block.len, format.name)));
+            return Err(error(format!(
+                "rows of {row} elements are no whole blocks of {} ({})",
+                block.len, format.name
+            )));
         }
     }
     match format.tensor_bytes(&tensor.shape) {
@@ -123,24 +157,53 @@ fn size(tensor: &TensorInfo) -> Result<Option<u64>, FileError> {
 }
 
 /// Gives every tensor its place in the file, and checks that none lies on another or past the end.
-fn place(tensors: &mut [TensorInfo], start: u64, alignment: u64, end: u64) -> Result<(), FileError> {
+fn place(
+    tensors: &mut [TensorInfo],
+    start: u64,
+    alignment: u64,
+    end: u64,
+) -> Result<(), FileError> {
     for tensor in tensors.iter_mut() {
-        let error = |what: String| Err(FileError::Tensor { name: tensor.name.clone(), what });
+        let error = |what: String| {
+            Err(FileError::Tensor {
+                name: tensor.name.clone(),
+                what,
+            })
+        };
         if !tensor.offset.is_multiple_of(alignment) {
-            return error(format!("starts at {}, which is not a multiple of {alignment}", tensor.offset));
+            return error(format!(
+                "starts at {}, which is not a multiple of {alignment}",
+                tensor.offset
+            ));
         }
         match start.checked_add(tensor.offset) {
             Some(offset) if offset <= end => tensor.offset = offset,
-            Some(_) | None => return error(format!("starts at {} of the data, past the end of the file", tensor.offset)),
+            Some(_) | None => {
+                return error(format!(
+                    "starts at {} of the data, past the end of the file",
+                    tensor.offset
+                ));
+            }
         }
     }
     let mut order: Vec<usize> = (0..tensors.len()).collect();
     // Empty tensors come first where several start at the same place.
-    order.sort_by_key(|i| (tensors[*i].offset, elements(&tensors[*i].shape) != Some(0), *i));
+    order.sort_by_key(|i| {
+        (
+            tensors[*i].offset,
+            elements(&tensors[*i].shape) != Some(0),
+            *i,
+        )
+    });
     for (position, at) in order.iter().enumerate() {
         let next = order.get(position + 1).map_or(end, |n| tensors[*n].offset);
         let tensor = &tensors[*at];
-        let error = |what: String| Err(FileError::Tensor { name: tensor.name.clone(), what });
+        let error = |what: String| {
+            Err(FileError::Tensor {
+                name: tensor.name.clone(),
+                what,
+            })
+        };
         let room = next - tensor.offset;
         let bytes = match size(tensor)? {
             Some(bytes) => bytes,
@@ -149,8 +212,14 @@ fn place(tensors: &mut [TensorInfo], start: u64, alignment: u64, end: u64) -> Re
             None => room,
         };
         if bytes > room {
-            let behind = if next == end { "the end of the file" } else { "the next tensor" };
-            return error(format!("takes {bytes} bytes, and {behind} comes after {room}"));
+            let behind = if next == end {
+                "the end of the file"
+            } else {
+                "the next tensor"
+            };
+            return error(format!(
+                "takes {bytes} bytes, and {behind} comes after {room}"
+            ));
         }
         tensors[*at].bytes = bytes;
     }

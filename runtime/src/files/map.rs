@@ -29,7 +29,10 @@ pub(super) fn map(path: &Path) -> io::Result<Source> {
     let file = File::open(path)?;
     let meta = file.metadata()?;
     if !meta.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ));
     }
     if meta.len() == 0 {
         return Ok(Source::Owned(Vec::new()));

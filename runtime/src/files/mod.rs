@@ -13,7 +13,10 @@ mod bytes;
 mod dtype;
 mod error;
 mod gguf;
-#[allow(unsafe_code, reason = "mapping a file is unsafe; the block says why it holds")]
+#[allow(
+    unsafe_code,
+    reason = "mapping a file is unsafe; the block says why it holds"
+)]
 mod map;
 mod npy;
 mod safetensors;
@@ -54,7 +57,10 @@ impl Kind {
         if bytes.starts_with(npy::MAGIC) {
             return Some(Kind::Npy);
         }
-        let extension = name.and_then(Path::extension).and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+        let extension = name
+            .and_then(Path::extension)
+            .and_then(|e| e.to_str())
+            .map(str::to_ascii_lowercase);
         match extension.as_deref() {
             Some("gguf") => Some(Kind::Gguf),
             Some("npy") => Some(Kind::Npy),
@@ -117,7 +123,10 @@ impl TensorFile {
     /// file when they are needed, and what was checked here is not checked again.
     pub fn open(path: impl AsRef<Path>) -> Result<TensorFile, FileError> {
         let path = path.as_ref();
-        let source = map::map(path).map_err(|source| FileError::Io { path: path.to_owned(), source })?;
+        let source = map::map(path).map_err(|source| FileError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
         let kind = Kind::detect(source.as_ref(), Some(path)).ok_or(FileError::UnknownKind)?;
         TensorFile::check(kind, source)
     }
@@ -125,7 +134,10 @@ impl TensorFile {
     /// Reads a whole file into memory and checks it, for files that others may change.
     pub fn read(path: impl AsRef<Path>) -> Result<TensorFile, FileError> {
         let path = path.as_ref();
-        let bytes = fs::read(path).map_err(|source| FileError::Io { path: path.to_owned(), source })?;
+        let bytes = fs::read(path).map_err(|source| FileError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
         let kind = Kind::detect(&bytes, Some(path)).ok_or(FileError::UnknownKind)?;
         TensorFile::from_bytes(kind, bytes)
     }
@@ -144,7 +156,10 @@ impl TensorFile {
         };
         let mut by_name = BTreeMap::new();
         for (at, tensor) in contents.tensors.iter().enumerate() {
-            let error = |what: &str| FileError::Tensor { name: tensor.name.clone(), what: what.into() };
+            let error = |what: &str| FileError::Tensor {
+                name: tensor.name.clone(),
+                what: what.into(),
+            };
             if by_name.insert(tensor.name.clone(), at).is_some() {
                 return Err(error("two tensors have this name"));
             }
@@ -152,7 +167,12 @@ impl TensorFile {
                 return Err(error("its bytes lie outside the file"));
             }
         }
-        Ok(TensorFile { kind, source: Arc::new(source), contents: Arc::new(contents), by_name: Arc::new(by_name) })
+        Ok(TensorFile {
+            kind,
+            source: Arc::new(source),
+            contents: Arc::new(contents),
+            by_name: Arc::new(by_name),
+        })
     }
 
     /// The kind of file.
@@ -172,7 +192,10 @@ impl TensorFile {
 
     /// The value of a key.
     pub fn value(&self, key: &str) -> Option<&Value> {
-        self.metadata().iter().find(|(k, _)| k == key).map(|(_, v)| v)
+        self.metadata()
+            .iter()
+            .find(|(k, _)| k == key)
+            .map(|(_, v)| v)
     }
 
     /// The entries of a list among the metadata of this file.
@@ -184,20 +207,33 @@ impl TensorFile {
     pub fn tensor(&self, name: &str) -> Result<TensorView<'_>, FileError> {
         let info = self.info(name)?;
         let bytes = range(info).and_then(|r| (*self.source).as_ref().get(r));
-        Ok(TensorView { info, bytes: bytes.unwrap_or_default() })
+        Ok(TensorView {
+            info,
+            bytes: bytes.unwrap_or_default(),
+        })
     }
 
     /// A tensor by name, in the format that its type is bound to. It shares the bytes of the file, and keeps it open.
     pub fn load(&self, name: &str) -> Result<Tensor, FileError> {
         let info = self.info(name)?;
         let range = range(info).unwrap_or_default();
-        let bytes: SharedBytes = Arc::new(Slice { source: self.source.clone(), range });
-        Tensor::from_shared(info.format()?, &info.shape, bytes).map_err(|e| FileError::Value(Box::new(e)))
+        let bytes: SharedBytes = Arc::new(Slice {
+            source: self.source.clone(),
+            range,
+        });
+        Tensor::from_shared(info.format()?, &info.shape, bytes)
+            .map_err(|e| FileError::Value(Box::new(e)))
     }
 
     fn info(&self, name: &str) -> Result<&TensorInfo, FileError> {
-        let found = self.by_name.get(name).and_then(|at| self.contents.tensors.get(*at));
-        found.ok_or_else(|| FileError::NoTensor { name: name.into(), near: self.near(name) })
+        let found = self
+            .by_name
+            .get(name)
+            .and_then(|at| self.contents.tensors.get(*at));
+        found.ok_or_else(|| FileError::NoTensor {
+            name: name.into(),
+            near: self.near(name),
+        })
     }
 
     /// Names like the one given, the likest first.
@@ -209,10 +245,15 @@ impl TensorFile {
             return Vec::new();
         }
         let candidates = self.tensors().iter().filter(|t| t.name.len() <= LONGEST);
-        let mut near: Vec<(usize, &str)> = candidates.map(|t| (distance(name, &t.name), t.name.as_str())).collect();
+        let mut near: Vec<(usize, &str)> = candidates
+            .map(|t| (distance(name, &t.name), t.name.as_str()))
+            .collect();
         near.retain(|(d, _)| *d <= limit);
         near.sort_unstable();
-        near.into_iter().take(3).map(|(_, n)| n.to_owned()).collect()
+        near.into_iter()
+            .take(3)
+            .map(|(_, n)| n.to_owned())
+            .collect()
     }
 }
 
@@ -224,7 +265,10 @@ struct Slice {
 
 impl AsRef<[u8]> for Slice {
     fn as_ref(&self) -> &[u8] {
-        (*self.source).as_ref().get(self.range.clone()).unwrap_or_default()
+        (*self.source)
+            .as_ref()
+            .get(self.range.clone())
+            .unwrap_or_default()
     }
 }
 

@@ -24,25 +24,52 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, FileError> {
     let length = match (major, minor) {
         (1, 0) => cursor.u16("the length of the header")?.into(),
         (2 | 3, 0) => cursor.u32("the length of the header")?.into(),
-        _ => return Err(FileError::Unsupported(format!("npy version {major}.{minor}"))),
+        _ => {
+            return Err(FileError::Unsupported(format!(
+                "npy version {major}.{minor}"
+            )));
+        }
     };
     let at = cursor.offset();
     let header = cursor.take(length, "the header")?;
     if length > MAX_HEADER {
-        return cursor.malformed(at, format!("a header of {length} bytes; at most {MAX_HEADER} are read"));
+        return cursor.malformed(
+            at,
+            format!("a header of {length} bytes; at most {MAX_HEADER} are read"),
+        );
     }
-    let Header { descr, fortran, shape } = Parser { text: header, at: 0 }
-        .header()
-        .map_err(|e| FileError::Malformed { what: e.what, offset: at + e.at as u64 })?;
+    let Header {
+        descr,
+        fortran,
+        shape,
+    } = Parser {
+        text: header,
+        at: 0,
+    }
+    .header()
+    .map_err(|e| FileError::Malformed {
+        what: e.what,
+        offset: at + e.at as u64,
+    })?;
     if fortran {
-        return Err(FileError::Unsupported("an array in column-major (Fortran) order".into()));
+        return Err(FileError::Unsupported(
+            "an array in column-major (Fortran) order".into(),
+        ));
     }
     let width = width(&descr)?;
     let size = elements(&shape).and_then(|n| n.checked_mul(width));
     if size != Some(cursor.left()) {
-        let wanted = size.map_or("more bytes than can be counted".to_owned(), |n| format!("{n} bytes"));
-        let what = format!("`{descr}` of shape {shape:?} takes {wanted}, and {} are there", cursor.left());
-        return Err(FileError::Tensor { name: NAME.into(), what });
+        let wanted = size.map_or("more bytes than can be counted".to_owned(), |n| {
+            format!("{n} bytes")
+        });
+        let what = format!(
+            "`{descr}` of shape {shape:?} takes {wanted}, and {} are there",
+            cursor.left()
+        );
+        return Err(FileError::Tensor {
+            name: NAME.into(),
+            what,
+        });
     }
     let tensor = TensorInfo {
         name: NAME.into(),
@@ -51,7 +78,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, FileError> {
         offset: cursor.offset(),
         bytes: cursor.left(),
     };
-    Ok(Contents { tensors: vec![tensor], metadata: Vec::new() })
+    Ok(Contents {
+        tensors: vec![tensor],
+        metadata: Vec::new(),
+    })
 }
 
 /// Bytes of an element.
@@ -61,7 +91,10 @@ fn width(descr: &str) -> Result<u64, FileError> {
         "<f2" | "<i2" | "<u2" => Ok(2),
         "<f4" | "<i4" | "<u4" => Ok(4),
         "<f8" | "<i8" | "<u8" => Ok(8),
-        other => Err(FileError::Unsupported(format!("an array of `{}`", other.escape_debug()))),
+        other => Err(FileError::Unsupported(format!(
+            "an array of `{}`",
+            other.escape_debug()
+        ))),
     }
 }
 
@@ -96,7 +129,12 @@ impl Parser<'_> {
                 "descr" => descr.replace(self.string()?).is_some(),
                 "fortran_order" => fortran.replace(self.boolean()?).is_some(),
                 "shape" => shape.replace(self.shape()?).is_some(),
-                other => return self.wrong(at, format!("the key `{}` is not known", other.escape_debug())),
+                other => {
+                    return self.wrong(
+                        at,
+                        format!("the key `{}` is not known", other.escape_debug()),
+                    );
+                }
             };
             if twice {
                 return self.wrong(at, format!("the key `{key}` is given twice"));
@@ -111,8 +149,15 @@ impl Parser<'_> {
             return self.wrong(self.at, "nothing may follow the dictionary".into());
         }
         match (descr, fortran, shape) {
-            (Some(descr), Some(fortran), Some(shape)) => Ok(Header { descr, fortran, shape }),
-            _ => self.wrong(self.at, "expected `descr`, `fortran_order` and `shape`".into()),
+            (Some(descr), Some(fortran), Some(shape)) => Ok(Header {
+                descr,
+                fortran,
+                shape,
+            }),
+            _ => self.wrong(
+                self.at,
+                "expected `descr`, `fortran_order` and `shape`".into(),
+            ),
         }
     }
 
@@ -134,7 +179,11 @@ impl Parser<'_> {
     }
 
     fn expect(&mut self, byte: u8) -> Result<(), Wrong> {
-        if self.take(byte) { Ok(()) } else { self.wrong(self.at, format!("expected `{}`", char::from(byte))) }
+        if self.take(byte) {
+            Ok(())
+        } else {
+            self.wrong(self.at, format!("expected `{}`", char::from(byte)))
+        }
     }
 
     /// A text in quotes; no description of a type needs escapes.
@@ -153,7 +202,9 @@ impl Parser<'_> {
                 self.at = start + length + 2;
                 Ok(text.to_owned())
             }
-            Ok(_) | Err(_) => self.wrong(start, "this text is not a name of a key or a type".into()),
+            Ok(_) | Err(_) => {
+                self.wrong(start, "this text is not a name of a key or a type".into())
+            }
         }
     }
 
@@ -189,11 +240,19 @@ impl Parser<'_> {
         let start = self.at;
         let mut number = 0u64;
         while let Some(digit) = self.text.get(self.at).filter(|b| b.is_ascii_digit()) {
-            let next = number.checked_mul(10).and_then(|n| n.checked_add(u64::from(digit - b'0')));
-            let Some(next) = next else { return self.wrong(start, "this number is too large".into()) };
+            let next = number
+                .checked_mul(10)
+                .and_then(|n| n.checked_add(u64::from(digit - b'0')));
+            let Some(next) = next else {
+                return self.wrong(start, "this number is too large".into());
+            };
             number = next;
             self.at += 1;
         }
-        if self.at == start { self.wrong(start, "expected a number".into()) } else { Ok(number) }
+        if self.at == start {
+            self.wrong(start, "expected a number".into())
+        } else {
+            Ok(number)
+        }
     }
 }

@@ -25,7 +25,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, FileError> {
     let mut cursor = Cursor::new(bytes, 0);
     let length = cursor.u64("the length of the header")?;
     if length > MAX_HEADER {
-        return cursor.malformed(0, format!("a header of {length} bytes; at most {MAX_HEADER} are read"));
+        return cursor.malformed(
+            0,
+            format!("a header of {length} bytes; at most {MAX_HEADER} are read"),
+        );
     }
     let header = cursor.take(length, "the header")?;
     if header.first() != Some(&b'{') {
@@ -40,7 +43,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, FileError> {
     let mut tensors = Vec::with_capacity(entries.len());
     for (name, entry) in entries {
         if !seen.insert(name.clone()) {
-            return Err(FileError::Tensor { name, what: "two tensors have this name".into() });
+            return Err(FileError::Tensor {
+                name,
+                what: "two tensors have this name".into(),
+            });
         }
         tensors.push(tensor(name, entry, cursor.left())?);
     }
@@ -50,36 +56,65 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, FileError> {
     }
     // JSON has no order of its own; the order of the bytes is the one that the writer chose.
     tensors.sort_by(|a, b| (a.offset, a.bytes, &a.name).cmp(&(b.offset, b.bytes, &b.name)));
-    let metadata = metadata.into_iter().map(|(k, v)| (k, Value::Text(v))).collect();
+    let metadata = metadata
+        .into_iter()
+        .map(|(k, v)| (k, Value::Text(v)))
+        .collect();
     Ok(Contents { tensors, metadata })
 }
 
 /// A tensor, its offset counted from the end of the header.
 fn tensor(name: String, entry: Entry, data: u64) -> Result<TensorInfo, FileError> {
-    let error = |what: String| Err(FileError::Tensor { name: name.clone(), what });
-    let Entry { dtype, shape, data_offsets: (from, to) } = entry;
+    let error = |what: String| {
+        Err(FileError::Tensor {
+            name: name.clone(),
+            what,
+        })
+    };
+    let Entry {
+        dtype,
+        shape,
+        data_offsets: (from, to),
+    } = entry;
     if from > to || to > data {
         return error(format!("lies at {from}..{to} of {data} bytes"));
     }
     if shape.len() > MAX_AXES {
-        return error(format!("has {} axes; at most {MAX_AXES} are read", shape.len()));
+        return error(format!(
+            "has {} axes; at most {MAX_AXES} are read",
+            shape.len()
+        ));
     }
     let Some(count) = elements(&shape) else {
         return error(format!("has too many elements ({shape:?})"));
     };
     if let Some(bits) = bits(&dtype) {
-        let bytes = count.checked_mul(bits).filter(|b| b.is_multiple_of(8)).map(|b| b / 8);
+        let bytes = count
+            .checked_mul(bits)
+            .filter(|b| b.is_multiple_of(8))
+            .map(|b| b / 8);
         if bytes != Some(to - from) {
-            return error(format!("{count} elements of {bits} bits do not take {} bytes", to - from));
+            return error(format!(
+                "{count} elements of {bits} bits do not take {} bytes",
+                to - from
+            ));
         }
     }
-    Ok(TensorInfo { name, shape, dtype: Dtype::new(format!("safetensors:{dtype}")), offset: from, bytes: to - from })
+    Ok(TensorInfo {
+        name,
+        shape,
+        dtype: Dtype::new(format!("safetensors:{dtype}")),
+        offset: from,
+        bytes: to - from,
+    })
 }
 
 /// Bits of an element of a type, if the type is known.
 pub(super) fn bits(dtype: &str) -> Option<u64> {
     let name: StrDeserializer<'_, DeError> = dtype.into_deserializer();
-    safetensors::Dtype::deserialize(name).ok().map(|d| d.bitsize() as u64)
+    safetensors::Dtype::deserialize(name)
+        .ok()
+        .map(|d| d.bitsize() as u64)
 }
 
 /// The tensors must cover the data from its start to its end, each once.
@@ -89,13 +124,22 @@ fn gapless(tensors: &[TensorInfo], data: u64) -> Result<(), FileError> {
     let mut at = 0;
     for tensor in order {
         if tensor.offset != at {
-            let what = format!("starts at {} of the data, and the one before it ends at {at}", tensor.offset);
-            return Err(FileError::Tensor { name: tensor.name.clone(), what });
+            let what = format!(
+                "starts at {} of the data, and the one before it ends at {at}",
+                tensor.offset
+            );
+            return Err(FileError::Tensor {
+                name: tensor.name.clone(),
+                what,
+            });
         }
         at += tensor.bytes;
     }
     if at != data {
-        return Err(FileError::Malformed { what: format!("{} bytes belong to no tensor", data - at), offset: at });
+        return Err(FileError::Malformed {
+            what: format!("{} bytes belong to no tensor", data - at),
+            offset: at,
+        });
     }
     Ok(())
 }
@@ -130,7 +174,10 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
-        let mut header = Header { entries: Vec::new(), metadata: BTreeMap::new() };
+        let mut header = Header {
+            entries: Vec::new(),
+            metadata: BTreeMap::new(),
+        };
         while let Some(name) = map.next_key::<String>()? {
             if name == METADATA {
                 header.metadata = map.next_value::<Option<_>>()?.unwrap_or_default();

@@ -80,7 +80,12 @@ fn nested(cursor: &mut Cursor<'_>, kind: u32, depth: u32) -> Result<Value, FileE
         10 => Value::UInt(cursor.u64("a value")?),
         11 => Value::Int(cursor.u64("a value")? as i64),
         FLOAT64 => Value::Float(f64::from_bits(cursor.u64("a value")?)),
-        other => return cursor.malformed(offset, format!("there is no kind of value with the number {other}")),
+        other => {
+            return cursor.malformed(
+                offset,
+                format!("there is no kind of value with the number {other}"),
+            );
+        }
     })
 }
 
@@ -97,11 +102,19 @@ fn width(kind: u32) -> Option<u64> {
 
 fn list(cursor: &mut Cursor<'_>, depth: u32) -> Result<List, FileError> {
     if depth >= MAX_DEPTH {
-        return cursor.malformed(cursor.offset(), format!("lists in lists, more than {MAX_DEPTH} deep"));
+        return cursor.malformed(
+            cursor.offset(),
+            format!("lists in lists, more than {MAX_DEPTH} deep"),
+        );
     }
     let kind = cursor.u32("the kind of a list")?;
     let count = cursor.u64("the length of a list")?;
-    let list = List { kind, count, offset: cursor.offset(), depth };
+    let list = List {
+        kind,
+        count,
+        offset: cursor.offset(),
+        depth,
+    };
     match width(kind) {
         Some(width) => {
             // A product that overflows is more than any file has.
@@ -143,12 +156,19 @@ pub(super) fn items(bytes: &[u8], list: &List) -> Result<Vec<Value>, FileError> 
 }
 
 /// A text: its length, then UTF-8.
-pub(super) fn text(cursor: &mut Cursor<'_>, longest: u64, what: &'static str) -> Result<String, FileError> {
+pub(super) fn text(
+    cursor: &mut Cursor<'_>,
+    longest: u64,
+    what: &'static str,
+) -> Result<String, FileError> {
     let offset = cursor.offset();
     let length = cursor.u64(what)?;
     let bytes = cursor.take(length, what)?;
     if length > longest {
-        return cursor.malformed(offset, format!("{what} of {length} bytes; at most {longest} are read"));
+        return cursor.malformed(
+            offset,
+            format!("{what} of {length} bytes; at most {longest} are read"),
+        );
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),

@@ -16,7 +16,8 @@ pub(super) fn text(s: &str) -> Vec<u8> {
 impl Gguf {
     /// A key with a value that is encoded already.
     pub(super) fn pair(mut self, key: &str, kind: u32, value: &[u8]) -> Gguf {
-        self.pairs.extend([&text(key)[..], &kind.to_le_bytes(), value].concat());
+        self.pairs
+            .extend([&text(key)[..], &kind.to_le_bytes(), value].concat());
         self.pair_count += 1;
         self
     }
@@ -24,7 +25,8 @@ impl Gguf {
     pub(super) fn tensor(mut self, name: &str, dims: &[u64], kind: u32, offset: u64) -> Gguf {
         self.tensors.extend(text(name));
         self.tensors.extend((dims.len() as u32).to_le_bytes());
-        self.tensors.extend(dims.iter().flat_map(|d| d.to_le_bytes()));
+        self.tensors
+            .extend(dims.iter().flat_map(|d| d.to_le_bytes()));
         self.tensors.extend(kind.to_le_bytes());
         self.tensors.extend(offset.to_le_bytes());
         self.tensor_count += 1;
@@ -42,15 +44,37 @@ impl Gguf {
     }
     /// Only the header.
     pub(super) fn header(self, version: u32) -> Vec<u8> {
-        let counts = [self.tensor_count.to_le_bytes(), self.pair_count.to_le_bytes()].concat();
-        [b"GGUF", &version.to_le_bytes()[..], &counts, &self.pairs, &self.tensors].concat()
+        let counts = [
+            self.tensor_count.to_le_bytes(),
+            self.pair_count.to_le_bytes(),
+        ]
+        .concat();
+        [
+            b"GGUF",
+            &version.to_le_bytes()[..],
+            &counts,
+            &self.pairs,
+            &self.tensors,
+        ]
+        .concat()
     }
 }
 
 /// Two tensors that have formats, one that has none, and values of several kinds.
 pub(super) fn small_gguf() -> Vec<u8> {
-    let list = [&4u32.to_le_bytes()[..], &3u64.to_le_bytes(), &[7, 0, 0, 0, 8, 0, 0, 0, 9, 0, 0, 0]].concat();
-    let texts = [&8u32.to_le_bytes()[..], &2u64.to_le_bytes(), &text("a"), &text("bc")].concat();
+    let list = [
+        &4u32.to_le_bytes()[..],
+        &3u64.to_le_bytes(),
+        &[7, 0, 0, 0, 8, 0, 0, 0, 9, 0, 0, 0],
+    ]
+    .concat();
+    let texts = [
+        &8u32.to_le_bytes()[..],
+        &2u64.to_le_bytes(),
+        &text("a"),
+        &text("bc"),
+    ]
+    .concat();
     let nested = [&9u32.to_le_bytes()[..], &1u64.to_le_bytes(), &list].concat();
     let data: Vec<u8> = (0..128u8).map(|b| b.wrapping_mul(37)).collect();
     Gguf::default()
@@ -68,7 +92,12 @@ pub(super) fn small_gguf() -> Vec<u8> {
 
 /// A safetensors file.
 pub(super) fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
-    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat()
+    [
+        &(header.len() as u64).to_le_bytes()[..],
+        header.as_bytes(),
+        data,
+    ]
+    .concat()
 }
 
 pub(super) fn small_safetensors() -> Vec<u8> {
@@ -81,9 +110,18 @@ pub(super) fn small_safetensors() -> Vec<u8> {
 
 /// An npy file, version 1.
 pub(super) fn npy(header: &str, data: &[u8]) -> Vec<u8> {
-    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat()
+    [
+        b"\x93NUMPY\x01\x00",
+        &(header.len() as u16).to_le_bytes()[..],
+        header.as_bytes(),
+        data,
+    ]
+    .concat()
 }
 
 pub(super) fn small_npy() -> Vec<u8> {
-    npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }          \n", &(0..24).collect::<Vec<u8>>())
+    npy(
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }          \n",
+        &(0..24).collect::<Vec<u8>>(),
+    )
 }

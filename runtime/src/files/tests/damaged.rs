@@ -5,7 +5,11 @@ use super::build::*;
 use super::read;
 
 fn files() -> [(Kind, Vec<u8>); 3] {
-    [(Kind::Gguf, small_gguf()), (Kind::Safetensors, small_safetensors()), (Kind::Npy, small_npy())]
+    [
+        (Kind::Gguf, small_gguf()),
+        (Kind::Safetensors, small_safetensors()),
+        (Kind::Npy, small_npy()),
+    ]
 }
 
 #[test]
@@ -14,7 +18,10 @@ fn every_truncation_is_refused() {
         for length in 0..bytes.len() {
             // The last tensor of the GGUF file has a type of unknown size, which takes what is there.
             let data = kind == Kind::Gguf && length > bytes.len() - 32;
-            assert!(read(kind, &bytes[..length]).is_err() || data, "{kind:?} cut at {length} was read");
+            assert!(
+                read(kind, &bytes[..length]).is_err() || data,
+                "{kind:?} cut at {length} was read"
+            );
         }
     }
 }
@@ -34,7 +41,11 @@ fn damaged_bytes() {
         for round in 0..20_000 {
             let mut damaged = bytes.clone();
             // One byte, or for every fourth file up to four.
-            for _ in 0..if round % 4 == 0 { 1 + random(&mut state) % 4 } else { 1 } {
+            for _ in 0..if round % 4 == 0 {
+                1 + random(&mut state) % 4
+            } else {
+                1
+            } {
                 let at = random(&mut state) as usize % damaged.len();
                 damaged[at] = match random(&mut state) % 4 {
                     0 => 0,
@@ -51,7 +62,10 @@ fn damaged_bytes() {
                 agree(&damaged);
             }
         }
-        assert!(good > 100 && bad > 100, "{kind:?}: {good} read, {bad} refused: the damage does not probe the reader");
+        assert!(
+            good > 100 && bad > 100,
+            "{kind:?}: {good} read, {bad} refused: the damage does not probe the reader"
+        );
     }
 }
 
@@ -62,15 +76,26 @@ fn agree(bytes: &[u8]) {
         (Ok(theirs), Ok(ours)) => {
             assert_eq!(theirs.len(), ours.tensors().len());
             for tensor in ours.tensors() {
-                let other = theirs.tensor(&tensor.name).expect("a tensor that both have");
-                assert_eq!(other.data(), ours.tensor(&tensor.name).expect("listed").bytes);
+                let other = theirs
+                    .tensor(&tensor.name)
+                    .expect("a tensor that both have");
+                assert_eq!(
+                    other.data(),
+                    ours.tensor(&tensor.name).expect("listed").bytes
+                );
                 let shape: Vec<u64> = other.shape().iter().map(|n| *n as u64).collect();
                 assert_eq!(shape, tensor.shape);
             }
         }
-        (Ok(_), Err(e)) => assert!(e.to_string().contains("two tensors have this name"), "only we refuse it: {e}"),
+        (Ok(_), Err(e)) => assert!(
+            e.to_string().contains("two tensors have this name"),
+            "only we refuse it: {e}"
+        ),
         (Err(theirs), Ok(ours)) => {
-            let unknown = ours.tensors().iter().any(|t| super::super::safetensors::bits(&t.dtype.as_str()[12..]).is_none());
+            let unknown = ours
+                .tensors()
+                .iter()
+                .any(|t| super::super::safetensors::bits(&t.dtype.as_str()[12..]).is_none());
             assert!(unknown, "only we read it: {theirs}");
         }
         (Err(_), Err(_)) => {}
@@ -79,7 +104,17 @@ fn agree(bytes: &[u8]) {
 
 #[test]
 fn numbers_replaced_by_extreme_ones() {
-    let extremes = [0u64, 1, 31, 1 << 31, 1 << 32, 1 << 60, 1 << 63, u64::MAX, u64::MAX - 31];
+    let extremes = [
+        0u64,
+        1,
+        31,
+        1 << 31,
+        1 << 32,
+        1 << 60,
+        1 << 63,
+        u64::MAX,
+        u64::MAX - 31,
+    ];
     for (kind, bytes) in files() {
         for at in 0..bytes.len() {
             for value in extremes {

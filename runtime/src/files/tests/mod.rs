@@ -14,7 +14,10 @@ fn read(kind: Kind, bytes: &[u8]) -> Result<TensorFile, FileError> {
     let file = TensorFile::from_bytes(kind, bytes.to_vec())?;
     let length = bytes.len() as u64;
     for tensor in file.tensors() {
-        assert!(tensor.offset + tensor.bytes <= length, "{tensor:?} lies outside {length} bytes");
+        assert!(
+            tensor.offset + tensor.bytes <= length,
+            "{tensor:?} lies outside {length} bytes"
+        );
         let view = file.tensor(&tensor.name).expect("a tensor that is listed");
         assert_eq!(view.bytes.len() as u64, tensor.bytes);
         if let Ok(loaded) = file.load(&tensor.name) {

@@ -8,15 +8,28 @@ use std::path::PathBuf;
 
 fn replay(folder: &str, accepts: impl Fn(&[u8]) -> bool) {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds")).join(folder);
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(&folder).expect("the seeds are there").map(|e| e.expect("an entry").path()).collect();
+    let mut paths: Vec<PathBuf> = fs::read_dir(&folder)
+        .expect("the seeds are there")
+        .map(|e| e.expect("an entry").path())
+        .collect();
     paths.sort();
-    assert!(paths.len() >= 5, "{}: {} seeds", folder.display(), paths.len());
+    assert!(
+        paths.len() >= 5,
+        "{}: {} seeds",
+        folder.display(),
+        paths.len()
+    );
     for path in paths {
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let accepted = accepts(&fs::read(&path).expect("a seed is read"));
         assert!(!name.starts_with("good-") || accepted, "{name} was refused");
-        assert!(!name.starts_with("bad-") || !accepted, "{name} was accepted");
+        assert!(
+            !name.starts_with("bad-") || !accepted,
+            "{name} was accepted"
+        );
     }
 }
 
@@ -27,7 +40,9 @@ fn gguf() {
 
 #[test]
 fn safetensors() {
-    replay("safetensors", |bytes| read(Kind::Safetensors, bytes).is_ok());
+    replay("safetensors", |bytes| {
+        read(Kind::Safetensors, bytes).is_ok()
+    });
 }
 
 #[test]
@@ -37,5 +52,7 @@ fn npy() {
 
 #[test]
 fn spec() {
-    replay("spec", |bytes| std::str::from_utf8(bytes).is_ok_and(|text| load("seed", text, &|_| None).is_ok()));
+    replay("spec", |bytes| {
+        std::str::from_utf8(bytes).is_ok_and(|text| load("seed", text, &|_| None).is_ok())
+    });
 }

@@ -1,0 +1,218 @@
+//! Decoded values and whole products, held against implementations that are not ours (see `scripts/oracle.py`).
+//!
+//! Run `scripts/oracle.sh` first. Without its files these tests say so and compare nothing, except where the environment
+//! has `CI`: there they fail.
+
+use lowbit::Tensor;
+use lowbit::compiler::format::codec::decode_tensor;
+use lowbit::compiler::format::{Format, FormatKind};
+use lowbit::compiler::spec::load;
+use lowbit::files::{Dtype, TensorFile, format_of};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A file of the oracles; `None`, and a line that cannot be overlooked, if it is not there.
+fn oracle(name: &str) -> Option<Vec<u8>> {
+    let path = root().join("target/oracle").join(name);
+    match fs::read(&path) {
+        Ok(bytes) => Some(bytes),
+        Err(e) if std::env::var_os("CI").is_some() => {
+            panic!("{}: {e}; run scripts/oracle.sh", path.display())
+        }
+        Err(_) => {
+            println!("SKIPPED: no target/oracle/{name}; run scripts/oracle.sh");
+            None
+        }
+    }
+}
+
+fn index(name: &str) -> Option<Value> {
+    oracle(name).map(|bytes| serde_json::from_slice(&bytes).expect("the oracle writes JSON"))
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().expect("a list")
+}
+
+fn string<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().expect("a text")
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value[key].as_u64().expect("a number")
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes
+        .chunks_exact(4)
+        .map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]]))
+        .collect()
+}
+
+/// Equal bit for bit; every NaN is like every other.
+fn same(a: f32, b: f32) -> bool {
+    a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
+}
+
+fn compare(name: &str, ours: &[f32], theirs: &[f32]) {
+    assert_eq!(ours.len(), theirs.len(), "{name}");
+    let differing: Vec<usize> = (0..ours.len())
+        .filter(|i| !same(ours[*i], theirs[*i]))
+        .collect();
+    if let Some(first) = differing.first() {
+        let (a, b) = (ours[*first], theirs[*first]);
+        panic!(
+            "{name}: {} of {} values differ, the first at {first}: {a:e}, not {b:e}",
+            differing.len(),
+            ours.len()
+        );
+    }
+}
+
+#[test]
+fn blocks_decode_as_ggml_does() {
+    let Some(index) = index("formats/formats.json") else {
+        return;
+    };
+    let blocks = list(&index, "blocks");
+    assert_eq!(blocks.len(), 8);
+    for entry in blocks {
+        let name = string(entry, "name");
+        let format = format_of(&Dtype::new(string(entry, "dtype"))).expect(name);
+        let shape = [number(entry, "rows"), number(entry, "cols")];
+        let bytes =
+            oracle(&format!("formats/{name}.blocks.bin")).expect("the blocks beside the index");
+        let values =
+            oracle(&format!("formats/{name}.values.bin")).expect("the values beside the index");
+        let mut ours = decode_tensor(&format, &shape, &bytes).expect(name);
+        if name == "MXFP4" {
+            // E2M1 has a negative zero, and so has our MXFP4; ggml's table of values has 0 in its place.
+            ours.iter_mut()
+                .filter(|v| **v == 0.0)
+                .for_each(|v| *v = 0.0);
+        }
+        compare(name, &ours, &floats(&values));
+    }
+}
+
+/// The formats of the language that hold the elements of ml_dtypes, by their names there.
+const ELEMENTS: [(&str, &str); 6] = [
+    ("float4_e2m1fn", "e2m1"),
+    ("float6_e2m3fn", "e2m3"),
+    ("float6_e3m2fn", "e3m2"),
+    ("float8_e4m3fn", "f8e4m3fn"),
+    ("float8_e5m2", "f8e5m2"),
+    ("float8_e8m0fnu", "scale"),
+];
+
+#[test]
+fn elements_decode_as_in_ml_dtypes() {
+    let Some(index) = index("formats/formats.json") else {
+        return;
+    };
+    let codes = list(&index, "codes");
+    assert_eq!(codes.len(), ELEMENTS.len());
+    let text = "language 1;\nimport \"std/floats\";\nformat scale = e8m0;\n";
+    let module = load("oracle", text, &|_| None).expect("the standard library");
+    for (entry, (theirs, ours)) in codes.iter().zip(ELEMENTS) {
+        assert_eq!(string(entry, "name"), theirs);
+        let format: &Arc<Format> = module.format(ours).expect(ours);
+        let FormatKind::Plain(element) = &format.kind else {
+            panic!("{ours} is an element")
+        };
+        assert_eq!(1 << element.bits(), number(entry, "codes"));
+        let values =
+            floats(&oracle(&format!("formats/{theirs}.bin")).expect("the values beside the index"));
+        let decoded: Vec<f32> = (0..1 << element.bits())
+            .map(|c| element.decode(c) as f32)
+            .collect();
+        compare(theirs, &decoded, &values);
+    }
+}
+
+/// `W x` in f64, row by row.
+fn product(tensor: &Tensor) -> Vec<f64> {
+    let cols = tensor.shape()[1] as usize;
+    let x: Vec<f64> = (0..cols as i64)
+        .map(|k| ((k * 37 + 11) % 64 - 32) as f64 / 32.0)
+        .collect();
+    let weights = tensor.to_f32().expect("the weights decode");
+    let dot = |row: &[f32]| row.iter().zip(&x).map(|(w, x)| f64::from(*w) * x).sum();
+    weights.chunks_exact(cols).map(dot).collect()
+}
+
+/// The sums differ in their order only: a part in 2^52 for each of the terms, of sums whose terms are of the result's size
+/// times no more than a thousand.
+fn close(ours: f64, theirs: f64, norm: f64) -> bool {
+    (ours - theirs).abs() <= 1e-12 * norm.max(1.0)
+}
+
+#[test]
+fn a_whole_model_multiplies_as_gguf_does() {
+    let model = root().join("weights/SmolLM2-135M-Instruct.Q4_1.gguf");
+    let Some(index) = index("smollm2.json") else {
+        return;
+    };
+    let results = oracle("smollm2.f64").expect("the results beside the index");
+    let results: Vec<f64> = results
+        .chunks_exact(8)
+        .map(|c| f64::from_le_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]))
+        .collect();
+    let file = TensorFile::open(&model).expect("the model is there if its products are");
+    let mut compared = 0;
+    for entry in list(&index, "tensors") {
+        let name = string(entry, "name");
+        let tensor = file.load(name).expect(name);
+        let shape: Vec<u64> = list(entry, "shape")
+            .iter()
+            .map(|n| n.as_u64().expect("an extent"))
+            .collect();
+        assert_eq!(tensor.shape(), shape, "{name}");
+        let norm = entry["norm"].as_f64().expect("a norm");
+        let theirs = &results[number(entry, "at") as usize..];
+        for (row, (ours, theirs)) in product(&tensor).into_iter().zip(theirs).enumerate() {
+            assert!(
+                close(ours, *theirs, norm),
+                "{name}, row {row}: {ours}, not {theirs}"
+            );
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, results.len());
+}
+
+#[test]
+fn the_slice_is_of_the_model() {
+    let slice = TensorFile::open(root().join("tests/data/smollm2-slice.gguf"))
+        .expect("the slice is in the repository");
+    let k = slice.load("blk.0.attn_k.weight").expect("the matrix");
+    assert_eq!(
+        (k.shape(), k.format().name.as_str()),
+        (&[96, 576][..], "q4_1")
+    );
+    let norm = slice.load("blk.0.attn_norm.weight").expect("the norm");
+    assert_eq!(
+        (norm.shape(), norm.format().name.as_str()),
+        (&[576][..], "f32")
+    );
+    let Some(index) = index("smollm2.json") else {
+        return;
+    };
+    let of_model = list(&index, "tensors")
+        .iter()
+        .find(|t| t["name"] == "blk.0.attn_k.weight")
+        .expect("the matrix");
+    let ours = product(&k);
+    for (ours, theirs) in ours.iter().zip(list(of_model, "first")) {
+        assert!(
+            close(*ours, theirs.as_f64().expect("a number"), 1.0),
+            "{ours}, not {theirs}"
+        );
+    }
+}

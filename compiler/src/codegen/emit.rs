@@ -1,15 +1,16 @@
 //! Functions, loops, loads and stores into CLIF. A value of the IR is a list of CLIF values, one a register.
 
-use super::features::{Arch, Features};
+use super::features::Features;
 use super::legal::{self, shape};
+use super::loads::{self, Load, Want};
 use crate::vector::ir::{Function, Loop, Op, Step, Type, Value};
 use cranelift_codegen::ir::{
-    self, AbiParam, InstBuilder, MemFlagsData as MemFlags, Signature, UserFuncName,
+    self, AbiParam, BlockArg, InstBuilder, MemFlagsData as MemFlags, Signature, UserFuncName,
     condcodes::IntCC, types,
 };
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_entity::SecondaryMap;
-use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 /// Addresses of the constant tables, in their order.
 pub(super) type Tables = Vec<u64>;
@@ -20,8 +21,10 @@ pub(super) struct Emit<'f, 'b> {
     pub(super) features: Features,
     pub(super) b: FunctionBuilder<'b>,
     pub(super) values: SecondaryMap<Value, Vec<ir::Value>>,
-    /// Bits of vectors shorter than a register that were just loaded: a broadcast takes them as they are.
-    short: SecondaryMap<Value, Option<ir::Value>>,
+    pub(super) wants: SecondaryMap<Value, Want>,
+    pub(super) loads: SecondaryMap<Value, Option<Load>>,
+    /// Loads that may still have to be emitted.
+    pub(super) pending: Vec<Value>,
     args: ir::Value,
     tables: &'f Tables,
 }
@@ -53,7 +56,9 @@ pub(super) fn function(
         features,
         b,
         values: SecondaryMap::new(),
-        short: SecondaryMap::new(),
+        wants: loads::wants(ir, &features),
+        loads: SecondaryMap::new(),
+        pending: Vec::new(),
         args,
         tables,
     };
@@ -69,9 +74,9 @@ impl Emit<'_, '_> {
             match step {
                 Step::Let(value, op) => {
                     let ty = self.ir.types[*value];
-                    match (self.short_load(ty, op), op) {
-                        (Some(bits), _) => self.short[*value] = Some(bits),
-                        (None, op) => self.values[*value] = self.op(ty, op),
+                    match op {
+                        Op::Load { base, offset } => self.defer(*value, ty, *base, *offset),
+                        other => self.values[*value] = self.op(ty, other),
                     }
                 }
                 Step::Store {
@@ -84,101 +89,64 @@ impl Emit<'_, '_> {
         }
     }
 
-    /// The parts of a value.
-    pub(super) fn parts(&mut self, value: Value) -> Vec<ir::Value> {
-        if let Some(bits) = self.short[value] {
-            let register = shape(self.ir.types[value]).clif;
-            return vec![self.low_part(bits, register)];
-        }
-        self.values[value].clone()
-    }
-
-    /// A value that is one part.
-    pub(super) fn one(&mut self, value: Value) -> ir::Value {
-        self.parts(value)[0]
-    }
-
-    /// The bits of a short vector that was loaded.
-    pub(super) fn short_bits(&self, value: Value) -> Option<ir::Value> {
-        self.short[value]
-    }
-
-    /// Loads never touch a byte beyond the value: a short vector is loaded as a scalar of its size.
-    fn short_load(&mut self, ty: Type, op: &Op) -> Option<ir::Value> {
-        let Op::Load { base, offset } = op else {
-            return None;
-        };
-        if ty.lanes == 1 || ty.bytes() >= legal::REGISTER {
-            return None;
-        }
-        let scalar = match ty.bytes() {
-            2 => types::I16,
-            4 => types::I32,
-            _ => types::I64,
-        };
-        let base = self.one(*base);
-        Some(
-            self.b
-                .ins()
-                .load(scalar, MemFlags::new().with_notrap(), base, *offset),
-        )
-    }
-
     pub(super) fn ty(&self, value: Value) -> Type {
         self.ir.types[value]
     }
 
-    /// A loop: tested before each round; the body falls back to the test.
+    /// A loop, tested before each round. Carried values pass through one block, the test: a value that is given to two
+    /// blocks counts as used twice, and Cranelift would fold no load into what it is made of.
     fn looped(&mut self, l: &Loop) {
-        let header = self.b.create_block();
-        let body = self.b.create_block();
-        let exit = self.b.create_block();
-        let counter = self.b.declare_var(types::I64);
-        let from = self.one(l.from);
-        self.b.def_var(counter, from);
-        let mut carried: Vec<Vec<Variable>> = Vec::new();
-        for c in &l.carried {
-            let parts = self.parts(c.init);
-            let variables = parts
-                .iter()
-                .map(|part| {
-                    let ty = self.b.func.dfg.value_type(*part);
-                    let variable = self.b.declare_var(ty);
-                    self.b.def_var(variable, *part);
-                    variable
-                })
-                .collect();
-            carried.push(variables);
-        }
+        self.flush();
+        let (test, body, exit) = (
+            self.b.create_block(),
+            self.b.create_block(),
+            self.b.create_block(),
+        );
         let to = self.one(l.to);
-        // Rotated: one test at the entry, one at the end of each round.
-        let enter = self.b.ins().icmp(IntCC::SignedLessThan, from, to);
-        self.b.ins().brif(enter, body, &[], exit, &[]);
-        self.b.switch_to_block(header);
-        let at = self.b.use_var(counter);
-        let next = self.b.ins().iadd_imm_s(at, l.step);
-        self.b.def_var(counter, next);
-        let again = self.b.ins().icmp(IntCC::SignedLessThan, next, to);
-        self.b.ins().brif(again, body, &[], exit, &[]);
-        self.b.switch_to_block(body);
-        self.values[l.counter] = vec![self.b.use_var(counter)];
-        for (c, variables) in l.carried.iter().zip(&carried) {
-            self.values[c.inside] = variables.iter().map(|v| self.b.use_var(*v)).collect();
+        let mut entering = vec![self.one(l.from)];
+        for c in &l.carried {
+            entering.extend(self.parts(c.init));
         }
-        self.region(&l.body);
-        for (c, variables) in l.carried.iter().zip(&carried) {
-            for (part, variable) in self.parts(c.next).into_iter().zip(variables) {
-                self.b.def_var(*variable, part);
-            }
+        let mut types = Vec::new();
+        for value in &entering {
+            types.push(self.b.func.dfg.value_type(*value));
         }
-        self.b.ins().jump(header, &[]);
-        self.b.seal_block(header);
+        let params: Vec<ir::Value> = types
+            .into_iter()
+            .map(|ty| self.b.append_block_param(test, ty))
+            .collect();
+        self.jump(test, &entering);
+        self.b.switch_to_block(test);
+        // The exit comes first: then the body is laid out right behind the test.
+        let done = IntCC::SignedGreaterThanOrEqual;
+        let leave = self.b.ins().icmp(done, params[0], to);
+        self.b.ins().brif(leave, exit, &[], body, &[]);
         self.b.seal_block(body);
         self.b.seal_block(exit);
-        self.b.switch_to_block(exit);
-        for (c, variables) in l.carried.iter().zip(&carried) {
-            self.values[c.result] = variables.iter().map(|v| self.b.use_var(*v)).collect();
+        self.b.switch_to_block(body);
+        self.values[l.counter] = vec![params[0]];
+        let mut rest = params.iter().skip(1).copied();
+        for c in &l.carried {
+            let count = shape(self.ty(c.inside)).parts;
+            let parts: Vec<ir::Value> = rest.by_ref().take(count).collect();
+            self.values[c.inside] = parts.clone();
+            self.values[c.result] = parts;
         }
+        self.region(&l.body);
+        let mut next = vec![self.b.ins().iadd_imm_s(params[0], l.step)];
+        for c in &l.carried {
+            next.extend(self.parts(c.next));
+        }
+        // Loads that are pending here have no use.
+        self.pending.clear();
+        self.jump(test, &next);
+        self.b.seal_block(test);
+        self.b.switch_to_block(exit);
+    }
+
+    fn jump(&mut self, to: ir::Block, values: &[ir::Value]) {
+        let args: Vec<BlockArg> = values.iter().copied().map(BlockArg::Value).collect();
+        self.b.ins().jump(to, &args);
     }
 
     pub(super) fn param(&mut self, at: u32) -> ir::Value {
@@ -190,28 +158,6 @@ impl Emit<'_, '_> {
     pub(super) fn table(&mut self, at: u32) -> ir::Value {
         let address = self.tables.get(at as usize).copied().unwrap_or(0);
         self.b.ins().iconst(types::I64, address as i64)
-    }
-
-    fn load(&mut self, ty: Type, base: Value, offset: i32) -> Vec<ir::Value> {
-        let base = self.one(base);
-        let shape = shape(ty);
-        let flags = MemFlags::new().with_notrap();
-        if ty.lanes == 1 {
-            return vec![self.b.ins().load(shape.clif, flags, base, offset)];
-        }
-        // Without AVX, Cranelift 0.135 folds unaligned loads into `cmpps`, which then faults: it does not fold through a
-        // cast. Nothing is lost, since no other instruction may fold them either.
-        let loaded = match (self.features.arch, self.features.avx, shape.clif) {
-            (Arch::X86_64, false, types::I8X16) => types::I64X2,
-            (Arch::X86_64, false, _) => types::I8X16,
-            (Arch::X86_64 | Arch::Aarch64, _, clif) => clif,
-        };
-        let part = |e: &mut Self, p: usize| {
-            let at = offset.wrapping_add(16 * p as i32);
-            let value = e.b.ins().load(loaded, flags, base, at);
-            e.cast(value, shape.clif)
-        };
-        (0..shape.parts).map(|p| part(self, p)).collect()
     }
 
     /// A scalar of up to 64 bits in the low part of a register, zeros above.
@@ -241,6 +187,7 @@ impl Emit<'_, '_> {
     }
 
     fn store(&mut self, value: Value, base: Value, offset: i32) {
+        self.flush();
         let ty = self.ty(value);
         let base = self.one(base);
         let flags = MemFlags::new().with_notrap();
@@ -269,7 +216,6 @@ impl Emit<'_, '_> {
         match op {
             Op::Param(p) => vec![self.param(p.as_u32())],
             Op::TableAddr(t) => vec![self.table(t.as_u32())],
-            Op::Load { base, offset } => self.load(ty, *base, *offset),
             other => self.compute(ty, other),
         }
     }

@@ -72,7 +72,7 @@ impl std::fmt::Debug for JITModuleBox {
 unsafe impl Sync for MachineCode {}
 
 /// CLIF of a function, with the addresses of its tables.
-pub(super) fn clif(
+pub(super) fn clif_of(
     function: &Function,
     features: &Features,
     tables: &Tables,
@@ -81,6 +81,13 @@ pub(super) fn clif(
     guarded(function, || {
         Ok(emit::function(function, *features, &*isa, tables))
     })
+}
+
+/// Text of a function in Cranelift's IR, as it is given to Cranelift; tables are numbered instead of placed.
+pub fn clif(function: &Function, features: &Features) -> Result<String, CodegenError> {
+    let tables = (0..function.tables.len() as u64).collect();
+    let clif = clif_of(function, features, &tables)?;
+    Ok(clif.display().to_string())
 }
 
 /// Runs a step of Cranelift; a panic inside becomes an error.

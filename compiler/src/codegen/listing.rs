@@ -2,7 +2,7 @@
 
 use super::CodegenError;
 use super::features::{Arch, Features};
-use super::jit::{clif, guarded};
+use super::jit::{clif_of, guarded};
 use crate::vector::ir::Function;
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
@@ -20,7 +20,7 @@ pub struct ListingFacts {
 pub fn listing(function: &Function, features: &Features) -> Result<String, CodegenError> {
     // Addresses of tables are of no interest here: they are numbered.
     let tables = (0..function.tables.len() as u64).collect();
-    let clif = clif(function, features, &tables)?;
+    let clif = clif_of(function, features, &tables)?;
     let isa = features.isa()?;
     let text = guarded(function, || {
         let mut context = Context::for_function(clif);
@@ -30,7 +30,40 @@ pub fn listing(function: &Function, features: &Features) -> Result<String, Codeg
             .map_err(|e| format!("{:?}", e.inner))?;
         Ok(code.vcode.clone().unwrap_or_default())
     })?;
-    Ok(text)
+    Ok(tidy(&text))
+}
+
+/// Drops what is no instruction: notes for unwinding and register allocation, and jumps to the block that follows.
+fn tidy(text: &str) -> String {
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| line.trim_end().replace("label", "block"))
+        .filter(|line| {
+            !matches!(
+                line.split_whitespace().next(),
+                None | Some("unwind" | "uninit")
+            )
+        })
+        .collect();
+    let mut tidied = String::new();
+    for (at, line) in lines.iter().enumerate() {
+        let next = lines.get(at + 1).and_then(|l| l.strip_suffix(':'));
+        let (kept, last) = match line.rsplit_once(';') {
+            Some((first, last)) => (first.trim_end(), last),
+            None => ("", line.as_str()),
+        };
+        let words: Vec<&str> = last.split_whitespace().collect();
+        let falls_through = match words.as_slice() {
+            ["j" | "jmp" | "b", target] => Some(*target) == next,
+            _ => false,
+        };
+        let shown = if falls_through { kept } else { line };
+        if !shown.is_empty() {
+            tidied.push_str(shown);
+            tidied.push('\n');
+        }
+    }
+    tidied
 }
 
 impl ListingFacts {
@@ -50,11 +83,7 @@ impl ListingFacts {
         let position = |label: &str| blocks.iter().position(|(l, _)| l == label);
         let mut loops: Vec<(usize, usize)> = Vec::new();
         for (at, (_, lines)) in blocks.iter().enumerate() {
-            for word in lines
-                .iter()
-                .filter(|l| l.starts_with('j') || l.starts_with("b"))
-                .flat_map(|l| l.split([' ', ';', ',']))
-            {
+            for word in lines.iter().flat_map(|l| l.split([' ', ';', ','])) {
                 if let Some(to) = position(word)
                     && to <= at
                 {
@@ -63,7 +92,7 @@ impl ListingFacts {
             }
         }
         let innermost =
-            |l: &&(usize, usize)| !loops.iter().any(|m| *m != **l && m.0 >= l.0 && m.1 <= l.1);
+            |l: &&(usize, usize)| !loops.iter().any(|m| m != *l && m.0 >= l.0 && m.1 <= l.1);
         let mut facts = ListingFacts::default();
         for (from, to) in loops.iter().filter(innermost) {
             for (_, lines) in &blocks[*from..=*to] {
@@ -72,16 +101,20 @@ impl ListingFacts {
         }
         let stack = match arch {
             Arch::X86_64 => "rsp",
-            Arch::Aarch64 => "sp",
+            Arch::Aarch64 => "[sp",
         };
         facts.stack_accesses = facts.inner.iter().filter(|l| l.contains(stack)).count();
         facts
     }
 
+    /// How often an instruction occurs in innermost loops.
+    pub fn count(&self, mnemonic: &str) -> usize {
+        let first = |l: &&String| l.split_whitespace().next() == Some(mnemonic);
+        self.inner.iter().filter(first).count()
+    }
+
     /// Whether an instruction occurs in an innermost loop.
     pub fn has(&self, mnemonic: &str) -> bool {
-        self.inner
-            .iter()
-            .any(|l| l.split_whitespace().next() == Some(mnemonic))
+        self.count(mnemonic) > 0
     }
 }

@@ -1,7 +1,7 @@
 //! Code generation: vector IR into machine code with Cranelift.
 //!
-//! `features.rs` says what a machine has, `legal.rs` how IR types map onto Cranelift values, `emit.rs` and `ops.rs` turn
-//! operations into CLIF (in the exact shapes that Cranelift's lowering recognises), `jit.rs` owns finished code, and
+//! `features.rs` says what a machine has, `legal.rs` how IR types map onto Cranelift values, `emit.rs`, `loads.rs` and
+//! `ops.rs` turn operations into CLIF (in the exact shapes that Cranelift's lowering recognises), `jit.rs` owns finished code, and
 //! `listing.rs` prints it.
 
 mod emit;
@@ -9,10 +9,11 @@ mod features;
 mod jit;
 mod legal;
 mod listing;
+mod loads;
 mod ops;
 
 pub use features::{Arch, Features};
-pub use jit::{MachineCode, compile};
+pub use jit::{MachineCode, clif, compile};
 pub use listing::{ListingFacts, listing};
 
 use thiserror::Error;

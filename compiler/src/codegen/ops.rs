@@ -3,7 +3,7 @@
 
 use super::emit::Emit;
 use super::features::Arch;
-use super::legal::{lanes, register, scalar, shape};
+use super::legal::{self, lanes, register, scalar, shape};
 use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Shift, Type, Un, Value};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{self, ConstantData, Immediate, InstBuilder, types};
@@ -49,7 +49,12 @@ impl Emit<'_, '_> {
     }
 
     fn map(&mut self, a: Value, f: impl Fn(&mut Self, ir::Value) -> ir::Value) -> Vec<ir::Value> {
-        self.parts(a).into_iter().map(|x| f(self, x)).collect()
+        let count = shape(self.ty(a)).parts;
+        let part = |p| {
+            let x = self.part(a, p);
+            f(self, x)
+        };
+        (0..count).map(part).collect()
     }
 
     /// Part by part. Where the operands have lanes that the result folds, a scalar result comes from a register.
@@ -60,8 +65,12 @@ impl Emit<'_, '_> {
         b: Value,
         f: impl Fn(&mut Self, ir::Value, ir::Value) -> ir::Value,
     ) -> Vec<ir::Value> {
-        let (x, y) = (self.parts(a), self.parts(b));
-        let parts: Vec<ir::Value> = x.into_iter().zip(y).map(|(x, y)| f(self, x, y)).collect();
+        let count = shape(self.ty(a)).parts;
+        let part = |p| {
+            let (x, y) = (self.part(a, p), self.part(b, p));
+            f(self, x, y)
+        };
+        let parts = (0..count).map(part).collect();
         self.fitted(ty, self.ty(a), parts)
     }
 
@@ -267,19 +276,18 @@ impl Emit<'_, '_> {
     }
 
     fn mul_add(&mut self, a: Value, b: Value, c: Value) -> Vec<ir::Value> {
-        let (a, b, c) = (self.parts(a), self.parts(b), self.parts(c));
         let fused = self.features.fma;
-        a.into_iter()
-            .zip(b)
-            .zip(c)
-            .map(|((x, y), z)| {
-                if fused {
-                    return self.b.ins().fma(x, y, z);
-                }
-                let product = self.b.ins().fmul(x, y);
-                self.b.ins().fadd(product, z)
-            })
-            .collect()
+        let count = shape(self.ty(a)).parts;
+        let part = |p| {
+            let (x, y, z) = (self.part(a, p), self.part(b, p), self.part(c, p));
+            if fused {
+                return self.b.ins().fma(x, y, z);
+            }
+            let product = self.b.ins().fmul(x, y);
+            // The accumulator first: two-address code then adds to it in place.
+            self.b.ins().fadd(z, product)
+        };
+        (0..count).map(part).collect()
     }
 
     fn cmp(&mut self, cmp: Cmp, ty: Type, x: ir::Value, y: ir::Value) -> ir::Value {
@@ -298,28 +306,33 @@ impl Emit<'_, '_> {
     }
 
     fn select(&mut self, ty: Type, mask: Value, a: Value, b: Value) -> Vec<ir::Value> {
-        let (mask, a, b) = (self.parts(mask), self.parts(a), self.parts(b));
-        mask.into_iter()
-            .zip(a)
-            .zip(b)
-            .map(|((m, x), y)| {
-                if ty.lanes > 1 {
-                    return self.pick(m, x, y);
-                }
-                let set = self.b.ins().icmp_imm_s(IntCC::NotEqual, m, 0);
-                self.b.ins().select(set, x, y)
-            })
-            .collect()
+        let part = |p| {
+            let (m, x, y) = (self.part(mask, p), self.part(a, p), self.part(b, p));
+            if ty.lanes > 1 {
+                return self.pick(m, x, y);
+            }
+            let set = self.b.ins().icmp_imm_s(IntCC::NotEqual, m, 0);
+            self.b.ins().select(set, x, y)
+        };
+        (0..shape(ty).parts).map(part).collect()
     }
 
     fn convert(&mut self, convert: Convert, ty: Type, a: Value) -> Vec<ir::Value> {
         let from = self.ty(a);
-        let parts = self.parts(a);
         match convert {
             Convert::WidenS | Convert::WidenU => {
-                self.widen(convert == Convert::WidenS, from, ty, parts)
+                let signed = convert == Convert::WidenS;
+                if let Some(parts) = self.widened(a) {
+                    let half = Type::new(wider(from.elem), from.lanes);
+                    return self.widen(signed, half, ty, parts);
+                }
+                let parts = self.parts(a);
+                self.widen(signed, from, ty, parts)
             }
-            Convert::Narrow => self.narrow(from, ty, parts),
+            Convert::Narrow => {
+                let parts = self.parts(a);
+                self.narrow(from, ty, parts)
+            }
             Convert::IntToFloat => self.map(a, |e, x| {
                 let to = if e.is_vector(x) {
                     types::F32X4
@@ -446,11 +459,27 @@ impl Emit<'_, '_> {
     }
 
     fn splat(&mut self, ty: Type, a: Value) -> Vec<ir::Value> {
-        let one = self.one(a);
         if ty.lanes == 1 {
-            return vec![one];
+            return vec![self.one(a)];
         }
+        if self.is_broadcast(a) {
+            return self.broadcast(ty, a);
+        }
+        let one = self.one(a);
         let part = self.b.ins().splat(register(ty.elem), one);
+        vec![part; shape(ty).parts]
+    }
+
+    /// The bits of a load over and over.
+    fn broadcast(&mut self, ty: Type, a: Value) -> Vec<ir::Value> {
+        let bits = self.one(a);
+        let scalar = self.b.func.dfg.value_type(bits);
+        let lanes = legal::REGISTER * 8 / scalar.bits();
+        let all = match scalar.by(lanes) {
+            Some(vector) => self.b.ins().splat(vector, bits),
+            None => bits,
+        };
+        let part = self.cast(all, register(ty.elem));
         vec![part; shape(ty).parts]
     }
 
@@ -460,20 +489,15 @@ impl Emit<'_, '_> {
         if from.lanes == 1 {
             return self.splat(ty, a);
         }
+        if self.is_broadcast(a) {
+            return self.broadcast(ty, a);
+        }
         let parts = self.parts(a);
-        if from.bytes() >= 16 {
+        if from.bytes() >= legal::REGISTER {
             return parts.iter().copied().cycle().take(count).collect();
         }
-        let (vector, _) = group(from.bytes());
-        let bits = match self.short_bits(a) {
-            Some(bits) => bits,
-            None => {
-                let whole = self.cast(parts[0], vector);
-                self.b.ins().extractlane(whole, 0)
-            }
-        };
-        let all = self.b.ins().splat(vector, bits);
-        let part = self.cast(all, register(ty.elem));
+        let mask = (0..from.bytes() as u8).cycle().take(16).collect();
+        let part = self.shuffle(parts[0], parts[0], mask, register(ty.elem));
         vec![part; count]
     }
 
@@ -682,13 +706,11 @@ impl Emit<'_, '_> {
         if scalar_acc {
             acc = vec![self.low_part(acc[0], types::I32X4)];
         }
-        let (a, b) = (self.parts(a), self.parts(b));
-        let parts: Vec<ir::Value> = a
-            .into_iter()
-            .zip(b)
-            .zip(acc)
-            .map(|((a, b), acc)| self.dot_part(acc, a, b, signed))
-            .collect();
+        let part = |(p, acc)| {
+            let (a, b) = (self.part(a, p), self.part(b, p));
+            self.dot_part(acc, a, b, signed)
+        };
+        let parts: Vec<ir::Value> = acc.into_iter().enumerate().map(part).collect();
         if scalar_acc {
             vec![self.b.ins().extractlane(parts[0], 0)]
         } else {
@@ -804,15 +826,6 @@ fn wider(elem: Elem) -> Elem {
         Elem::I8 => Elem::I16,
         Elem::I16 => Elem::I32,
         Elem::I32 | Elem::I64 | Elem::F32 => Elem::I64,
-    }
-}
-
-/// The register and scalar type for a group of bytes.
-fn group(bytes: u32) -> (ir::Type, ir::Type) {
-    match bytes {
-        2 => (types::I16X8, types::I16),
-        4 => (types::I32X4, types::I32),
-        _ => (types::I64X2, types::I64),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::schedule::ScheduleError;
 use crate::schedule::normal::{Normal, Step, normalize};
 use crate::schedule::place::{Part, Placed, place};
 use crate::schedule::plan::{Layouts, Plan, layouts_of, plans};
-use crate::spec::kernel::{Kernel, Role, Statement};
+use crate::spec::kernel::{Kernel, Statement};
 use crate::target::Target;
 use crate::vector::ir::Function;
 use thiserror::Error;
@@ -171,8 +171,9 @@ fn choose(
     let mut best: Option<(usize, usize, Plan, CostVector)> = None;
     let mut candidates = Vec::new();
     for (at, one) in tried.iter().enumerate() {
+        let tiles = tiles(kernel, statement, one, request)?;
         for (which, lowering) in one.rewritten.lowerings.iter().enumerate() {
-            let (plan, cost) = tile(kernel, statement, one, lowering, request)?;
+            let (plan, cost) = best_tile(&tiles, one, lowering, request)?;
             let lanes = one.plan.lane_list(kernel);
             let allowed = request
                 .force
@@ -255,22 +256,18 @@ fn attempt(
     })
 }
 
-/// The best tiles for a lowering: the term stays, only the copies change.
-fn tile(
+/// The statement under a plan with each tile that is tried: the terms are the same, only the copies differ.
+fn tiles(
     kernel: &Kernel,
     statement: &Statement,
     tried: &Tried,
-    lowering: &Lowering,
     request: &Request<'_>,
-) -> Result<(Plan, CostVector), CompileError> {
-    let weights: Vec<bool> = tried
-        .placed
-        .terms
-        .loads
-        .values()
-        .map(|l| matches!(kernel.tensors[l.tensor].role, Role::Weight | Role::Stored))
-        .collect();
-    let mut best: Option<(Plan, CostVector)> = None;
+) -> Result<Vec<(Plan, Placed)>, CompileError> {
+    let main = Part {
+        rest_rows: false,
+        tail: false,
+    };
+    let mut tiles = Vec::new();
     for rows in ROW_TILES {
         for batch in BATCH_TILES {
             let useless = (rows > 1 && tried.plan.row.is_none())
@@ -288,25 +285,36 @@ fn tile(
                 statement,
                 &plan,
                 &tried.layouts,
-                Part {
-                    rest_rows: false,
-                    tail: false,
-                },
+                main,
                 request.batch,
             )?;
-            let cost = total(
-                request.target,
-                &placed.terms,
-                &placed.axes,
-                &lowering.term,
-                &weights,
-            );
-            if best
-                .as_ref()
-                .is_none_or(|(_, c)| cost.cycles < c.cycles * 0.999)
-            {
-                best = Some((plan, cost));
-            }
+            tiles.push((plan, placed));
+        }
+    }
+    Ok(tiles)
+}
+
+/// The best tile for a lowering.
+fn best_tile(
+    tiles: &[(Plan, Placed)],
+    tried: &Tried,
+    lowering: &Lowering,
+    request: &Request<'_>,
+) -> Result<(Plan, CostVector), CompileError> {
+    let mut best: Option<(Plan, CostVector)> = None;
+    for (plan, placed) in tiles {
+        let cost = total(
+            request.target,
+            &placed.terms,
+            &placed.axes,
+            &lowering.term,
+            &tried.rewritten.weights,
+        );
+        if best
+            .as_ref()
+            .is_none_or(|(_, c)| cost.cycles < c.cycles * 0.999)
+        {
+            best = Some((plan.clone(), cost));
         }
     }
     best.ok_or(CompileError::Schedule(ScheduleError::Internal("no tile")))

@@ -35,6 +35,9 @@ pub struct Rows<'c, 'a> {
 // inputs, which are shared.
 unsafe impl Send for Rows<'_, '_> {}
 
+/// An output: its tensor, shape and zeroed bytes.
+pub(crate) type Output = (TensorId, Vec<u64>, Vec<u8>);
+
 /// Largest buffer that a call makes.
 const LARGEST: u64 = 1 << 40;
 
@@ -172,7 +175,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// Zeroed memory for the outputs, with their shapes.
-    pub(crate) fn outputs(&self) -> Result<Vec<(TensorId, Vec<u64>, Vec<u8>)>, Error> {
+    pub(crate) fn outputs(&self) -> Result<Vec<Output>, Error> {
         self.output_shapes()
             .into_iter()
             .map(|(id, shape)| {

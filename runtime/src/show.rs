@@ -10,7 +10,7 @@ pub(crate) fn stage(kernel: &Kernel, program: &Program, stage: Stage) -> Result<
         Stage::Spec => kernel.spec().to_string(),
         Stage::Schedule => program.schedule_text(),
         Stage::Rewrite => program.rewrite_text(),
-        Stage::Vector => format!("{:#?}", program.function.body.len()),
+        Stage::Vector => program.function.to_string(),
         Stage::Assembly => codegen::listing(&program.function, &kernel.target().features)?,
     })
 }

@@ -16,7 +16,7 @@ impl Random {
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -24,7 +24,7 @@ impl Random {
     }
     /// A number below `n`; 0 for `n` = 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        (self.next() >> 11).checked_rem(n).unwrap_or(0)
+        (self.number() >> 11).checked_rem(n).unwrap_or(0)
     }
     /// One of a list, which must not be empty.
     pub fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
@@ -78,7 +78,7 @@ pub fn random_tensor(spec: &Spec, id: TensorId, dims: &[u64], random: &mut Rando
         Ok(tensor) => tensor,
         Err(_) => {
             let bytes = format.tensor_bytes(&shape).expect("a small tensor");
-            let bytes = (0..bytes).map(|_| random.next() as u8 & 0x3f).collect();
+            let bytes = (0..bytes).map(|_| random.number() as u8 & 0x3f).collect();
             Tensor::from_bytes(format.clone(), &shape, bytes).expect("bytes of the right length")
         }
     }
@@ -122,8 +122,8 @@ fn plain_bytes(element: &Element, count: u64, random: &mut Random) -> Vec<u8> {
             Element::Int { bits } | Element::UInt { bits } if *bits > 8 => {
                 random.below(1000) as u32
             }
-            Element::Int { bits } => (random.next() as u32) & ((1 << bits) - 1),
-            Element::UInt { bits } => (random.next() as u32) & ((1 << bits) - 1),
+            Element::Int { bits } => (random.number() as u32) & ((1 << bits) - 1),
+            Element::UInt { bits } => (random.number() as u32) & ((1 << bits) - 1),
         };
         bytes.extend(&code.to_le_bytes()[..width(element)]);
     }

@@ -98,6 +98,15 @@ impl Lower<'_> {
         if *coefficient == Scalar::Const(1) {
             return value;
         }
+        if let Scalar::Const(c) = coefficient
+            && c.is_power_of_two()
+        {
+            return self.put(
+                I64,
+                Op::Shift(Shift::Shl, value, c.trailing_zeros() as u8),
+                &[value],
+            );
+        }
         let coefficient = self.scalar(coefficient);
         self.put(
             I64,

@@ -55,12 +55,17 @@ struct Lower<'a> {
     depth: BTreeMap<Value, usize>,
     pointers: BTreeMap<TensorId, Value>,
     scalars: BTreeMap<Scalar, Value>,
+    /// Constants by type and contents; all are made in the body.
+    constants: BTreeMap<String, Value>,
     range: Option<(Value, Value)>,
     /// Pointers and counts made on the way, by region depth.
-    addresses: Vec<BTreeMap<(Base, Vec<(Sym, Scalar, u64)>, Scalar), Value>>,
+    addresses: Vec<BTreeMap<Prefix, Value>>,
     counters: BTreeMap<AxisId, Value>,
     stages: u32,
 }
+
+/// The first terms of an address (symbol, coefficient, and the value that stands for it), after a base and a fixed part.
+type Prefix = (Base, Vec<(Sym, Scalar, u64)>, Scalar);
 
 /// What an address starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +83,7 @@ pub fn lower(kernel: &Kernel, jobs: &[Job<'_>]) -> Result<Function, ScheduleErro
         depth: BTreeMap::new(),
         pointers: BTreeMap::new(),
         scalars: BTreeMap::new(),
+        constants: BTreeMap::new(),
         range: None,
         addresses: vec![BTreeMap::new()],
         counters: BTreeMap::new(),
@@ -167,8 +173,17 @@ impl Lower<'_> {
     }
 
     fn put_at(&mut self, depth: usize, ty: Type, op: Op) -> Value {
+        let constant = matches!(op, Op::IConst(_) | Op::FConst(_) | Op::VConst(_));
+        let key = constant.then(|| format!("{ty:?} {op:?}"));
+        if let Some(value) = key.as_ref().and_then(|k| self.constants.get(k)) {
+            return *value;
+        }
+        let depth = if constant { 0 } else { depth };
         let value = self.b.push_at(depth, ty, op);
         self.depth.insert(value, depth);
+        if let Some(key) = key {
+            self.constants.insert(key, value);
+        }
         value
     }
 

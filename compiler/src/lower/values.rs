@@ -456,7 +456,7 @@ impl Nest<'_, '_, '_> {
         let from = self.node(node).ty;
         let value =
             self.lower
-                .to_storage(value, from, self.lanes(lanes), root.storage, &root.element)?;
+                .stored(value, from, self.lanes(lanes), root.storage, &root.element)?;
         let elem = self.lower.b.ty(value).elem;
         let zeros = self.lane_zeros(env);
         let depth = self.lower.here();
@@ -495,7 +495,7 @@ impl Nest<'_, '_, '_> {
 
 impl super::Lower<'_> {
     /// A result as it is stored: integers clamped and narrowed, floats rounded to their element.
-    fn to_storage(
+    fn stored(
         &mut self,
         value: Value,
         from: Ty,

@@ -57,6 +57,19 @@ pub struct Facts {
     pub call_loads: Vec<bool>,
     /// Tables of look-ups, interned.
     pub tables: Vec<Vec<f64>>,
+    /// Hashes of the contents of loads, bit fields and elements: they order terms independently of numbering.
+    pub hashes: Hashes,
+}
+
+/// Hashes of contents, by number.
+#[derive(Clone, Debug, Default)]
+pub struct Hashes {
+    /// Of loads.
+    pub loads: Vec<u64>,
+    /// Of bit fields.
+    pub fields: Vec<u64>,
+    /// Of elements.
+    pub elements: Vec<u64>,
 }
 
 /// Largest number of entries of a table that a look-up instruction takes.
@@ -70,11 +83,30 @@ impl Facts {
             .values()
             .map(|l| !matches!(kernel.tensors[l.tensor].role, Role::Weight | Role::Stored))
             .collect();
+        let hash = |text: String| super::canon::fnv(text.as_bytes(), 0);
+        let hashes = Hashes {
+            loads: terms
+                .loads
+                .values()
+                .map(|l| hash(format!("{l:?}")))
+                .collect(),
+            fields: terms
+                .fields
+                .iter()
+                .map(|f| hash(format!("{f:?}")))
+                .collect(),
+            elements: terms
+                .elements
+                .iter()
+                .map(|e| hash(format!("{e:?}")))
+                .collect(),
+        };
         Facts {
             axes,
             terms,
             call_loads,
             tables: Vec::new(),
+            hashes,
         }
     }
     /// The number of a table, new or known.
@@ -219,7 +251,18 @@ impl Analysis<Node> for Facts {
     }
 
     fn modify(graph: &mut Graph, id: Id) {
-        let Some(real) = real(graph, id) else { return };
+        let Some(real) = real(graph, id) else {
+            return;
+        };
+        if let Some((code, entries)) = &real.table
+            && graph.find(*code) != graph.find(id)
+            && entries.iter().enumerate().all(|(at, e)| *e == at as f64)
+        {
+            // The table of a code's own values is the code.
+            let code = *code;
+            graph.union(id, code);
+            return;
+        }
         if let Some(value) = real.constant
             && !graph[id].nodes.iter().any(|n| matches!(n, Node::Num(_)))
         {

@@ -150,7 +150,7 @@ impl Canon<'_> {
         let (mut axes, mut call) = (AxisSet::default(), false);
         let mut children = Vec::new();
         if let Some(data) = data {
-            hash = fnv(self.contents(op, &data).as_bytes(), hash);
+            hash = fnv(&self.contents(op, &data).to_le_bytes(), hash);
             if op == Op::Ld
                 && let Term::Load(load) = term
             {
@@ -199,17 +199,14 @@ impl Canon<'_> {
         [(vec![atom], 1.0)].into()
     }
 
-    /// What a leaf refers to, as text that does not depend on numbering.
-    fn contents(&self, op: Op, data: &Node) -> String {
-        let terms = &self.facts().terms;
+    /// A hash of what a leaf refers to, which does not depend on numbering.
+    fn contents(&self, op: Op, data: &Node) -> u64 {
+        let hashes = &self.facts().hashes;
         match (op, data) {
-            (Op::Ld, Node::Ref(r)) => format!(
-                "{:?}",
-                terms.loads[crate::schedule::term::LoadId::from_u32(*r)]
-            ),
-            (Op::Bits, Node::Ref(r)) => format!("{:?}", terms.fields[*r as usize]),
-            (Op::Elem, Node::Ref(r)) => format!("{:?}", terms.elements[*r as usize]),
-            (_, data) => data.to_string(),
+            (Op::Ld, Node::Ref(r)) => hashes.loads[*r as usize],
+            (Op::Bits, Node::Ref(r)) => hashes.fields[*r as usize],
+            (Op::Elem, Node::Ref(r)) => hashes.elements[*r as usize],
+            (_, data) => fnv(data.to_string().as_bytes(), SEED),
         }
     }
 

@@ -8,7 +8,7 @@ use super::lang::{Node, Op, Ty};
 use crate::schedule::index::AxisSet;
 use crate::target::{Target, Unit};
 use egg::{Id, Language};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An operation of an extracted term.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,38 +94,42 @@ fn choose(
     banned: &[Op],
 ) -> BTreeMap<(Id, Mode), Best> {
     let mut best: BTreeMap<(Id, Mode), Best> = BTreeMap::new();
-    let mut classes: Vec<Id> = graph
+    let classes = graph
         .classes()
-        .filter(|c| matches!(c.data, Fact::Vector { .. }))
-        .map(|c| c.id)
-        .collect();
-    classes.sort();
-    loop {
-        let mut changed = false;
-        for class in &classes {
-            for mode in [Mode::Staged, Mode::Main] {
-                for node in &graph[*class].nodes {
-                    let Some(found) =
-                        evaluate(graph, &best, node, *class, mode, target, &weights, banned)
-                    else {
-                        continue;
-                    };
-                    let key = (*class, mode);
-                    let better = best.get(&key).is_none_or(|old| {
-                        found.cost < old.cost * (1.0 - 1e-9)
-                            || (found.cost <= old.cost * (1.0 + 1e-9) && found.hash < old.hash)
-                    });
-                    if better {
-                        best.insert(key, found);
-                        changed = true;
-                    }
+        .filter(|c| matches!(c.data, Fact::Vector { .. }));
+    let mut waiting: BTreeSet<Id> = classes.map(|c| c.id).collect();
+    // Costs are positive, so every improvement comes from a cheaper operand: a class is looked at again when one of its
+    // operands got cheaper.
+    while let Some(class) = waiting.pop_last() {
+        let mut improved = false;
+        for mode in [Mode::Staged, Mode::Main] {
+            for node in &graph[class].nodes {
+                let Some(found) =
+                    evaluate(graph, &best, node, class, mode, target, &weights, banned)
+                else {
+                    continue;
+                };
+                let better = best.get(&(class, mode)).is_none_or(|old| {
+                    found.cost < old.cost * (1.0 - 1e-9)
+                        || (found.cost <= old.cost * (1.0 + 1e-9) && found.hash < old.hash)
+                });
+                if better {
+                    best.insert((class, mode), found);
+                    improved = true;
                 }
             }
         }
-        if !changed {
-            return best;
+        if improved {
+            waiting.extend(
+                graph[class]
+                    .parents()
+                    .map(|p| graph.find(p))
+                    .filter(|p| matches!(graph[*p].data, Fact::Vector { .. })),
+            );
+            waiting.insert(class);
         }
     }
+    best
 }
 
 /// The mode that an operand of a node is computed in.
@@ -170,12 +174,12 @@ fn evaluate(
                 operands.push(&chosen.picked);
             }
             Fact::Data(leaf) => {
-                hash = fnv(leaf_contents(graph, *op, leaf).as_bytes(), hash);
+                hash = fnv(&leaf_hash(graph, *op, leaf).to_le_bytes(), hash);
                 data.push(leaf.clone());
             }
             Fact::Real(real) => {
                 let number = Node::num(real.constant?);
-                hash = fnv(number.to_string().as_bytes(), hash);
+                hash = fnv(&word(&number).to_le_bytes(), hash);
                 data.push(number);
             }
         }
@@ -236,19 +240,29 @@ fn float_planes(entries: &[f64]) -> usize {
         .count()
 }
 
-fn leaf_contents(graph: &Graph, op: Op, leaf: &Node) -> String {
+/// A hash of what a leaf refers to, which does not depend on numbering.
+fn leaf_hash(graph: &Graph, op: Op, leaf: &Node) -> u64 {
     let facts = &graph.analysis;
     match (op, leaf) {
-        (Op::VLoad, Node::Ref(r)) => format!(
-            "{:?}",
-            facts.terms.loads[crate::schedule::term::LoadId::from_u32(*r)]
-        ),
-        (Op::VBits, Node::Ref(r)) => format!("{:?}", facts.terms.fields[*r as usize]),
-        (Op::VLookup8 | Op::VLookup32, Node::Ref(r)) => format!("{:?}", facts.tables[*r as usize]),
-        (Op::VFetch | Op::VDecode, Node::Ref(r)) => {
-            format!("{:?}", facts.terms.elements[*r as usize])
-        }
-        (_, leaf) => leaf.to_string(),
+        (Op::VLoad, Node::Ref(r)) => facts.hashes.loads[*r as usize],
+        (Op::VBits, Node::Ref(r)) => facts.hashes.fields[*r as usize],
+        (Op::VLookup8 | Op::VLookup32, Node::Ref(r)) => facts.tables[*r as usize]
+            .iter()
+            .fold(1, |h, e| fnv(&e.to_bits().to_le_bytes(), h)),
+        (Op::VFetch | Op::VDecode, Node::Ref(r)) => facts.hashes.elements[*r as usize],
+        (_, leaf) => word(leaf),
+    }
+}
+
+/// A leaf that is its own contents.
+fn word(leaf: &Node) -> u64 {
+    match leaf {
+        Node::Num(n) => fnv(&n.to_le_bytes(), 2),
+        Node::Ty(t) => fnv(&[*t as u8], 3),
+        Node::Lanes(l) => fnv(&l.0.to_le_bytes(), 4),
+        Node::Axis(a) => fnv(&a.as_u32().to_le_bytes(), 5),
+        Node::Ref(r) => fnv(&r.to_le_bytes(), 6),
+        Node::Op(op, _) => fnv(op.name().as_bytes(), 7),
     }
 }
 

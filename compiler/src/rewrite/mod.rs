@@ -90,6 +90,8 @@ pub struct Rewritten {
     pub lowerings: Vec<Lowering>,
     /// Facts that the terms refer to (axes, loads, tables).
     pub facts: Facts,
+    /// Whether a load is of weights, by load.
+    pub weights: Vec<bool>,
     /// Nodes of the e-graph at the end.
     pub nodes: usize,
     /// Rounds that it took.
@@ -185,11 +187,21 @@ pub fn rewrite(
     let graph = runner.egraph;
     let weights = weight_loads(placed, kernel);
     let mut lowerings: Vec<Lowering> = Vec::new();
-    for banned in BANS {
-        for weighting in WEIGHTINGS {
+    for weighting in WEIGHTINGS {
+        // Terms found under this weighting, with what was banned then.
+        let mut found: Vec<(&[Op], Extracted)> = Vec::new();
+        for banned in BANS {
+            let known = found.iter().any(|(before, term)| {
+                before.iter().all(|op| banned.contains(op))
+                    && term.nodes.iter().all(|n| !banned.contains(&n.op))
+            });
+            if known {
+                continue;
+            }
             let Some(term) = extract(&graph, &roots, target, *weighting, banned) else {
                 continue;
             };
+            found.push((banned, term.clone()));
             if lowerings.iter().any(|l| l.term.hash == term.hash) {
                 continue;
             }
@@ -218,6 +230,7 @@ pub fn rewrite(
     Ok(Rewritten {
         lowerings,
         facts: graph.analysis,
+        weights,
         nodes,
         rounds,
         saturated,

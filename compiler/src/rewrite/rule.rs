@@ -2,7 +2,7 @@
 
 use super::analysis::{Fact, Facts, Graph, axis, data, real, reference};
 use super::lang::{Node, Ty};
-use crate::schedule::index::{AxisId, AxisSet};
+use crate::schedule::index::{AxisId, AxisKind, AxisSet};
 use egg::{Applier, Id, Pattern, PatternAst, Rewrite, SearchMatches, Searcher, Subst, Symbol, Var};
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -15,6 +15,8 @@ pub enum When {
     NotFree(&'static str, &'static str),
     /// The axis is a loop or copies.
     Loop(&'static str),
+    /// The axis is copies.
+    Copies(&'static str),
     /// The axis is a lane.
     Lane(&'static str),
     /// The axis is a lane whose sums dot products may fold.
@@ -37,6 +39,10 @@ pub enum When {
     StageableSum(&'static str, &'static str),
     /// The load is of signed bytes.
     SignedByteLoad(&'static str),
+    /// The load depends on an axis over rows of weights.
+    OverRows(&'static str),
+    /// The first term changes with axes of sums at least as far in as the second does.
+    AsDeep(&'static str, &'static str),
     /// The load is of unsigned 16-bit numbers.
     StoredAs16(&'static str),
     /// The term is a constant.
@@ -250,15 +256,18 @@ impl When {
             | When::StoredAs(a, b)
             | When::StageableSum(a, b)
             | When::FitsVar(a, b)
+            | When::AsDeep(a, b)
             | When::SumFits(a, b, _) => vec![a, b],
             When::ProductSumFits(a, b, c, _) => vec![a, b, c],
             When::Loop(a)
+            | When::Copies(a)
             | When::Lane(a)
             | When::Folds(a)
             | When::Two(a)
             | When::Integer(a)
             | When::Fits(a, _)
             | When::SignedByteLoad(a)
+            | When::OverRows(a)
             | When::StoredAs16(a)
             | When::Constant(a)
             | When::NotConstant(a)
@@ -278,6 +287,7 @@ impl When {
                 on_axis(a, &|a| real(graph, id(e)).is_some_and(|r| !r.free.has(a)))
             }
             When::Loop(a) => on_axis(a, &|a| !facts.is_lane(a)),
+            When::Copies(a) => on_axis(a, &|a| facts.axes[a].kind == AxisKind::Unroll),
             When::Lane(a) => on_axis(a, &|a| facts.is_lane(a)),
             When::Folds(a) => on_axis(a, &|a| facts.axes[a].folds),
             When::Two(a) => on_axis(a, &|a| facts.extent(a) == Some(2)),
@@ -307,6 +317,23 @@ impl When {
             }
             When::SignedByteLoad(x) => {
                 reference(graph, id(x)).is_some_and(|l| facts.load_ty(l) == Ty::I8)
+            }
+            When::OverRows(x) => reference(graph, id(x)).is_some_and(|l| {
+                let free = facts
+                    .terms
+                    .load_axes(crate::schedule::term::LoadId::from_u32(l));
+                free.iter().any(|a| facts.axes[a].row)
+            }),
+            When::AsDeep(x, y) => {
+                let depth = |name: &str| {
+                    let free = real(graph, id(name)).map(|r| r.free).unwrap_or_default();
+                    free.iter()
+                        .filter(|a| !facts.axes[*a].output)
+                        .map(|a| a.as_u32() + 1)
+                        .max()
+                        .unwrap_or(0)
+                };
+                depth(x) >= depth(y)
             }
             When::StoredAs16(x) => {
                 reference(graph, id(x)).is_some_and(|l| facts.load_ty(l) == Ty::U16)

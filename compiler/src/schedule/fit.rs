@@ -74,7 +74,7 @@ pub fn field_access(
             storage: whole_storage(&field.element, bits, whole),
             address: place.base.clone().plus(&byte),
             bit: None,
-            field: in_byte.then(|| BitField {
+            field: in_byte.then_some(BitField {
                 shift,
                 width: bits as u8,
             }),

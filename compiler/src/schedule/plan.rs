@@ -123,6 +123,8 @@ pub fn plans(
         (vector_bytes, 1),
         (1, 8),
         (1, 4),
+        (1, 2),
+        (1, 1),
     ];
     let interleaved = layouts_rows(&blocks);
     if let Some(rows) = interleaved {
@@ -131,6 +133,8 @@ pub fn plans(
             (rows, 1),
             (1, 8),
             (1, 4),
+            (1, 2),
+            (1, 1),
         ];
     }
     for (rows, lanes) in lists {
@@ -140,7 +144,10 @@ pub fn plans(
         {
             continue;
         }
-        if lanes == 1 && rows == 1 || vector.is_none() {
+        // Fewer lanes along the vector index only where no list with more was possible.
+        let scalar = lanes == 1 && rows == 1;
+        let narrow = rows == 1 && lanes < vector_bytes && !plans.is_empty();
+        if scalar || narrow || vector.is_none() {
             continue;
         }
         if let Some(cut) = cut(&blocks, inner, lanes, wanted) {
@@ -164,19 +171,21 @@ pub fn plans(
             }
         }
     }
-    let scalar_cut = Cut {
-        lanes: 1,
-        copies: 1,
-        span: 1,
-    };
-    plans.push(Plan {
-        vector: vector.map(|v| (v, scalar_cut)),
-        chunk: if blocks.is_empty() { 1 } else { chunk },
-        row: row.map(|r| (r, 1)),
-        row_tile: 1,
-        batch_tile: batch_index(&facts, row, vector).map(|i| (i, 1)),
-        bounds: if blocks.is_empty() { vec![1] } else { bounds },
-    });
+    if plans.is_empty() {
+        let cut = Cut {
+            lanes: 1,
+            copies: 1,
+            span: 1,
+        };
+        plans.push(Plan {
+            vector: vector.map(|v| (v, cut)),
+            chunk: if blocks.is_empty() { 1 } else { chunk },
+            row: row.map(|r| (r, 1)),
+            row_tile: 1,
+            batch_tile: batch_index(&facts, row, vector).map(|i| (i, 1)),
+            bounds: if blocks.is_empty() { vec![1] } else { bounds },
+        });
+    }
     plans
 }
 
@@ -393,10 +402,12 @@ fn copies_wanted(blocks: &[BlockUse<'_>]) -> u64 {
 /// layout is fixed.
 fn cut(blocks: &[BlockUse<'_>], inner: u64, lanes: u64, wanted: u64) -> Option<Cut> {
     if blocks.is_empty() {
+        // Nothing is packed: a few copies only spread the cost of the loop.
+        let copies = if lanes > 1 { 4 } else { 1 };
         return Some(Cut {
             lanes,
-            copies: 1,
-            span: lanes,
+            copies,
+            span: lanes * copies,
         });
     }
     if !inner.is_multiple_of(lanes) {

@@ -25,9 +25,9 @@ pub const RULES: &[Rule] = &[
         name: "bias-byte",
         left: "(ld ?x)",
         right: "(add (biased (ld ?x)) -128)",
-        when: &[SignedByteLoad("?x")],
+        when: &[SignedByteLoad("?x"), OverRows("?x")],
         bind: &[],
-        why: "the same for signed bytes that are stored as they are",
+        why: "the same for signed bytes that are stored as they are; one factor is enough, the one over rows",
     },
     Rule {
         name: "lookup-bytes",

@@ -76,7 +76,7 @@ impl Emit<'_, '_> {
                     let ty = self.ir.types[*value];
                     match op {
                         Op::Load { base, offset } => self.defer(*value, ty, *base, *offset),
-                        other => self.values[*value] = self.op(ty, other),
+                        other => self.values[*value] = self.compute(ty, other),
                     }
                 }
                 Step::Store {
@@ -208,15 +208,6 @@ impl Emit<'_, '_> {
             self.b
                 .ins()
                 .store(flags, part, base, offset.wrapping_add(16 * p as i32));
-        }
-    }
-
-    /// CLIF of an operation.
-    fn op(&mut self, ty: Type, op: &Op) -> Vec<ir::Value> {
-        match op {
-            Op::Param(p) => vec![self.param(p.as_u32())],
-            Op::TableAddr(t) => vec![self.table(t.as_u32())],
-            other => self.compute(ty, other),
         }
     }
 }

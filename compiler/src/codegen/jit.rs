@@ -4,6 +4,7 @@ use super::emit::{self, Tables};
 use super::features::Features;
 use super::{CodegenError, emit::signature};
 use crate::vector::ir::Function;
+use crate::vector::verify::verify;
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir;
@@ -48,11 +49,14 @@ impl Constants {
     }
 }
 
+/// The convention of generated code: one pointer to the words of the parameters.
+type Entry = unsafe extern "C" fn(*const u64);
+
 /// Code that runs on this machine. Its memory is freed when it is dropped.
 #[derive(Debug)]
 pub struct MachineCode {
     module: Option<JITModuleBox>,
-    entry: extern "C" fn(*const u64),
+    entry: Entry,
     /// The code holds the addresses of these.
     _constants: Constants,
     size: usize,
@@ -71,12 +75,18 @@ impl std::fmt::Debug for JITModuleBox {
 // constants are only read.
 unsafe impl Sync for MachineCode {}
 
-/// CLIF of a function, with the addresses of its tables.
+/// CLIF of a function that keeps the rules, with the addresses of its tables.
 pub(super) fn clif_of(
     function: &Function,
     features: &Features,
     tables: &Tables,
 ) -> Result<ir::Function, CodegenError> {
+    if let Some(error) = verify(function).into_iter().next() {
+        return Err(CodegenError::Invalid {
+            function: function.name.clone(),
+            error,
+        });
+    }
     let isa = features.isa()?;
     guarded(function, || {
         Ok(emit::function(function, *features, &*isa, tables))
@@ -114,12 +124,9 @@ pub fn compile(function: &Function, features: &Features) -> Result<MachineCode, 
     if !features.runs_here() {
         return Err(CodegenError::Foreign(features.arch.name()));
     }
-    let isa = features.isa()?;
     let constants = Constants::new(function);
-    let tables = constants.addresses();
-    let clif = guarded(function, || {
-        Ok(emit::function(function, *features, &*isa, &tables))
-    })?;
+    let clif = clif_of(function, features, &constants.addresses())?;
+    let isa = features.isa()?;
     let signature = signature(&*isa);
     let mut module = JITModule::new(JITBuilder::with_isa(isa, default_libcall_names()));
     let result = guarded(function, || {
@@ -143,7 +150,7 @@ pub fn compile(function: &Function, features: &Features) -> Result<MachineCode, 
         }
     };
     // SAFETY: the pointer is to finished code of a function compiled with this signature and the platform's C convention.
-    let entry = unsafe { std::mem::transmute::<*const u8, extern "C" fn(*const u64)>(pointer) };
+    let entry = unsafe { std::mem::transmute::<*const u8, Entry>(pointer) };
     Ok(MachineCode {
         module: Some(JITModuleBox(module)),
         entry,
@@ -160,7 +167,8 @@ impl MachineCode {
     /// the size that the function reads or writes for these scalars, writable for written buffers and scratch, and not
     /// overlapping a written buffer; for scalars their values.
     pub unsafe fn call(&self, args: &[u64]) {
-        (self.entry)(args.as_ptr());
+        // SAFETY: the code was compiled with this signature and is alive as long as `self`; the caller answers for the words.
+        unsafe { (self.entry)(args.as_ptr()) };
     }
 
     /// Size of the code in bytes.

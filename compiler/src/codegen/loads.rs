@@ -94,7 +94,35 @@ fn wanted(function: &Function, features: &Features, ty: Type, op: &Op) -> Want {
             Want::Broadcast
         }
         Op::Repeat(a) if ty.lanes > 1 && function.types[*a].lanes == 1 => Want::Broadcast,
-        _ => Want::Registers,
+        Op::Convert(..)
+        | Op::Splat(_)
+        | Op::Tile(_)
+        | Op::Repeat(_)
+        | Op::IConst(_)
+        | Op::FConst(_)
+        | Op::VConst(_)
+        | Op::Param(_)
+        | Op::TableAddr(_)
+        | Op::Load { .. }
+        | Op::Bin(..)
+        | Op::Un(..)
+        | Op::Shift(..)
+        | Op::ShiftBy(..)
+        | Op::MulAdd(..)
+        | Op::Cmp(..)
+        | Op::Select(..)
+        | Op::Bitcast(_)
+        | Op::Build(_)
+        | Op::Extract(..)
+        | Op::Slice(..)
+        | Op::Join { .. }
+        | Op::Lookup { .. }
+        | Op::MulPairsU8S8(..)
+        | Op::MulPairsS16(..)
+        | Op::Dot4U8S8 { .. }
+        | Op::Dot4S8S8 { .. }
+        | Op::Fold(_)
+        | Op::FoldMax(_) => Want::Registers,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Code generation: vector IR into machine code with Cranelift.
 //!
 //! `features.rs` says what a machine has, `legal.rs` how IR types map onto Cranelift values, `emit.rs`, `loads.rs` and
-//! `ops.rs` turn operations into CLIF (in the exact shapes that Cranelift's lowering recognises), `jit.rs` owns finished code, and
+//! `ops*.rs` turn operations into CLIF (in the exact shapes that Cranelift's lowering recognises), `jit.rs` owns finished code, and
 //! `listing.rs` prints it.
 
 mod emit;
@@ -11,11 +11,15 @@ mod legal;
 mod listing;
 mod loads;
 mod ops;
+mod ops_convert;
+mod ops_lanes;
+mod ops_products;
 
 pub use features::{Arch, Features};
 pub use jit::{MachineCode, clif, compile};
 pub use listing::{ListingFacts, listing};
 
+use crate::vector::verify::VerifyError;
 use thiserror::Error;
 
 /// Why code could not be generated. These are limits of the back end or defects, never the user's mistakes.
@@ -28,6 +32,14 @@ pub enum CodegenError {
         function: String,
         /// What Cranelift said.
         reason: String,
+    },
+    /// The function breaks a rule of the vector IR.
+    #[error("`{function}` is not valid: {error}")]
+    Invalid {
+        /// The function.
+        function: String,
+        /// The first broken rule.
+        error: VerifyError,
     },
     /// The back end for the target could not be set up.
     #[error("no back end for the target: {0}")]

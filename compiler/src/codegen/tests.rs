@@ -1,6 +1,6 @@
 //! Machine code against the interpreter, on every level that runs here, and the instructions that must be selected.
 
-use super::{Features, ListingFacts, MachineCode, compile, listing};
+use super::{CodegenError, Features, ListingFacts, MachineCode, compile, listing};
 use crate::vector::build::Builder;
 use crate::vector::interp::run;
 use crate::vector::ir::{
@@ -349,6 +349,15 @@ fn code_runs_on_many_threads_and_is_freed() {
     for _ in 0..200 {
         drop(compile(&function, &Features::host()).expect("code"));
     }
+}
+
+#[test]
+fn invalid_functions_are_refused() {
+    let mut function = random(1);
+    function.body.reverse();
+    let refused = |error| matches!(error, CodegenError::Invalid { .. });
+    assert!(compile(&function, &Features::host()).is_err_and(refused));
+    assert!(listing(&function, &Features::host()).is_err_and(refused));
 }
 
 #[test]

@@ -1,0 +1,157 @@
+//! Conversions between element types, and casts, into CLIF.
+
+use super::emit::Emit;
+use super::legal::{register, scalar, shape};
+use crate::vector::ir::{Convert, Elem, Shift, Type, Un, Value};
+use cranelift_codegen::ir::{self, InstBuilder, types};
+
+impl Emit<'_, '_> {
+    pub(super) fn convert(&mut self, convert: Convert, ty: Type, a: Value) -> Vec<ir::Value> {
+        let from = self.ty(a);
+        match convert {
+            Convert::WidenS | Convert::WidenU => {
+                let signed = convert == Convert::WidenS;
+                if let Some(parts) = self.widened(a) {
+                    let half = Type::new(wider(from.elem), from.lanes);
+                    return self.widen(signed, half, ty, parts);
+                }
+                let parts = self.parts(a);
+                self.widen(signed, from, ty, parts)
+            }
+            Convert::Narrow => {
+                let parts = self.parts(a);
+                self.narrow(from, ty, parts)
+            }
+            Convert::IntToFloat => self.map(a, |e, x| {
+                let to = if e.is_vector(x) {
+                    types::F32X4
+                } else {
+                    types::F32
+                };
+                e.b.ins().fcvt_from_sint(to, x)
+            }),
+            Convert::FloatToInt => {
+                let float = Type::new(Elem::F32, ty.lanes);
+                self.map(a, |e, x| {
+                    let to = if e.is_vector(x) {
+                        types::I32X4
+                    } else {
+                        types::I32
+                    };
+                    let rounded = e.un(Un::FRound, float, x);
+                    e.b.ins().fcvt_to_sint_sat(to, rounded)
+                })
+            }
+        }
+    }
+
+    pub(super) fn widen(
+        &mut self,
+        signed: bool,
+        from: Type,
+        to: Type,
+        parts: Vec<ir::Value>,
+    ) -> Vec<ir::Value> {
+        if from.lanes == 1 {
+            let wide = scalar(to.elem);
+            return vec![if signed {
+                self.b.ins().sextend(wide, parts[0])
+            } else {
+                self.b.ins().uextend(wide, parts[0])
+            }];
+        }
+        let (mut elem, mut parts) = (from.elem, parts);
+        while elem != to.elem {
+            elem = wider(elem);
+            let count = shape(Type::new(elem, to.lanes)).parts;
+            let mut next = Vec::new();
+            for part in parts {
+                next.push(if signed {
+                    self.b.ins().swiden_low(part)
+                } else {
+                    self.b.ins().uwiden_low(part)
+                });
+                if next.len() < count {
+                    next.push(if signed {
+                        self.b.ins().swiden_high(part)
+                    } else {
+                        self.b.ins().uwiden_high(part)
+                    });
+                }
+            }
+            parts = next;
+        }
+        parts
+    }
+
+    /// Drops high bits: they are replaced by copies of the sign, so that the saturating pack keeps the value.
+    pub(super) fn narrow(&mut self, from: Type, to: Type, parts: Vec<ir::Value>) -> Vec<ir::Value> {
+        if from.lanes == 1 {
+            return vec![self.b.ins().ireduce(scalar(to.elem), parts[0])];
+        }
+        let (mut elem, mut parts) = (from.elem, parts);
+        if elem == Elem::I64 {
+            parts = self.narrow_quads(parts, from.lanes);
+            elem = Elem::I32;
+        }
+        while elem != to.elem {
+            let half = (elem.bits() / 2) as u8;
+            let kept: Vec<ir::Value> = parts
+                .iter()
+                .map(|p| {
+                    let up = self.shift(Shift::Shl, *p, half);
+                    self.shift(Shift::SShr, up, half)
+                })
+                .collect();
+            parts = kept
+                .chunks(2)
+                .map(|pair| self.b.ins().snarrow(pair[0], pair[pair.len() - 1]))
+                .collect();
+            elem = if elem == Elem::I32 {
+                Elem::I16
+            } else {
+                Elem::I8
+            };
+        }
+        parts
+    }
+
+    /// The low halves of 64-bit lanes.
+    pub(super) fn narrow_quads(&mut self, parts: Vec<ir::Value>, lanes: u16) -> Vec<ir::Value> {
+        let scalars: Vec<ir::Value> = (0..lanes)
+            .map(|lane| {
+                let quad = self
+                    .b
+                    .ins()
+                    .extractlane(parts[usize::from(lane / 2)], (lane % 2) as u8);
+                self.b.ins().ireduce(types::I32, quad)
+            })
+            .collect();
+        self.assemble(Type::new(Elem::I32, lanes), &scalars)
+    }
+
+    pub(super) fn bitcast(&mut self, ty: Type, a: Value) -> Vec<ir::Value> {
+        let from = self.ty(a);
+        let parts = self.parts(a);
+        match (from.lanes, ty.lanes) {
+            (1, 1) => vec![self.cast(parts[0], scalar(ty.elem))],
+            (1, _) => vec![self.low_part(parts[0], register(ty.elem))],
+            (_, 1) => {
+                let register = self.cast(parts[0], register(ty.elem));
+                vec![self.b.ins().extractlane(register, 0)]
+            }
+            (_, _) => parts
+                .into_iter()
+                .map(|p| self.cast(p, register(ty.elem)))
+                .collect(),
+        }
+    }
+}
+
+fn wider(elem: Elem) -> Elem {
+    match elem {
+        Elem::I8 => Elem::I16,
+        Elem::I16 => Elem::I32,
+        Elem::I32 | Elem::I64 | Elem::F32 => Elem::I64,
+    }
+}

@@ -1,1 +1,81 @@
-fn main() {}
+//! `lowbit`: check, format, inspect, run and pack from the command line. A thin face over the library.
+//!
+//! Results go to the standard output, errors and progress to the standard error. Exit codes: 0 for success, 1 for an error
+//! in the input (a text, a file, a call), 2 for arguments that cannot be read, 3 if a result differs from the reference.
+
+mod commands;
+mod data;
+mod progress;
+mod text;
+
+use clap::{Parser, Subcommand};
+use commands::{explain, pack, run, show, source};
+use std::process::ExitCode;
+
+/// Compile and run tensor kernels over number formats that no CPU has.
+#[derive(Parser)]
+#[command(name = "lowbit", version, about, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  lowbit check dsl-examples/nf4_linear.lowbit
+  lowbit fmt --check dsl-examples/*.lowbit
+  lowbit show dsl-examples/int4_int8.lowbit --stage vector --target x86-64-vnni --dim K=4096
+  lowbit explain dsl-examples/nf4_linear.lowbit --dim N=4096 --dim K=4096
+  lowbit run dsl-examples/q4_1_linear.lowbit --tensor w=tests/data/smollm2-slice.gguf:blk.0.attn_k.weight --dim M=4 --check
+  lowbit pack dsl-examples/nf4_linear.lowbit --tensor w=weights.npy --output w.packed --dim N=64 --dim K=576";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check texts: report every error with its place
+    Check(source::Check),
+    /// Format texts in place
+    Fmt(source::Fmt),
+    /// Show what a kernel becomes at each stage
+    Show(show::Show),
+    /// Show the lowerings that were considered, what each costs, and why the winner won
+    Explain(explain::Explain),
+    /// Run a kernel on tensors from files or on generated ones
+    Run(run::Run),
+    /// Lay out a weight for a kernel and write the bytes, with the layout as text beside them
+    Pack(pack::Pack),
+}
+
+/// Why a command failed.
+enum Failure {
+    /// The input is at fault.
+    Input(String),
+    /// Results differ from the reference.
+    Differs(String),
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        Failure::Input(error.to_string())
+    }
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Check(command) => command.run(),
+        Command::Fmt(command) => command.run(),
+        Command::Show(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Run(command) => command.run(),
+        Command::Pack(command) => command.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Input(text)) => {
+            eprintln!("{}", text.trim_end());
+            ExitCode::from(1)
+        }
+        Err(Failure::Differs(text)) => {
+            eprintln!("{}", text.trim_end());
+            ExitCode::from(3)
+        }
+    }
+}

@@ -138,6 +138,10 @@ impl Kernel {
         &self.inner.engine.target
     }
 
+    pub(crate) fn rules(&self) -> &lowbit_compiler::rewrite::RuleSet {
+        &self.inner.engine.rules
+    }
+
     pub(crate) fn tensor_id(&self, name: &str) -> Result<TensorId, Error> {
         let found = self
             .inner
@@ -312,6 +316,16 @@ impl Kernel {
     pub fn stage(&self, stage: Stage) -> Result<String, Error> {
         let made = self.class(1)?;
         crate::show::stage(self, &made.program, stage)
+    }
+
+    /// All stages on one page, with the layouts of the weights: stable text, for snapshot tests.
+    pub fn snapshot(&self) -> Result<String, Error> {
+        crate::show::snapshot(self)
+    }
+
+    /// Which lowerings were considered, what each costs, why it lost, and the rules behind the winner.
+    pub fn explain(&self) -> Result<crate::Explanation, Error> {
+        crate::explain::explain(self)
     }
 
     /// The program of the first batch class: plans, candidates, vector IR.

@@ -17,8 +17,10 @@
 //! ```
 
 mod call;
+pub mod check;
 mod engine;
 mod error;
+mod explain;
 pub mod files;
 mod kernel;
 mod show;
@@ -27,6 +29,7 @@ mod tensor;
 pub use call::{Prepared, Rows, Scratch};
 pub use engine::{Engine, Options};
 pub use error::Error;
+pub use explain::{CandidateExplanation, Explanation, Resident, StepExplanation};
 pub use kernel::{Kernel, Stage};
 pub use lowbit_compiler as compiler;
 pub use tensor::{SharedBytes, Tensor};

@@ -260,14 +260,14 @@ impl Analysis<Node> for Facts {
         {
             // The table of a code's own values is the code.
             let code = *code;
-            graph.union(id, code);
+            graph.union_trusted(id, code, "identity-table");
             return;
         }
         if let Some(value) = real.constant
             && !graph[id].nodes.iter().any(|n| matches!(n, Node::Num(_)))
         {
             let number = graph.add(Node::num(value));
-            graph.union(id, number);
+            graph.union_trusted(id, number, "constant");
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod cost;
 pub mod extract;
 pub mod lang;
 pub mod print;
+pub mod proof;
 pub mod rule;
 pub mod rules;
 
@@ -158,33 +159,9 @@ pub fn rewrite(
     target: &Target,
     rules: &RuleSet,
 ) -> Result<Rewritten, RewriteError> {
-    let facts = Facts::new(placed.axes.clone(), placed.terms.clone(), kernel);
-    let mut graph = Graph::new(facts);
-    let mut roots = Vec::new();
-    for root in &placed.roots {
-        let value = canon::insert(&mut graph, root.term);
-        let ty = root_type(&graph, value, root.storage);
-        let lanes = root
-            .lanes
-            .iter()
-            .fold(AxisSet::default(), |s, a| s.union(AxisSet::one(*a)));
-        let children = vec![
-            graph.add(Node::Lanes(lanes)),
-            graph.add(Node::Ty(ty)),
-            value,
-        ];
-        roots.push(graph.add(Node::Op(Op::Vec, children)));
-    }
-    let runner = Runner::default()
-        .with_egraph(graph)
-        .with_scheduler(SimpleScheduler)
-        .with_node_limit(NODES)
-        .with_iter_limit(ROUNDS)
-        .with_time_limit(Duration::from_secs(3600))
-        .run(&rules.rules);
-    let saturated = matches!(runner.stop_reason, Some(StopReason::Saturated));
-    let rounds = runner.iterations.len();
-    let graph = runner.egraph;
+    let mut graph = start(placed, kernel);
+    let roots = roots(&mut graph, placed);
+    let (graph, rounds, saturated) = saturate(graph, rules);
     let weights = weight_loads(placed, kernel);
     let mut lowerings: Vec<Lowering> = Vec::new();
     for weighting in WEIGHTINGS {
@@ -235,6 +212,48 @@ pub fn rewrite(
         rounds,
         saturated,
     })
+}
+
+/// An empty graph with the facts of a placed statement.
+fn start(placed: &Placed, kernel: &Kernel) -> Graph {
+    Graph::new(Facts::new(
+        placed.axes.clone(),
+        placed.terms.clone(),
+        kernel,
+    ))
+}
+
+/// Inserts the results of a statement in canonical form, as vectors.
+fn roots(graph: &mut Graph, placed: &Placed) -> Vec<egg::Id> {
+    let mut roots = Vec::new();
+    for root in &placed.roots {
+        let value = canon::insert(graph, root.term);
+        let ty = root_type(graph, value, root.storage);
+        let lanes = root
+            .lanes
+            .iter()
+            .fold(AxisSet::default(), |s, a| s.union(AxisSet::one(*a)));
+        let children = vec![
+            graph.add(Node::Lanes(lanes)),
+            graph.add(Node::Ty(ty)),
+            value,
+        ];
+        roots.push(graph.add(Node::Op(Op::Vec, children)));
+    }
+    roots
+}
+
+/// Rewrites until nothing is new or a limit is reached; gives the rounds, and whether nothing was new.
+fn saturate(graph: Graph, rules: &RuleSet) -> (Graph, usize, bool) {
+    let runner = Runner::default()
+        .with_egraph(graph)
+        .with_scheduler(SimpleScheduler)
+        .with_node_limit(NODES)
+        .with_iter_limit(ROUNDS)
+        .with_time_limit(Duration::from_secs(3600))
+        .run(&rules.rules);
+    let saturated = matches!(runner.stop_reason, Some(StopReason::Saturated));
+    (runner.egraph, runner.iterations.len(), saturated)
 }
 
 fn weight_loads(placed: &Placed, kernel: &Kernel) -> Vec<bool> {

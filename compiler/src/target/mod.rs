@@ -150,6 +150,14 @@ impl Target {
             })
     }
 
+    /// Vector operations that rules lead to but this target lacks.
+    pub fn missing(&self) -> Vec<Op> {
+        let lacks = |op: &&Op| {
+            op.name().starts_with("v.") && **op != Op::VLoad && !self.costs.contains_key(op)
+        };
+        Op::ALL.iter().filter(lacks).copied().collect()
+    }
+
     /// The target with one cost replaced.
     pub fn with_cost(mut self, op: Op, cost: Cost) -> Target {
         self.costs.insert(op, cost);

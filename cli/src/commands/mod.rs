@@ -1,0 +1,7 @@
+//! One file a command.
+
+pub(crate) mod explain;
+pub(crate) mod pack;
+pub(crate) mod run;
+pub(crate) mod show;
+pub(crate) mod source;

@@ -1,0 +1,180 @@
+//! Tensors of the command line: from files (`w=model.gguf:blk.0.attn_k.weight`, `x=row.npy`), or generated.
+
+use crate::Failure;
+use lowbit::check::{Random, random_tensor, shape};
+use lowbit::compiler::spec::kernel::{Extent, Kernel as Spec, Role};
+use lowbit::files::TensorFile;
+use lowbit::{Kernel, Tensor};
+
+/// A tensor from a file.
+#[derive(Clone)]
+pub(crate) struct Given {
+    name: String,
+    file: String,
+    entry: Option<String>,
+}
+
+/// `NAME=FILE[:TENSOR]`
+pub(crate) fn given(text: &str) -> Result<Given, String> {
+    let (name, rest) = text
+        .split_once('=')
+        .ok_or("write NAME=FILE or NAME=FILE:TENSOR")?;
+    let (file, entry) = match rest.rsplit_once(':') {
+        Some((file, entry)) if !entry.contains('/') && !file.is_empty() => {
+            (file, Some(entry.to_owned()))
+        }
+        Some(_) | None => (rest, None),
+    };
+    Ok(Given {
+        name: name.to_owned(),
+        file: file.to_owned(),
+        entry,
+    })
+}
+
+impl Given {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Maps the file and takes the tensor.
+    pub(crate) fn load(&self) -> Result<Tensor, Failure> {
+        let error = |e: lowbit::files::FileError| Failure::Input(format!("{}: {e}", self.file));
+        let file = TensorFile::open(&self.file).map_err(error)?;
+        let only = || match file.tensors() {
+            [one] => Ok(one.name.clone()),
+            many => {
+                let names: Vec<&str> = many.iter().take(8).map(|t| t.name.as_str()).collect();
+                let what = format!(
+                    "{} tensors ({} …); write {}=FILE:TENSOR",
+                    many.len(),
+                    names.join(", "),
+                    self.name
+                );
+                Err(Failure::Input(format!("{}: {what}", self.file)))
+            }
+        };
+        let entry = match &self.entry {
+            Some(entry) => entry.clone(),
+            None => only()?,
+        };
+        file.load(&entry).map_err(error)
+    }
+}
+
+/// What a kernel is run on.
+pub(crate) struct Inputs {
+    /// Extents of all dimensions.
+    pub(crate) dims: Vec<u64>,
+    /// Tensors by position, in the declared formats.
+    pub(crate) tensors: Vec<Option<Tensor>>,
+    /// How many of them were generated.
+    pub(crate) generated: usize,
+}
+
+/// Extents that the shapes of given tensors and the command line imply, by name of dimension.
+pub(crate) fn extents(
+    spec: &Spec,
+    given: &[(String, Tensor)],
+    bound: &[(String, u64)],
+) -> Vec<(String, u64)> {
+    let mut dims: Vec<(String, u64)> = bound.to_vec();
+    for (name, tensor) in given {
+        let Some(declared) = spec.tensors.values().find(|t| t.name == *name) else {
+            continue;
+        };
+        for (extent, found) in declared.shape.iter().zip(tensor.shape()) {
+            if let Extent::Dim(d) = extent {
+                let dim = &spec.dims[*d].name;
+                if !dims.iter().any(|(n, _)| n == dim) {
+                    dims.push((dim.clone(), *found));
+                }
+            }
+        }
+    }
+    dims
+}
+
+/// Gathers the inputs of a kernel: given ones converted to the declared format if they are plain values, the rest generated.
+pub(crate) fn inputs(
+    kernel: &Kernel,
+    given: Vec<(String, Tensor)>,
+    dims: &[(String, u64)],
+    seed: u64,
+) -> Result<Inputs, Failure> {
+    let spec = kernel.spec();
+    let dims: Vec<u64> = spec
+        .dims
+        .values()
+        .map(|d| {
+            d.bound
+                .or_else(|| dims.iter().find(|(n, _)| *n == d.name).map(|(_, e)| *e))
+                .unwrap_or(1)
+        })
+        .collect();
+    let mut random = Random::new(seed);
+    let (mut tensors, mut generated) = (Vec::new(), 0);
+    for name in given.iter().map(|(n, _)| n) {
+        if !spec
+            .tensors
+            .values()
+            .any(|t| t.name == *name && t.role != Role::Local)
+        {
+            let names: Vec<&str> = spec.tensors.values().map(|t| t.name.as_str()).collect();
+            return Err(Failure::Input(format!(
+                "the kernel has no tensor `{name}`; it has {}",
+                names.join(", ")
+            )));
+        }
+    }
+    for (id, declared) in spec.tensors.iter() {
+        if matches!(declared.role, Role::Output | Role::Local) {
+            tensors.push(None);
+            continue;
+        }
+        let tensor = match given.iter().find(|(n, _)| *n == declared.name) {
+            Some((_, tensor)) => brought(tensor, &declared.format)?,
+            None => {
+                generated += 1;
+                random_tensor(spec, id, &dims, &mut random)?
+            }
+        };
+        let wanted = shape(spec, id, &dims);
+        if tensor.shape() != wanted {
+            let (name, found) = (&declared.name, tensor.shape());
+            return Err(Failure::Input(format!(
+                "tensor `{name}` has shape {found:?}, but the kernel wants {wanted:?}"
+            )));
+        }
+        tensors.push(Some(tensor));
+    }
+    Ok(Inputs {
+        dims,
+        tensors,
+        generated,
+    })
+}
+
+/// A tensor in the wanted format: as it is, or quantised if it holds plain values.
+fn brought(
+    tensor: &Tensor,
+    wanted: &std::sync::Arc<lowbit::compiler::format::Format>,
+) -> Result<Tensor, Failure> {
+    use lowbit::compiler::format::FormatKind;
+    use lowbit::compiler::format::layout::layout_id;
+    if tensor.layout_id() == layout_id(wanted) {
+        return Ok(tensor.clone());
+    }
+    match tensor.format().kind {
+        FormatKind::Plain(_) => Ok(Tensor::quantize(
+            wanted.clone(),
+            tensor.shape(),
+            &tensor.to_f32()?,
+        )?),
+        FormatKind::Block(_) => Err(Failure::Input(format!(
+            "the file holds `{}`, but the kernel wants `{}`",
+            tensor.format().name,
+            wanted.name
+        ))),
+    }
+}

@@ -1,0 +1,100 @@
+//! Kernel texts: reading them, their imports, and the options that most commands share.
+
+use crate::Failure;
+use clap::Args;
+use lowbit::compiler::spec::{self, Module};
+use lowbit::compiler::target::Target;
+use lowbit::{Engine, Kernel, Options};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+/// What is compiled, and for which machine.
+#[derive(Args)]
+pub(crate) struct Source {
+    /// The text
+    file: PathBuf,
+    /// The kernel, where the text has several
+    #[arg(long)]
+    kernel: Option<String>,
+    /// Bind a dimension; those that are left out stay free
+    #[arg(long = "dim", value_name = "NAME=EXTENT", value_parser = dimension)]
+    pub(crate) dims: Vec<(String, u64)>,
+    /// The machine: `host`, or one of those that `lowbit show --help` lists
+    #[arg(long, default_value = "host", long_help = target_help())]
+    target: String,
+    /// Replace costs of the target by those of a JSON file
+    #[arg(long, value_name = "FILE")]
+    costs: Option<PathBuf>,
+    /// Only lowerings whose description contains this text
+    #[arg(long, value_name = "TEXT")]
+    force: Option<String>,
+}
+
+fn target_help() -> String {
+    format!(
+        "The machine: host, {}",
+        lowbit::compiler::target::names().join(", ")
+    )
+}
+
+/// `NAME=EXTENT`
+fn dimension(text: &str) -> Result<(String, u64), String> {
+    let (name, extent) = text
+        .split_once('=')
+        .ok_or("write NAME=EXTENT, for example K=4096")?;
+    let extent = extent
+        .parse()
+        .map_err(|_| format!("`{extent}` is not a number"))?;
+    Ok((name.to_owned(), extent))
+}
+
+impl Source {
+    /// Reads, checks and compiles it. `bound` says which dimensions are bound: those of the command line, or none.
+    pub(crate) fn compile(&self, bound: &[(String, u64)]) -> Result<(Engine, Kernel), Failure> {
+        let module = module(&self.file)?;
+        let mut target = Target::named(&self.target)?;
+        if let Some(costs) = &self.costs {
+            target = target.apply(&read(costs)?)?;
+        }
+        let engine = Engine::new(target)?;
+        let dims: Vec<(&str, u64)> = bound.iter().map(|(n, e)| (n.as_str(), *e)).collect();
+        let options = Options {
+            kernel: self.kernel.clone(),
+            force: self.force.clone(),
+            ..Options::default()
+        };
+        let kernel = engine.compile_module(&module, &dims, &options)?;
+        Ok((engine, kernel))
+    }
+}
+
+/// A text and its imports: `std/…` is built in, other names are files beside the text.
+pub(crate) fn module(path: &Path) -> Result<Module, Failure> {
+    let text = read(path)?;
+    let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let loader = |name: &str| {
+        let inside = !name.split('/').any(|part| part == "..") && !name.starts_with('/');
+        let file = folder.join(format!("{name}.lowbit"));
+        if inside {
+            std::fs::read_to_string(file).ok()
+        } else {
+            None
+        }
+    };
+    spec::load(&path.display().to_string(), &text, &loader)
+        .map_err(|d| Failure::Input(rendered(&d)))
+}
+
+/// Diagnostics, in colour on a terminal.
+pub(crate) fn rendered(diagnostics: &lowbit::compiler::diagnostic::Diagnostics) -> String {
+    if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        diagnostics.render_styled()
+    } else {
+        diagnostics.to_string()
+    }
+}
+
+/// A text file, with its name in the error.
+pub(crate) fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|e| Failure::Input(format!("{}: {e}", path.display())))
+}

@@ -3,12 +3,13 @@
 //! Run `scripts/oracle.sh` first. Without its files these tests say so and compare nothing, except where the environment
 //! has `CI`: there they fail.
 
-use lowbit::Tensor;
 use lowbit::compiler::format::codec::decode_tensor;
 use lowbit::compiler::format::{Format, FormatKind};
 use lowbit::compiler::spec::load;
 use lowbit::files::{Dtype, TensorFile, format_of};
+use lowbit::{Engine, Kernel, Tensor};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -95,13 +96,7 @@ fn blocks_decode_as_ggml_does() {
             oracle(&format!("formats/{name}.blocks.bin")).expect("the blocks beside the index");
         let values =
             oracle(&format!("formats/{name}.values.bin")).expect("the values beside the index");
-        let mut ours = decode_tensor(&format, &shape, &bytes).expect(name);
-        if name == "MXFP4" {
-            // E2M1 has a negative zero, and so has our MXFP4; ggml's table of values has 0 in its place.
-            ours.iter_mut()
-                .filter(|v| **v == 0.0)
-                .for_each(|v| *v = 0.0);
-        }
+        let ours = decode_tensor(&format, &shape, &bytes).expect(name);
         compare(name, &ours, &floats(&values));
     }
 }
@@ -189,6 +184,54 @@ fn a_whole_model_multiplies_as_gguf_does() {
         }
     }
     assert_eq!(compared, results.len());
+}
+
+/// The kernel of the examples, compiled for each shape of the model and run on every one of its matrices.
+#[test]
+fn the_compiled_kernel_multiplies_a_whole_model() {
+    let model = root().join("weights/SmolLM2-135M-Instruct.Q4_1.gguf");
+    let Some(index) = index("smollm2.json") else {
+        return;
+    };
+    let results = oracle("smollm2.f64").expect("the results beside the index");
+    let text = std::fs::read_to_string(root().join("dsl-examples/q4_1_linear.lowbit"));
+    let text = text.expect("the example");
+    let engine = Engine::host().expect("an engine");
+    let file = TensorFile::open(&model).expect("the model is there if its products are");
+    let mut kernels: BTreeMap<Vec<u64>, Kernel> = BTreeMap::new();
+    let entries = list(&index, "tensors");
+    assert_eq!(entries.len(), 210);
+    for entry in entries {
+        let name = string(entry, "name");
+        let tensor = file.load(name).expect(name);
+        let shape = tensor.shape().to_vec();
+        let kernel = kernels.entry(shape.clone()).or_insert_with(|| {
+            let dims = [("N", shape[0]), ("K", shape[1])];
+            engine.compile(&text, &dims).expect("the kernel compiles")
+        });
+        let x: Vec<f32> = (0..shape[1] as i64)
+            .map(|k| ((k * 37 + 11) % 64 - 32) as f32 / 32.0)
+            .collect();
+        let x = Tensor::from_f32(&[1, shape[1]], &x).expect("a row");
+        let w = kernel.convert("w", &tensor).expect("the kernel's layout");
+        let y = kernel.call(&[("w", &w), ("x", &x)]).expect("the call");
+        let y = y.to_f32().expect("f32");
+        let at = number(entry, "at") as usize;
+        let theirs = results[at * 8..]
+            .chunks_exact(8)
+            .map(|c| f64::from_le_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]));
+        let error: f64 = y
+            .iter()
+            .zip(theirs)
+            .map(|(a, b)| (f64::from(*a) - b).powi(2))
+            .sum();
+        let norm = entry["norm"].as_f64().expect("a norm");
+        assert!(
+            error.sqrt() <= 1e-5 * norm,
+            "{name}: {} of {norm}",
+            error.sqrt()
+        );
+    }
 }
 
 #[test]

@@ -263,6 +263,10 @@ pub(crate) fn for_each_block(
     mut f: impl FnMut(u64, &[(usize, usize)]),
 ) {
     let (r_max, len) = (u64::from(b.rows), u64::from(b.len));
+    if grid.groups == 0 || grid.across == 0 {
+        // A tensor without elements may still have an axis of any length.
+        return;
+    }
     let mut tile_rows = Vec::new();
     let mut block = 0;
     for matrix in 0..grid.matrices {

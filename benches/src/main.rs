@@ -207,10 +207,7 @@ fn prepare(engine: &Engine, case: &Case) -> Result<Ready, Error> {
     let values: Vec<f32> = (0..N * K)
         .map(|i| ((i * 2_654_435_761 % 1009) as f32 - 504.0) / 504.0)
         .collect();
-    let first = match &kernel.layout("w")?.kind {
-        lowbit::compiler::format::FormatKind::Plain(_) => Tensor::from_f32(&[N, K], &values)?,
-        lowbit::compiler::format::FormatKind::Block(_) => kernel.pack("w", &values)?,
-    };
+    let first = kernel.pack("w", &values)?;
     let copies = ROTATED.div_ceil(first.bytes().len()).max(2);
     let mut weights = vec![first.clone()];
     for _ in 1..copies {

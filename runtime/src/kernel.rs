@@ -219,6 +219,9 @@ impl Kernel {
         if layout_id(&wanted) == tensor.layout_id() {
             return Ok(tensor.clone());
         }
+        if plain_values(tensor.format(), &wanted) {
+            return Tensor::quantize(wanted, tensor.shape(), &tensor.to_f32()?);
+        }
         let (FormatKind::Block(from), FormatKind::Block(to)) =
             (&tensor.format().kind, &wanted.kind)
         else {
@@ -337,6 +340,15 @@ impl Kernel {
     pub fn code_size(&self) -> Result<usize, Error> {
         Ok(self.class(1)?.code.as_ref().map_or(0, MachineCode::size))
     }
+}
+
+/// Whether blocks hold the plain values of a format as they are.
+fn plain_values(from: &Format, to: &Format) -> bool {
+    let (FormatKind::Plain(element), FormatKind::Block(block)) = (&from.kind, &to.kind) else {
+        return false;
+    };
+    let same = block.fields.values().all(|f| f.element == *element);
+    same && matches!(block.value, lowbit_compiler::format::ValueExpr::Field(_))
 }
 
 pub(crate) fn layout_error(name: &str, tensor: &Tensor, wanted: &Format) -> Error {

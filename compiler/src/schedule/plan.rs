@@ -2,11 +2,14 @@
 //! how the blocked index is cut, and which layout each weight takes.
 
 use super::layout::{Cut, interleave};
-use crate::format::{BlockFormat, Format, FormatKind};
+use crate::format::{
+    BlockFormat, Element, EncodeExpr, EncodeStep, Field, Format, FormatKind, Scope, ValueExpr,
+};
 use crate::spec::kernel::{
     Expr, ExprId, Extent, IndexId, Kernel, Role, Statement, Subscript, TensorId,
 };
-use cranelift_entity::SecondaryMap;
+use cranelift_entity::{PrimaryMap, SecondaryMap};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -68,9 +71,10 @@ impl fmt::Display for Cut {
 }
 
 /// A load of a block tensor along an index.
+#[derive(Clone)]
 struct BlockUse<'a> {
     tensor: TensorId,
-    block: &'a BlockFormat,
+    block: Cow<'a, BlockFormat>,
     subscripts: &'a [Subscript],
     /// Whether its layout is still to be chosen.
     free: bool,
@@ -106,16 +110,13 @@ pub fn plans(
             let free = kernel.tensors[*tensor].role == Role::Weight && layouts[*tensor].is_none();
             (vector.map(Subscript::Index).as_ref() == Some(last)).then_some(BlockUse {
                 tensor: *tensor,
-                block,
+                block: Cow::Borrowed(block),
                 subscripts,
                 free,
             })
         })
         .collect();
     let row = row_index(kernel, &facts, vector, &blocks);
-    let (chunk, bounds) = chunk(&blocks);
-    let inner = bounds.first().copied().unwrap_or(u64::MAX);
-    let wanted = copies_wanted(&blocks);
     let mut plans = Vec::new();
     let mut lists = vec![
         (1, vector_bytes),
@@ -137,7 +138,15 @@ pub fn plans(
             (1, 1),
         ];
     }
+    let fixed_blocks = blocks;
     for (rows, lanes) in lists {
+        let mut blocks = fixed_blocks.clone();
+        if rows > 1 {
+            blocks.extend(plain_blocks(kernel, &facts, layouts, vector, row, lanes));
+        }
+        let (chunk, bounds) = chunk(&blocks);
+        let inner = bounds.first().copied().unwrap_or(u64::MAX);
+        let wanted = copies_wanted(&blocks);
         if rows > 1
             && !(row.is_some()
                 && (interleaved.is_some() || can_interleave(kernel, &facts, row, &blocks)))
@@ -172,6 +181,8 @@ pub fn plans(
         }
     }
     if plans.is_empty() {
+        let (chunk, bounds) = chunk(&fixed_blocks);
+        let blocks = fixed_blocks;
         let cut = Cut {
             lanes: 1,
             copies: 1,
@@ -204,9 +215,11 @@ pub fn layouts_of(
     };
     for (tensor, subscripts) in &facts.uses {
         let data = &kernel.tensors[*tensor];
-        let FormatKind::Block(block) = &data.format.kind else {
-            continue;
+        let block = match &data.format.kind {
+            FormatKind::Block(block) => block.clone(),
+            FormatKind::Plain(element) => plain_block(element, cut.lanes),
         };
+        let plain = matches!(data.format.kind, FormatKind::Plain(_));
         if data.role != Role::Weight
             || chosen[*tensor].is_some()
             || subscripts.last() != Some(&Subscript::Index(vector))
@@ -220,10 +233,11 @@ pub fn layouts_of(
         } else {
             1
         };
-        if cut.lanes == 1 && rows == 1 {
+        let kept = rows == 1 && (plain || cut.lanes == 1);
+        if kept || (plain && !worth_blocks(kernel, *tensor, u64::from(block.len))) {
             continue;
         }
-        let packed = interleave(block, rows, cut);
+        let packed = interleave(&block, rows, cut);
         let name = format!("{}_{}x{}", data.format.name, rows, cut.lanes);
         layouts[*tensor] = Some(Arc::new(Format {
             name,
@@ -231,6 +245,86 @@ pub fn layouts_of(
         }));
     }
     layouts
+}
+
+/// Copies of the lanes in a block of plain values: they spread the cost of the loop.
+const PLAIN_COPIES: u64 = 4;
+
+/// Plain values as blocks, so that a layout can interleave their rows: one stream of memory then serves many rows, and an
+/// activation is read once for all of them.
+fn plain_block(element: &Element, lanes: u64) -> BlockFormat {
+    let len = (lanes * PLAIN_COPIES) as u32;
+    let bits = element.bits().div_ceil(8).next_power_of_two() * 8;
+    let mut fields = PrimaryMap::new();
+    let field = fields.push(Field {
+        name: "v".into(),
+        element: element.clone(),
+        scope: Scope::Block,
+        count: len,
+        occurrence: (0..len).collect(),
+        address: (0..len).map(|i| i * bits).collect(),
+    });
+    BlockFormat {
+        rows: 1,
+        len,
+        bytes: len * bits / 8,
+        placed_by_author: false,
+        fields,
+        value: ValueExpr::Field(field),
+        encode: Some(vec![EncodeStep {
+            field,
+            expr: EncodeExpr::Input,
+        }]),
+    }
+}
+
+/// Weights in plain values along the vector index whose rows may be interleaved, as blocks.
+fn plain_blocks<'a>(
+    kernel: &Kernel,
+    facts: &Facts<'a>,
+    layouts: &Layouts,
+    vector: Option<IndexId>,
+    row: Option<IndexId>,
+    lanes: u64,
+) -> Vec<BlockUse<'a>> {
+    let over_rows = |subscripts: &[Subscript]| match subscripts {
+        [.., Subscript::Index(r), Subscript::Index(v)] => row == Some(*r) && vector == Some(*v),
+        _ => false,
+    };
+    let found = facts.uses.iter().filter_map(|(tensor, subscripts)| {
+        let data = &kernel.tensors[*tensor];
+        let FormatKind::Plain(element) = &data.format.kind else {
+            return None;
+        };
+        let block = plain_block(element, lanes);
+        let free = data.role == Role::Weight && layouts[*tensor].is_none();
+        let wanted =
+            free && over_rows(subscripts) && worth_blocks(kernel, *tensor, u64::from(block.len));
+        wanted.then_some(BlockUse {
+            tensor: *tensor,
+            block: Cow::Owned(block),
+            subscripts,
+            free: true,
+        })
+    });
+    found.collect()
+}
+
+/// Whether blocks of plain values move exactly (through f32) and waste at most one value in twenty.
+fn worth_blocks(kernel: &Kernel, tensor: TensorId, len: u64) -> bool {
+    let data = &kernel.tensors[tensor];
+    let FormatKind::Plain(element) = &data.format.kind else {
+        return false;
+    };
+    let whole = matches!(element.bits(), 8 | 16 | 32);
+    let exact = element.bits() <= 16 || matches!(element, Element::Float(_));
+    let columns = match data.shape.last() {
+        Some(Extent::Const(c)) => Some(*c),
+        Some(Extent::Dim(d)) => kernel.dims[*d].bound,
+        None => None,
+    };
+    let wasted = columns.map_or(0, |c| c.next_multiple_of(len) - c);
+    whole && exact && wasted * 20 <= columns.unwrap_or(u64::MAX)
 }
 
 fn facts<'a>(kernel: &'a Kernel, statement: &Statement) -> Facts<'a> {
@@ -395,7 +489,13 @@ fn copies_wanted(blocks: &[BlockUse<'_>]) -> u64 {
         .filter(|bits| *bits < 8 && 8 % bits == 0)
         .map(|bits| u64::from(8 / bits))
         .max()
-        .unwrap_or(1)
+        .unwrap_or_else(|| {
+            if blocks.iter().any(|b| matches!(b.block, Cow::Owned(_))) {
+                PLAIN_COPIES
+            } else {
+                1
+            }
+        })
 }
 
 /// A cut with the wanted lanes that divides the smallest run between boundaries and suits the codes of the tensors whose
@@ -424,7 +524,7 @@ fn cut(blocks: &[BlockUse<'_>], inner: u64, lanes: u64, wanted: u64) -> Option<C
                 span,
             };
             if inner.is_multiple_of(span) {
-                let fits = fixed.iter().filter(|b| fits(b.block, cut)).count();
+                let fits = fixed.iter().filter(|b| fits(&b.block, cut)).count();
                 if fits == fixed.len() {
                     return Some(cut);
                 }

@@ -10,8 +10,11 @@
 //! | [`target`] | instructions of a machine, with costs |
 //! | [`schedule`] | kernel → kernel with its axes placed |
 //! | [`rewrite`] | scheduled kernel → cheapest equal term on the target |
-//! | [`vector`] | extracted term → loops over vector operations |
+//! | [`vector`] | the vector IR: loops over width-agnostic vector operations |
+//! | [`lower`] | extracted term → vector IR |
 //! | [`codegen`] | vector IR → machine code |
+//!
+//! [`pipeline`] is the order of the stages in one file; [`diagnostic`] holds the errors of texts.
 
 pub mod codegen;
 pub mod diagnostic;

@@ -88,22 +88,24 @@ impl Emit<'_, '_> {
         }
     }
 
-    /// The tree that `vpdpbusd` (signed factor first), `usdot` (unsigned first) and `sdot` are selected for; the
-    /// accumulator is the second operand. Elsewhere it is exact as it stands: products fit 16 bits, pairs fit 32.
-    pub(super) fn dot_part(
-        &mut self,
-        acc: ir::Value,
-        a: ir::Value,
-        b: ir::Value,
-        signed: bool,
-    ) -> ir::Value {
+    /// Four neighbouring products each, added to the accumulator.
+    fn dot_part(&mut self, acc: ir::Value, a: ir::Value, b: ir::Value, signed: bool) -> ir::Value {
         let x86 = self.features.arch == Arch::X86_64;
+        let vnni = self.features.avx512vnni || self.features.avxvnni;
         let (al, ah) = match signed {
             true => (self.b.ins().swiden_low(a), self.b.ins().swiden_high(a)),
             false => (self.b.ins().uwiden_low(a), self.b.ins().uwiden_high(a)),
         };
         let (bl, bh) = (self.b.ins().swiden_low(b), self.b.ins().swiden_high(b));
-        let (low, high) = match x86 && !signed {
+        if x86 && (signed || !vnni) {
+            let (low, high) = (self.mul_pairs_s16(al, bl), self.mul_pairs_s16(ah, bh));
+            let four = self.b.ins().iadd_pairwise(low, high);
+            // The accumulator first: two-address code then adds to it in place.
+            return self.b.ins().iadd(acc, four);
+        }
+        // The tree that `vpdpbusd` (signed factor first), `usdot` (unsigned first) and `sdot` are selected for; the
+        // accumulator is the second operand. Elsewhere it is exact as it stands: products fit 16 bits, pairs fit 32.
+        let (low, high) = match x86 {
             true => (self.b.ins().imul(bl, al), self.b.ins().imul(bh, ah)),
             false => (self.b.ins().imul(al, bl), self.b.ins().imul(ah, bh)),
         };

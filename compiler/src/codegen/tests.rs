@@ -371,15 +371,9 @@ fn code_for_another_machine_is_listed_but_not_loaded() {
 }
 
 #[test]
-fn zz_look() {
-    let i8x16 = Type::new(Elem::I8, 16);
-    for signed in [false, true] {
-        let function = in_loop(&[Type::new(Elem::I32, 4)], |b, at, c| {
-            let (x, y) = (b.load(i8x16, at[0], 0), b.load(i8x16, at[1], 0));
-            c[0] = if signed { b.dot4_s8s8(c[0], x, y) } else { b.dot4_u8s8(c[0], x, y) };
-        });
-        for (n, f) in levels() {
-            println!("== {n} {signed}\n{}", ListingFacts::of(&listing(&function, &f).unwrap(), f.arch).inner.join("\n"));
-        }
+fn zz_many() {
+    for seed in (0..4000).step_by(50) {
+        let functions: Vec<Function> = (seed..seed + 50).map(|s| random(s + 1000)).collect();
+        agree(&functions, 1);
     }
 }

@@ -5,6 +5,7 @@
 //! innermost loop that one of its operands changes with, so that what is invariant is computed outside.
 
 mod address;
+mod codes;
 mod decode;
 mod encode;
 mod math;

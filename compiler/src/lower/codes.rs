@@ -1,0 +1,351 @@
+//! Declared arithmetic, and values into codes: the nearest integer, float or table entry, as the reference encoder has it.
+
+use super::{I32, I64, Lower};
+use crate::format::{Element, FloatSpec, Specials, UnOp};
+use crate::schedule::ScheduleError;
+use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Shift, Type, Un, Value};
+
+const F32: Type = Type::new(Elem::F32, 1);
+
+impl Lower<'_> {
+    pub(super) fn declared_unary(&mut self, op: UnOp, a: Value) -> Value {
+        match op {
+            UnOp::Neg => self.put(F32, Op::Un(Un::FNeg, a), &[a]),
+            UnOp::Abs => self.put(F32, Op::Un(Un::FAbs, a), &[a]),
+            UnOp::Round => self.put(F32, Op::Un(Un::FRound, a), &[a]),
+            UnOp::Floor => self.put(F32, Op::Un(Un::FFloor, a), &[a]),
+            UnOp::FloorPow2 => self.floor_pow2(a),
+        }
+    }
+
+    /// The largest power of two not above `|a|`: the exponent bits; subnormals are scaled into range first.
+    fn floor_pow2(&mut self, a: Value) -> Value {
+        let magnitude = self.put(F32, Op::Un(Un::FAbs, a), &[a]);
+        let (up, down) = (
+            self.float(16_777_216.0, F32),
+            self.float(1.0 / 16_777_216.0, F32),
+        );
+        let smallest = self.float(f32::MIN_POSITIVE, F32);
+        let exponent = |lower: &mut Self, x: Value| {
+            let bits = lower.put(I32, Op::Bitcast(x), &[x]);
+            let mask = lower.put_at(0, I32, Op::IConst(0x7f80_0000));
+            let kept = lower.put(I32, Op::Bin(Bin::And, bits, mask), &[bits, mask]);
+            lower.put(F32, Op::Bitcast(kept), &[kept])
+        };
+        let scaled = self.bin(Bin::FMul, magnitude, up);
+        let high = exponent(self, scaled);
+        let small = self.bin(Bin::FMul, high, down);
+        let normal = exponent(self, magnitude);
+        let tiny = self.put(
+            I32,
+            Op::Cmp(Cmp::FLt, magnitude, smallest),
+            &[magnitude, smallest],
+        );
+        let power = self.put(F32, Op::Select(tiny, small, normal), &[tiny, small, normal]);
+        let number = self.put(I32, Op::Cmp(Cmp::FEq, magnitude, magnitude), &[magnitude]);
+        self.put(
+            F32,
+            Op::Select(number, power, magnitude),
+            &[number, power, magnitude],
+        )
+    }
+
+    pub(super) fn declared_binary(
+        &mut self,
+        op: crate::format::BinOp,
+        a: Value,
+        b: Value,
+    ) -> Value {
+        use crate::format::BinOp;
+        match op {
+            BinOp::Add => self.bin(Bin::FAdd, a, b),
+            BinOp::Sub => self.bin(Bin::FSub, a, b),
+            BinOp::Mul => self.bin(Bin::FMul, a, b),
+            BinOp::Min => self.bin(Bin::FMin, a, b),
+            BinOp::Max => self.bin(Bin::FMax, a, b),
+            BinOp::Div => {
+                let quotient = self.bin(Bin::FDiv, a, b);
+                let zero = self.float(0.0, F32);
+                let none = self.put(I32, Op::Cmp(Cmp::FEq, b, zero), &[b, zero]);
+                self.put(
+                    F32,
+                    Op::Select(none, zero, quotient),
+                    &[none, zero, quotient],
+                )
+            }
+        }
+    }
+
+    /// The value of a scalar code.
+    pub(super) fn decode_code(
+        &mut self,
+        element: &Element,
+        code: Value,
+    ) -> Result<Value, ScheduleError> {
+        match element {
+            Element::UInt { .. } => {
+                Ok(self.put(F32, Op::Convert(Convert::IntToFloat, code), &[code]))
+            }
+            Element::Float(f) if f.exp == 8 && f.man == 23 && f.bias == 127 => {
+                Ok(self.put(F32, Op::Bitcast(code), &[code]))
+            }
+            Element::Int { .. } | Element::Float(_) => self.decode_value(element, F32, code),
+            Element::Codebook(_) => Ok(self.fetch_value(element, F32, code)),
+        }
+    }
+
+    /// The code (i32) of the element nearest to a value.
+    pub(super) fn encode_code(
+        &mut self,
+        value: Value,
+        ty: Type,
+        element: &Element,
+    ) -> Result<Value, ScheduleError> {
+        match element {
+            Element::Int { .. } | Element::UInt { .. } => {
+                let number = self.put(
+                    ty.as_int(),
+                    Op::Convert(Convert::FloatToInt, value),
+                    &[value],
+                );
+                let (low, high) = element.range();
+                Ok(self.clamp(number, ty.as_int(), low, high))
+            }
+            Element::Float(f) => Ok(self.encode_float(value, ty, f)),
+            Element::Codebook(_) => self.encode_nearest(value, ty, element),
+        }
+    }
+
+    /// The code of the float nearest to a value, ties to even.
+    pub(super) fn encode_float(&mut self, value: Value, ty: Type, float: &FloatSpec) -> Value {
+        let int = ty.as_int();
+        let bits = self.put(int, Op::Bitcast(value), &[value]);
+        if float.exp == 8
+            && float.man == 23
+            && float.bias == 127
+            && float.specials == Specials::Ieee
+        {
+            return bits;
+        }
+        let element = Element::Float(*float);
+        let (exp, man) = (u32::from(float.exp), u32::from(float.man));
+        let shift = 23 - man;
+        let number = |lower: &mut Self, n: i64| lower.put_at(0, int, Op::IConst(n));
+        let all = number(self, 0x7fff_ffff);
+        let magnitude = self.bin(Bin::And, bits, all);
+        // Normal results: rebias, then round the mantissa; a carry goes into the exponent.
+        let rebias = number(self, (127 - i64::from(float.bias)) << 23);
+        let moved = self.bin(Bin::ISub, magnitude, rebias);
+        let mut normal = moved;
+        if shift > 0 {
+            let down = self.put(int, Op::Shift(Shift::SShr, moved, shift as u8), &[moved]);
+            let one = number(self, 1);
+            let odd = self.bin(Bin::And, down, one);
+            let half = number(self, (1i64 << (shift - 1)) - 1);
+            let plus = self.bin(Bin::IAdd, moved, half);
+            let rounded = self.bin(Bin::IAdd, plus, odd);
+            normal = self.put(
+                int,
+                Op::Shift(Shift::SShr, rounded, shift as u8),
+                &[rounded],
+            );
+        }
+        let absolute = self.put(ty, Op::Un(Un::FAbs, value), &[value]);
+        let first_normal = if float.subnormal {
+            1 - float.bias
+        } else {
+            -float.bias
+        };
+        let small = if float.subnormal {
+            // Subnormal results: a multiple of the smallest step, rounded by the conversion.
+            let scale = 2f64.powi(float.bias - 1 + man as i32);
+            let (a, b) = split_power(scale);
+            let (a, b) = (self.float(a, ty), self.float(b, ty));
+            let once = self.bin(Bin::FMul, absolute, a);
+            let scaled = self.bin(Bin::FMul, once, b);
+            self.put(int, Op::Convert(Convert::FloatToInt, scaled), &[scaled])
+        } else {
+            number(self, 0)
+        };
+        let limit = self.float(2f64.powi(first_normal) as f32, ty);
+        let is_small = self.put(int, Op::Cmp(Cmp::FLt, absolute, limit), &[absolute, limit]);
+        let mut code = self.put(
+            int,
+            Op::Select(is_small, small, normal),
+            &[is_small, small, normal],
+        );
+        // Past the largest: the reference says what (saturated or infinite).
+        let over = element.encode(f32::INFINITY);
+        let largest = element.encode(element.range().1 as f32);
+        let largest_code = number(self, i64::from(largest));
+        let too_large = self.put(
+            int,
+            Op::Cmp(Cmp::SLt, largest_code, code),
+            &[largest_code, code],
+        );
+        let over = number(self, i64::from(over));
+        code = self.put(
+            int,
+            Op::Select(too_large, over, code),
+            &[too_large, over, code],
+        );
+        let infinity = number(self, 0x7f80_0000);
+        let infinite = self.put(
+            int,
+            Op::Cmp(Cmp::IEq, magnitude, infinity),
+            &[magnitude, infinity],
+        );
+        code = self.put(
+            int,
+            Op::Select(infinite, over, code),
+            &[infinite, over, code],
+        );
+        let zero = number(self, 0);
+        let negative = self.put(int, Op::Cmp(Cmp::SLt, bits, zero), &[bits, zero]);
+        code = if float.signed {
+            let sign = number(self, 1i64 << (exp + man));
+            let with = self.bin(Bin::Or, code, sign);
+            self.put(
+                int,
+                Op::Select(negative, with, code),
+                &[negative, with, code],
+            )
+        } else {
+            self.put(
+                int,
+                Op::Select(negative, zero, code),
+                &[negative, zero, code],
+            )
+        };
+        let nan = number(self, i64::from(element.encode(f32::NAN)));
+        let valid = self.put(int, Op::Cmp(Cmp::FEq, value, value), &[value]);
+        self.put(int, Op::Select(valid, code, nan), &[valid, code, nan])
+    }
+
+    /// The code of the table entry nearest to a value: a search among the thresholds at which the reference changes its
+    /// code, made here from the reference itself.
+    pub(super) fn encode_nearest(
+        &mut self,
+        value: Value,
+        ty: Type,
+        element: &Element,
+    ) -> Result<Value, ScheduleError> {
+        if element.bits() > 12 {
+            return Err(ScheduleError::Unsupported(
+                "quantising at the call into a codebook of more than 4096 entries".into(),
+            ));
+        }
+        let (thresholds, codes) = thresholds(element);
+        let int = ty.as_int();
+        let lanes: Vec<Value> = (0..ty.lanes)
+            .map(|lane| {
+                let one = match ty.lanes {
+                    1 => value,
+                    _ => self.put(F32, Op::Extract(value, lane), &[value]),
+                };
+                self.search(one, &thresholds, &codes, element.encode(f32::NAN))
+            })
+            .collect();
+        Ok(match lanes[..] {
+            [one] => one,
+            _ => self.put(int, Op::Build(lanes.clone()), &lanes),
+        })
+    }
+
+    fn search(&mut self, value: Value, thresholds: &[i32], codes: &[u32], nan: u32) -> Value {
+        let bits = self.put(I32, Op::Bitcast(value), &[value]);
+        let key = self.order_key(bits);
+        let steps = usize::BITS - thresholds.len().leading_zeros();
+        let mut padded = thresholds.to_vec();
+        padded.resize((1 << steps) - 1, i32::MAX);
+        let table = self.table(
+            "thresholds",
+            padded.iter().flat_map(|t| t.to_le_bytes()).collect(),
+        );
+        let mut rank = self.put_at(0, I64, Op::IConst(0));
+        for step in (0..steps).rev() {
+            let size = 1i64 << step;
+            let scaled = self.put(I64, Op::Shift(Shift::Shl, rank, 2), &[rank]);
+            let pointer = self.put(I64, Op::Bin(Bin::IAdd, table, scaled), &[table, scaled]);
+            let offset = (size - 1) as i32 * 4;
+            let threshold = self.put(
+                I32,
+                Op::Load {
+                    base: pointer,
+                    offset,
+                },
+                &[pointer],
+            );
+            let below = self.put(I32, Op::Cmp(Cmp::SLt, key, threshold), &[key, threshold]);
+            let (add, zero) = (
+                self.put_at(0, I32, Op::IConst(size)),
+                self.put_at(0, I32, Op::IConst(0)),
+            );
+            let more = self.put(I32, Op::Select(below, zero, add), &[below, zero, add]);
+            let wide = self.put(I64, Op::Convert(Convert::WidenU, more), &[more]);
+            rank = self.put(I64, Op::Bin(Bin::IAdd, rank, wide), &[rank, wide]);
+        }
+        let mut padded = codes.to_vec();
+        padded.resize(1 << steps, codes.last().copied().unwrap_or(0));
+        let table = self.table(
+            "codes",
+            padded.iter().flat_map(|c| c.to_le_bytes()).collect(),
+        );
+        let scaled = self.put(I64, Op::Shift(Shift::Shl, rank, 2), &[rank]);
+        let pointer = self.put(I64, Op::Bin(Bin::IAdd, table, scaled), &[table, scaled]);
+        let code = self.put(
+            I32,
+            Op::Load {
+                base: pointer,
+                offset: 0,
+            },
+            &[pointer],
+        );
+        let nan = self.put_at(0, I32, Op::IConst(i64::from(nan)));
+        let valid = self.put(I32, Op::Cmp(Cmp::FEq, value, value), &[value]);
+        self.put(I32, Op::Select(valid, code, nan), &[valid, code, nan])
+    }
+
+    /// Integers in the order of the floats whose bits they are.
+    fn order_key(&mut self, bits: Value) -> Value {
+        let sign = self.put(I32, Op::Shift(Shift::SShr, bits, 31), &[bits]);
+        let mask = self.put_at(0, I32, Op::IConst(0x7fff_ffff));
+        let flip = self.bin(Bin::And, sign, mask);
+        self.bin(Bin::Xor, bits, flip)
+    }
+}
+
+/// A power of two as a product of two that are normal in f32.
+fn split_power(power: f64) -> (f32, f32) {
+    let half = 2f64.powi(power.log2() as i32 / 2);
+    (half as f32, (power / half) as f32)
+}
+
+fn float_of(key: i32) -> f32 {
+    f32::from_bits((key ^ (key >> 31 & 0x7fff_ffff)) as u32)
+}
+
+/// Keys at which the reference encoder changes its code, ascending, and the codes between them.
+fn thresholds(element: &Element) -> (Vec<i32>, Vec<u32>) {
+    let code = |key: i32| element.encode(float_of(key));
+    let (first, last) = (i32::MIN + 0x7f_ffff + 1, 0x7f80_0000);
+    let (mut thresholds, mut codes) = (Vec::new(), vec![code(first)]);
+    let mut at = first;
+    while code(last) != codes[codes.len() - 1] {
+        // The first key past `at` whose code differs: codes are monotone in the value, so a bisection finds it.
+        let current = codes[codes.len() - 1];
+        let (mut low, mut high) = (at, last);
+        while i64::from(high) - i64::from(low) > 1 {
+            let middle = ((i64::from(low) + i64::from(high)) / 2) as i32;
+            if code(middle) == current {
+                low = middle
+            } else {
+                high = middle
+            }
+        }
+        thresholds.push(high);
+        codes.push(code(high));
+        at = high;
+    }
+    (thresholds, codes)
+}

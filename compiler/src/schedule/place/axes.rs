@@ -1,0 +1,408 @@
+//! Indices into axes: tiles and copies of result indices, chunks and tails of the vector index, lanes last.
+
+use super::{Part, Placer, Spot, Variant};
+use crate::schedule::fit::Digit;
+use crate::schedule::index::{Affine, AxisId, AxisKind, div, div_ceil, mul, rem};
+use crate::spec::kernel::{Expr, ExprId, IndexId, Kernel, Statement};
+use crate::vector::ir::Scalar;
+
+impl Placer<'_> {
+    /// Axes of the result indices, row index first, and the variants of tiles.
+    pub(super) fn outputs(&mut self, outputs: &[IndexId], part: Part) -> Vec<Variant> {
+        let row = self
+            .plan
+            .row
+            .map(|(i, _)| i)
+            .filter(|i| outputs.contains(i));
+        let vector = self.plan.vector.map(|(i, _)| i);
+        let mut order: Vec<IndexId> = row.into_iter().collect();
+        order.extend(
+            outputs
+                .iter()
+                .copied()
+                .filter(|i| Some(*i) != row && Some(*i) != vector),
+        );
+        let mut variants = vec![Variant {
+            changes: Vec::new(),
+            ranged: !part.rest_rows && !part.tail,
+        }];
+        for index in order {
+            let tile = if Some(index) == row {
+                self.plan.row_tile
+            } else {
+                self.plan
+                    .batch_tile
+                    .filter(|(i, _)| *i == index)
+                    .map_or(1, |(_, t)| t)
+            };
+            self.output(index, tile, part, &mut variants);
+        }
+        if let Some(vector) = vector
+            && outputs.contains(&vector)
+        {
+            self.vector_loops(vector, part, true);
+        }
+        if let Some(first) = self.axes.keys().next()
+            && variants[0].ranged
+        {
+            self.axes[first].ranged = true;
+        }
+        variants
+    }
+
+    /// Axes of a result index that is not the vector index: a loop over tiles, its copies, its row lanes later.
+    pub(super) fn output(
+        &mut self,
+        index: IndexId,
+        tile: u64,
+        part: Part,
+        variants: &mut Vec<Variant>,
+    ) {
+        let is_row = self.plan.row.is_some_and(|(i, _)| i == index);
+        let lanes = if is_row { self.plan.row_lanes() } else { 1 };
+        let extent = self.extent(self.kernel.indices[index].extent);
+        let (name, nominal) = (self.name(index), self.nominal(index));
+        if is_row && part.rest_rows {
+            let axis = self.axis(
+                format!("{name}.rest"),
+                AxisKind::Loop,
+                rem(extent.clone(), lanes),
+                1,
+                true,
+            );
+            self.axes[axis].row = true;
+            let mut value = Affine::axis(axis, 1);
+            value.offset = mul(Scalar::Const(lanes), div(extent, lanes));
+            self.spots.insert(index, Spot { value, chunk: None });
+            return;
+        }
+        let groups = div(extent, lanes);
+        let whole = mul(Scalar::Const(tile), div(groups.clone(), tile));
+        let outer = self.axis(
+            name.clone(),
+            AxisKind::Loop,
+            whole.clone(),
+            nominal.div_ceil(lanes * tile),
+            true,
+        );
+        self.axes[outer].step = tile;
+        self.axes[outer].full = groups.clone();
+        self.axes[outer].row = is_row;
+        let mut value = Affine::axis(outer, lanes);
+        let tiled = is_row || self.plan.batch_tile.is_some_and(|(i, _)| i == index);
+        if tiled {
+            let copy = self.axis(
+                format!("{name}.u"),
+                AxisKind::Unroll,
+                Scalar::Const(tile),
+                tile,
+                true,
+            );
+            self.axes[copy].row = is_row;
+            value = value.plus(&Affine::axis(copy, lanes));
+            if tile > 1 && rem(groups.clone(), tile) != Scalar::Const(0) {
+                let mut rest = self.axes[outer].clone();
+                rest.from = whole;
+                rest.to = groups;
+                rest.step = 1;
+                let mut single = self.axes[copy].clone();
+                single.to = Scalar::Const(1);
+                let more: Vec<Variant> = variants
+                    .iter()
+                    .map(|v| {
+                        let mut changes = v.changes.clone();
+                        changes.extend([(outer, rest.clone()), (copy, single.clone())]);
+                        let first = outer.as_u32() == 0;
+                        Variant {
+                            changes,
+                            ranged: v.ranged && !first,
+                        }
+                    })
+                    .collect();
+                variants.extend(more);
+            }
+        }
+        self.spots.insert(index, Spot { value, chunk: None });
+    }
+
+    /// Loops of the vector index: chunks, parts between boundaries, inner steps and copies; or the tail.
+    pub(super) fn vector_loops(&mut self, index: IndexId, part: Part, output: bool) {
+        let Some((_, cut)) = self.plan.vector else {
+            return;
+        };
+        let extent = self.extent(self.kernel.indices[index].extent);
+        let (name, nominal) = (self.name(index), self.nominal(index));
+        let chunk = self.plan.chunk;
+        if output && part.tail {
+            let (_, spot) = self.tail_axes(&name, &extent, chunk, true);
+            self.spots.insert(index, spot);
+            return;
+        }
+        let chunks = self.axis(
+            name.clone(),
+            AxisKind::Loop,
+            div(extent.clone(), chunk),
+            nominal / chunk,
+            output,
+        );
+        let mut loops = vec![chunks];
+        let mut digits = Vec::new();
+        let mut inner = chunk;
+        let mut bounds = self.plan.bounds.clone();
+        bounds.insert(0, cut.span);
+        for bound in bounds.into_iter().rev() {
+            if bound < inner && inner.is_multiple_of(bound) {
+                let axis = self.axis(
+                    format!("{name}.{bound}"),
+                    AxisKind::Loop,
+                    Scalar::Const(inner / bound),
+                    inner / bound,
+                    output,
+                );
+                digits.push(Digit {
+                    axis,
+                    stride: bound,
+                    extent: inner / bound,
+                });
+                loops.push(axis);
+                inner = bound;
+            }
+        }
+        let run = cut.span / cut.copies;
+        if cut.steps() > 1 {
+            let axis = self.axis(
+                format!("{name}.t"),
+                AxisKind::Loop,
+                Scalar::Const(cut.steps()),
+                cut.steps(),
+                output,
+            );
+            digits.push(Digit {
+                axis,
+                stride: cut.lanes,
+                extent: cut.steps(),
+            });
+            loops.push(axis);
+        }
+        if cut.copies > 1 {
+            let axis = self.axis(
+                format!("{name}.u"),
+                AxisKind::Unroll,
+                Scalar::Const(cut.copies),
+                cut.copies,
+                output,
+            );
+            digits.push(Digit {
+                axis,
+                stride: run,
+                extent: cut.copies,
+            });
+            loops.push(axis);
+        }
+        self.chunk_loops = loops;
+        let value = digits.iter().fold(Affine::axis(chunks, chunk), |v, d| {
+            v.plus(&Affine::axis(d.axis, d.stride))
+        });
+        self.spots.insert(
+            index,
+            Spot {
+                value,
+                chunk: Some((Affine::axis(chunks, 1), digits)),
+            },
+        );
+        if !output && rem(extent.clone(), chunk) != Scalar::Const(0) {
+            self.group += 1;
+            self.tail = Some(self.tail_axes(&name, &extent, chunk, false));
+        }
+    }
+
+    /// The elements past whole chunks: a loop of at most one round over the ragged chunk (so that nothing of it is touched
+    /// where there is none), and one over its elements.
+    pub(super) fn tail_axes(
+        &mut self,
+        name: &str,
+        extent: &Scalar,
+        chunk: u64,
+        output: bool,
+    ) -> ([AxisId; 2], Spot) {
+        let ragged = self.axis(
+            format!("{name}.ragged"),
+            AxisKind::Loop,
+            div_ceil(extent.clone(), chunk),
+            1,
+            output,
+        );
+        self.axes[ragged].from = div(extent.clone(), chunk);
+        let tail = self.axis(
+            format!("{name}.tail"),
+            AxisKind::Loop,
+            rem(extent.clone(), chunk),
+            1,
+            output,
+        );
+        let value = Affine::axis(ragged, chunk).plus(&Affine::axis(tail, 1));
+        let digits = vec![Digit {
+            axis: tail,
+            stride: 1,
+            extent: chunk,
+        }];
+        (
+            [ragged, tail],
+            Spot {
+                value,
+                chunk: Some((Affine::axis(ragged, 1), digits)),
+            },
+        )
+    }
+
+    /// Axes of reduced indices.
+    pub(super) fn reductions(&mut self, statement: &Statement, outputs: &[IndexId], part: Part) {
+        let mut reduced = Vec::new();
+        for target in &statement.targets {
+            collect_reduced(self.kernel, target.value, &mut reduced);
+        }
+        let vector = self.plan.vector.map(|(i, _)| i);
+        for index in reduced {
+            if outputs.contains(&index) || self.spots.contains_key(&index) {
+                continue;
+            }
+            if Some(index) == vector {
+                self.vector_loops(index, part, false);
+                continue;
+            }
+            let extent = self.extent(self.kernel.indices[index].extent);
+            let axis = self.axis(
+                self.name(index),
+                AxisKind::Loop,
+                extent,
+                self.nominal(index),
+                false,
+            );
+            self.axes[axis].group = 1;
+            self.spots.insert(
+                index,
+                Spot {
+                    value: Affine::axis(axis, 1),
+                    chunk: None,
+                },
+            );
+            self.reduced.insert(index, vec![axis]);
+        }
+    }
+
+    /// Lane axes, last of all: rows, then the vector index (in factors, so that sums can fold some of them).
+    pub(super) fn lanes(&mut self, part: Part) {
+        if let Some((index, lanes)) = self.plan.row
+            && lanes > 1
+            && !part.rest_rows
+        {
+            let axis = self.axis(
+                format!("{}.l", self.name(index)),
+                AxisKind::Lane,
+                Scalar::Const(lanes),
+                lanes,
+                true,
+            );
+            self.axes[axis].row = true;
+            self.row_lane = Some(axis);
+            let spot = self.spots.entry(index).or_insert(Spot {
+                value: Affine::constant(0),
+                chunk: None,
+            });
+            spot.value = spot.value.clone().plus(&Affine::axis(axis, 1));
+        }
+        let Some((index, cut)) = self.plan.vector else {
+            return;
+        };
+        let is_output = !self.reduced_vector(index);
+        if cut.lanes == 1 || (is_output && part.tail) {
+            return;
+        }
+        let factors = if is_output {
+            vec![cut.lanes]
+        } else {
+            lane_factors(cut.lanes)
+        };
+        let mut stride = cut.lanes;
+        for factor in factors {
+            stride /= factor;
+            let suffix = if is_output {
+                ".l".to_owned()
+            } else {
+                format!(".l{stride}")
+            };
+            let axis = self.axis(
+                format!("{}{suffix}", self.name(index)),
+                AxisKind::Lane,
+                Scalar::Const(factor),
+                factor,
+                is_output,
+            );
+            self.axes[axis].folds = !is_output && stride * factor <= 4;
+            self.lane_axes.push(axis);
+            if let Some(spot) = self.spots.get_mut(&index) {
+                spot.value = spot.value.clone().plus(&Affine::axis(axis, stride));
+                if let Some((_, digits)) = &mut spot.chunk {
+                    digits.push(Digit {
+                        axis,
+                        stride,
+                        extent: factor,
+                    });
+                }
+            }
+        }
+    }
+
+    pub(super) fn reduced_vector(&self, index: IndexId) -> bool {
+        self.chunk_loops
+            .first()
+            .is_some_and(|a| !self.axes[*a].output)
+            && self.spots.contains_key(&index)
+    }
+
+    pub(super) fn finish_vector(&mut self, outputs: &[IndexId], _part: Part) {
+        let Some((index, _)) = self.plan.vector else {
+            return;
+        };
+        if !outputs.contains(&index) {
+            let mut axes = self.lane_axes.clone();
+            axes.extend(&self.chunk_loops);
+            self.reduced.insert(index, axes);
+        }
+    }
+}
+
+fn collect_reduced(kernel: &Kernel, expr: ExprId, into: &mut Vec<IndexId>) {
+    match &kernel.exprs[expr] {
+        Expr::Const(_) | Expr::Dim(_) | Expr::Load(..) => {}
+        Expr::Unary(_, a) => collect_reduced(kernel, *a, into),
+        Expr::Binary(_, a, b) => {
+            collect_reduced(kernel, *a, into);
+            collect_reduced(kernel, *b, into);
+        }
+        Expr::Select(_, [a, b], t, f) => {
+            for e in [a, b, t, f] {
+                collect_reduced(kernel, *e, into);
+            }
+        }
+        Expr::Reduce(_, indices, body) => {
+            into.extend(
+                indices
+                    .iter()
+                    .filter(|i| !into.contains(i))
+                    .copied()
+                    .collect::<Vec<_>>(),
+            );
+            collect_reduced(kernel, *body, into);
+        }
+    }
+}
+
+/// Lanes of a reduced index in factors: two twos innermost for dot products, the rest outside.
+fn lane_factors(lanes: u64) -> Vec<u64> {
+    match lanes {
+        0..=2 => vec![lanes],
+        4 => vec![2, 2],
+        _ => vec![lanes / 4, 2, 2],
+    }
+}

@@ -1,0 +1,401 @@
+//! Loads: subscripts into addresses, fields of blocks into codes, codes into values, and where results are stored.
+
+use super::{Placer, Root, Spot};
+use crate::format::{BinOp, BlockFormat, Element, Field, FieldId, FormatKind, UnOp, ValueExpr};
+use crate::schedule::ScheduleError;
+use crate::schedule::fit::{Digit, FieldAccess, Place, field_access};
+use crate::schedule::index::{Affine, AxisId, Sym, div_ceil, mul};
+use crate::schedule::term::{Load, Storage, Strict, Term, TermId};
+use crate::spec::kernel::{Binary, Func, IndexId, Subscript, TensorId};
+use crate::vector::ir::Scalar;
+use std::collections::BTreeMap;
+
+impl Placer<'_> {
+    pub(super) fn format(&self, tensor: TensorId) -> FormatKind {
+        let format = self.layouts[tensor]
+            .as_ref()
+            .unwrap_or(&self.kernel.tensors[tensor].format);
+        format.kind.clone()
+    }
+
+    pub(super) fn load(
+        &mut self,
+        tensor: TensorId,
+        subscripts: &[Subscript],
+        spots: &BTreeMap<IndexId, Spot>,
+        strict: bool,
+    ) -> Result<TermId, ScheduleError> {
+        match self.format(tensor) {
+            FormatKind::Plain(element) => {
+                let address = self.plain_address(tensor, &element, subscripts, spots)?;
+                let storage = plain_storage(&element)?;
+                let load = self.terms.load(Load {
+                    tensor,
+                    storage,
+                    address,
+                    bit: None,
+                });
+                Ok(self.number(&element, storage, load))
+            }
+            FormatKind::Block(block) => self.block_load(tensor, &block, subscripts, spots, strict),
+        }
+    }
+
+    /// A code as a number: itself if it is one, else its element's value.
+    fn number(&mut self, element: &Element, storage: Storage, code: TermId) -> TermId {
+        let itself = match element {
+            Element::UInt { .. } => true,
+            Element::Int { bits } => matches!(
+                (storage, bits),
+                (Storage::I8, 8) | (Storage::I16, 16) | (Storage::I32, 32)
+            ),
+            Element::Float(_) => storage == Storage::F32,
+            Element::Codebook(_) => false,
+        };
+        if itself {
+            code
+        } else {
+            self.terms.element(element, code)
+        }
+    }
+
+    fn subscript(
+        &mut self,
+        subscript: &Subscript,
+        spots: &BTreeMap<IndexId, Spot>,
+    ) -> Result<Affine, ScheduleError> {
+        Ok(match subscript {
+            Subscript::Index(i) => spots
+                .get(i)
+                .map(|s| s.value.clone())
+                .ok_or(ScheduleError::Internal("index without a place"))?,
+            Subscript::Const(c) => Affine::constant(*c),
+            Subscript::Gather(tensor, inner) => {
+                let FormatKind::Plain(element) = self.format(*tensor) else {
+                    return Err(ScheduleError::Unsupported(
+                        "an index tensor in a block format".into(),
+                    ));
+                };
+                let address = self.plain_address(*tensor, &element, inner, spots)?;
+                let (bytes, signed) = match element {
+                    Element::Int { bits } => (bits.div_ceil(8).next_power_of_two(), true),
+                    Element::UInt { bits } => (bits.div_ceil(8).next_power_of_two(), false),
+                    Element::Float(_) | Element::Codebook(_) => {
+                        return Err(ScheduleError::Unsupported(
+                            "an index tensor that is not of integers".into(),
+                        ));
+                    }
+                };
+                Affine::symbol(Sym::Gather {
+                    tensor: tensor.as_u32(),
+                    address: Box::new(address),
+                    bytes,
+                    signed,
+                })
+            }
+        })
+    }
+
+    pub(super) fn plain_address(
+        &mut self,
+        tensor: TensorId,
+        element: &Element,
+        subscripts: &[Subscript],
+        spots: &BTreeMap<IndexId, Spot>,
+    ) -> Result<Affine, ScheduleError> {
+        let shape = self.kernel.tensors[tensor].shape.clone();
+        let mut stride = Scalar::Const(u64::from(element.bits().div_ceil(8).next_power_of_two()));
+        let mut address = Affine::constant(0);
+        for (subscript, extent) in subscripts.iter().zip(&shape).rev() {
+            address = address.plus(&self.subscript(subscript, spots)?.times(&stride));
+            stride = mul(stride, self.extent(*extent));
+        }
+        Ok(address)
+    }
+
+    fn block_load(
+        &mut self,
+        tensor: TensorId,
+        block: &BlockFormat,
+        subscripts: &[Subscript],
+        spots: &BTreeMap<IndexId, Spot>,
+        strict: bool,
+    ) -> Result<TermId, ScheduleError> {
+        let shape: Vec<Scalar> = self.kernel.tensors[tensor]
+            .shape
+            .clone()
+            .iter()
+            .map(|e| self.extent(*e))
+            .collect();
+        let [leading @ .., last] = subscripts else {
+            return Err(ScheduleError::Internal("a block tensor of rank 0"));
+        };
+        let len = u64::from(block.len);
+        let columns = shape.last().cloned().unwrap_or(Scalar::Const(1));
+        let group = mul(
+            Scalar::Const(u64::from(block.bytes)),
+            div_ceil(columns, len),
+        );
+        let (mut base, mut row) = (Affine::constant(0), Affine::constant(0));
+        if let [matrices @ .., row_subscript] = leading {
+            let index = self.subscript(row_subscript, spots)?;
+            let (q, r) = index
+                .divide(u64::from(block.rows), &self.axes)
+                .ok_or_else(|| {
+                    ScheduleError::Unsupported(
+                        "rows of an interleaved layout at positions that the schedule cannot split"
+                            .into(),
+                    )
+                })?;
+            base = base.plus(&q.times(&group));
+            row = r;
+            let rows = shape[leading.len() - 1].clone();
+            let mut stride = mul(group, div_ceil(rows, u64::from(block.rows)));
+            for (subscript, extent) in matrices.iter().zip(&shape).rev() {
+                base = base.plus(&self.subscript(subscript, spots)?.times(&stride));
+                stride = mul(stride, extent.clone());
+            }
+        }
+        let bytes = Scalar::Const(u64::from(block.bytes));
+        let chunk_spot = match last {
+            Subscript::Index(i) => spots.get(i).and_then(|s| s.chunk.clone()),
+            Subscript::Const(_) | Subscript::Gather(..) => None,
+        };
+        let (digits, chunk) = match chunk_spot {
+            Some((number, digits)) => {
+                base = base.plus(&number.times(&mul(Scalar::Const(self.plan.chunk / len), bytes)));
+                (digits, self.plan.chunk)
+            }
+            None => {
+                let position = self.subscript(last, spots)?;
+                let (q, r) = position.divide(len, &self.axes).ok_or_else(|| {
+                    ScheduleError::Unsupported("two block tensors whose blocks run along different indices of one statement".into())
+                })?;
+                base = base.plus(&q.times(&bytes));
+                return self.value_at(block, tensor, &base, &row, &Inner::Position(r), strict);
+            }
+        };
+        self.value_at(
+            block,
+            tensor,
+            &base,
+            &row,
+            &Inner::Digits(&digits, chunk),
+            strict,
+        )
+    }
+
+    fn value_at(
+        &mut self,
+        block: &BlockFormat,
+        tensor: TensorId,
+        base: &Affine,
+        row: &Affine,
+        inner: &Inner<'_>,
+        strict: bool,
+    ) -> Result<TermId, ScheduleError> {
+        let mut fields = BTreeMap::new();
+        for (id, field) in block.fields.iter() {
+            if mentions(&block.value, id) {
+                fields.insert(id, self.field(block, field, tensor, base, row, inner)?);
+            }
+        }
+        self.value(&block.value, &fields, strict)
+    }
+
+    fn field(
+        &mut self,
+        block: &BlockFormat,
+        field: &Field,
+        tensor: TensorId,
+        base: &Affine,
+        row: &Affine,
+        inner: &Inner<'_>,
+    ) -> Result<TermId, ScheduleError> {
+        if matches!(field.element, Element::UInt { bits } if bits > 31) {
+            return Err(ScheduleError::Unsupported(
+                "an unsigned 32-bit field in a kernel".into(),
+            ));
+        }
+        let FieldAccess {
+            storage,
+            address,
+            bit,
+            field: bits,
+        } = match inner {
+            Inner::Digits(digits, chunk) => field_access(
+                block,
+                field,
+                &Place {
+                    base,
+                    row,
+                    digits,
+                    chunk: *chunk,
+                },
+                &self.axes,
+            ),
+            Inner::Position(position) => at_position(block, field, base, row, position),
+        };
+        let load = self.terms.load(Load {
+            tensor,
+            storage,
+            address,
+            bit,
+        });
+        let code = match bits {
+            Some(bits) => self.terms.bits(bits, load),
+            None => load,
+        };
+        Ok(self.number(&field.element, storage, code))
+    }
+
+    fn value(
+        &mut self,
+        value: &ValueExpr,
+        fields: &BTreeMap<FieldId, TermId>,
+        strict: bool,
+    ) -> Result<TermId, ScheduleError> {
+        Ok(match value {
+            ValueExpr::Const(c) => self.terms.add(Term::Const(f64::from(*c))),
+            ValueExpr::Field(id) => fields
+                .get(id)
+                .copied()
+                .ok_or(ScheduleError::Internal("a field without a load"))?,
+            ValueExpr::Unary(op, a) => {
+                let a = self.value(a, fields, strict)?;
+                let term = match op {
+                    UnOp::Neg if strict => {
+                        let minus = self.terms.add(Term::Const(-1.0));
+                        Term::Strict(Strict::Mul, minus, a)
+                    }
+                    UnOp::Neg => {
+                        let minus = self.terms.add(Term::Const(-1.0));
+                        Term::Mul(vec![minus, a])
+                    }
+                    UnOp::Abs => Term::Func(Func::Abs, a),
+                    UnOp::Round => Term::Func(Func::Round, a),
+                    UnOp::Floor | UnOp::FloorPow2 => {
+                        return Err(ScheduleError::Unsupported(
+                            "floor in the value of a format that a kernel reads".into(),
+                        ));
+                    }
+                };
+                self.terms.add(term)
+            }
+            ValueExpr::Binary(op, a, b) => {
+                let (a, b) = (
+                    self.value(a, fields, strict)?,
+                    self.value(b, fields, strict)?,
+                );
+                match (strict, op) {
+                    (true, op) => self.terms.add(Term::Strict(strict_op(*op), a, b)),
+                    (false, BinOp::Add) => self.binary(Binary::Add, a, b),
+                    (false, BinOp::Sub) => self.binary(Binary::Sub, a, b),
+                    (false, BinOp::Mul) => self.binary(Binary::Mul, a, b),
+                    (false, BinOp::Div) => self.binary(Binary::Div, a, b),
+                    (false, BinOp::Min) => self.binary(Binary::Min, a, b),
+                    (false, BinOp::Max) => self.binary(Binary::Max, a, b),
+                }
+            }
+        })
+    }
+
+    pub(super) fn root(
+        &mut self,
+        tensor: TensorId,
+        index: &[IndexId],
+        term: TermId,
+    ) -> Result<Root, ScheduleError> {
+        let FormatKind::Plain(element) = self.kernel.tensors[tensor].format.kind.clone() else {
+            return Err(ScheduleError::Internal(
+                "a block result that is not quantised",
+            ));
+        };
+        let subscripts: Vec<Subscript> = index.iter().map(|i| Subscript::Index(*i)).collect();
+        let spots = self.spots.clone();
+        let address = self.plain_address(tensor, &element, &subscripts, &spots)?;
+        let vector_out = self.plan.vector.is_some_and(|(i, _)| index.contains(&i));
+        let mut lanes: Vec<AxisId> = self.row_lane.into_iter().collect();
+        if vector_out {
+            lanes.extend(&self.lane_axes);
+        }
+        Ok(Root {
+            term,
+            lanes,
+            tensor,
+            storage: plain_storage(&element)?,
+            element,
+            address,
+        })
+    }
+}
+
+/// Where in a block an element lies.
+enum Inner<'a> {
+    Digits(&'a [Digit], u64),
+    Position(Affine),
+}
+
+fn at_position(
+    block: &BlockFormat,
+    field: &Field,
+    base: &Affine,
+    row: &Affine,
+    position: &Affine,
+) -> FieldAccess {
+    let entries = (0..block.rows)
+        .flat_map(|r| field.occurrence.iter().map(move |o| (r, o)))
+        .map(|(r, o)| field.address[(r * field.count + o) as usize])
+        .collect::<Vec<_>>();
+    let at = position
+        .clone()
+        .plus(&row.clone().times(&Scalar::Const(u64::from(block.len))));
+    FieldAccess {
+        storage: Storage::Code {
+            bits: field.element.bits() as u8,
+        },
+        address: base.clone(),
+        bit: Some(Affine::symbol(Sym::Table(
+            std::sync::Arc::new(entries),
+            Box::new(at),
+        ))),
+        field: None,
+    }
+}
+
+fn plain_storage(element: &Element) -> Result<Storage, ScheduleError> {
+    Ok(match (element, element.bits()) {
+        (Element::Float(f), 32) if f.exp == 8 && f.man == 23 && f.bias == 127 => Storage::F32,
+        (Element::Int { .. }, 8) => Storage::I8,
+        (Element::Int { .. }, 16) => Storage::I16,
+        (Element::Int { .. }, 32) => Storage::I32,
+        (Element::UInt { .. }, 32) => {
+            return Err(ScheduleError::Unsupported(
+                "a tensor of unsigned 32-bit integers in a kernel".into(),
+            ));
+        }
+        (_, 0..=8) => Storage::U8,
+        (_, 9..=16) => Storage::U16,
+        _ => Storage::I32,
+    })
+}
+
+fn strict_op(op: BinOp) -> Strict {
+    match op {
+        BinOp::Add => Strict::Add,
+        BinOp::Sub => Strict::Sub,
+        BinOp::Mul => Strict::Mul,
+        BinOp::Div => Strict::Div,
+        BinOp::Min => Strict::Min,
+        BinOp::Max => Strict::Max,
+    }
+}
+
+fn mentions(value: &ValueExpr, field: FieldId) -> bool {
+    match value {
+        ValueExpr::Const(_) => false,
+        ValueExpr::Field(f) => *f == field,
+        ValueExpr::Unary(_, a) => mentions(a, field),
+        ValueExpr::Binary(_, a, b) => mentions(a, field) || mentions(b, field),
+    }
+}

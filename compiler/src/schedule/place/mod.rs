@@ -1,0 +1,201 @@
+//! Places a statement under a plan: every index becomes loops, copies and lanes; every load gets its address; the
+//! expression becomes one term per result. `axes.rs` places indices, `expressions.rs` and `loads.rs` make the terms.
+
+mod axes;
+mod expressions;
+mod loads;
+
+use super::ScheduleError;
+use super::fit::Digit;
+use super::index::{Affine, Axes, Axis, AxisId, AxisKind};
+use super::plan::{Layouts, Plan, known_extent};
+use super::term::{Storage, TermId, Terms};
+use crate::format::Element;
+use crate::spec::kernel::{Expr, ExprId, Extent, IndexId, Kernel, Statement, Subscript, TensorId};
+use crate::vector::ir::Scalar;
+use std::collections::BTreeMap;
+
+/// Which part of a statement's results a placed statement computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part {
+    /// The rows left over by the row lanes, one at a time.
+    pub rest_rows: bool,
+    /// The elements left over by whole chunks, where the vector index runs over results.
+    pub tail: bool,
+}
+
+/// Another run of the same code over what a tile leaves over: axes with other bounds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    /// Axes that differ: the axis, its first value, its end, its step, and copies for an unrolled one.
+    pub changes: Vec<(AxisId, Axis)>,
+    /// Whether this is the part that the row range is counted in (whole tiles).
+    pub ranged: bool,
+}
+
+/// A result of a placed statement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Root {
+    /// The value.
+    pub term: TermId,
+    /// Lanes of the value, outermost first.
+    pub lanes: Vec<AxisId>,
+    /// The tensor stored to.
+    pub tensor: TensorId,
+    /// How an element is stored.
+    pub storage: Storage,
+    /// Its element, for rounding narrow floats.
+    pub element: Element,
+    /// Byte address.
+    pub address: Affine,
+}
+
+/// A statement under a schedule.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// Its axes, in loop order, lanes last.
+    pub axes: Axes,
+    /// Its terms.
+    pub terms: Terms,
+    /// Its results.
+    pub roots: Vec<Root>,
+    /// The runs that together cover its part of the results.
+    pub variants: Vec<Variant>,
+}
+
+/// What an index of the kernel became.
+#[derive(Clone, Debug)]
+struct Spot {
+    /// Its value.
+    value: Affine,
+    /// For the vector index: number of the chunk, and the position within it.
+    chunk: Option<(Affine, Vec<Digit>)>,
+}
+
+struct Placer<'a> {
+    kernel: &'a Kernel,
+    layouts: &'a Layouts,
+    plan: &'a Plan,
+    batch: u64,
+    axes: Axes,
+    /// The loop nest that new axes of reduced indices belong to.
+    group: u32,
+    terms: Terms,
+    /// Axes of the vector index that sums run over in whole chunks, in loop order, then lanes.
+    chunk_loops: Vec<AxisId>,
+    lane_axes: Vec<AxisId>,
+    row_lane: Option<AxisId>,
+    spots: BTreeMap<IndexId, Spot>,
+    reduced: BTreeMap<IndexId, Vec<AxisId>>,
+    tail: Option<([AxisId; 2], Spot)>,
+}
+
+/// What free dimensions are assumed to be by the cost model.
+const NOMINAL: u64 = 4096;
+
+/// Places a part of a statement. `batch` is the assumed extent of the batch index.
+pub fn place(
+    kernel: &Kernel,
+    statement: &Statement,
+    plan: &Plan,
+    layouts: &Layouts,
+    part: Part,
+    batch: u64,
+) -> Result<Placed, ScheduleError> {
+    let mut placer = Placer {
+        kernel,
+        layouts,
+        plan,
+        batch,
+        axes: Axes::new(),
+        group: 1,
+        terms: Terms::default(),
+        chunk_loops: Vec::new(),
+        lane_axes: Vec::new(),
+        row_lane: None,
+        spots: BTreeMap::new(),
+        reduced: BTreeMap::new(),
+        tail: None,
+    };
+    let outputs = statement.targets[0].index.clone();
+    let variants = placer.outputs(&outputs, part);
+    placer.reductions(statement, &outputs, part);
+    placer.lanes(part);
+    placer.finish_vector(&outputs, part);
+    let mut roots = Vec::new();
+    for target in &statement.targets {
+        let spots = placer.spots.clone();
+        let term = match strict_load(kernel, target.value) {
+            Some((tensor, subscripts)) => placer.load(tensor, subscripts, &spots, true)?,
+            None => placer.expr(target.value, &spots)?,
+        };
+        roots.push(placer.root(target.tensor, &target.index, term)?);
+    }
+    Ok(Placed {
+        axes: placer.axes,
+        terms: placer.terms,
+        roots,
+        variants,
+    })
+}
+
+/// An extent as a number known before the call.
+pub fn extent(kernel: &Kernel, extent: Extent) -> Scalar {
+    match extent {
+        Extent::Const(c) => Scalar::Const(c),
+        Extent::Dim(d) => match kernel.dims[d].bound {
+            Some(c) => Scalar::Const(c),
+            None => Scalar::Dim(d.as_u32()),
+        },
+    }
+}
+
+/// A value that is one decoded element, hence in declared arithmetic.
+fn strict_load(kernel: &Kernel, value: ExprId) -> Option<(TensorId, &[Subscript])> {
+    match &kernel.exprs[value] {
+        Expr::Load(tensor, subscripts) => Some((*tensor, subscripts)),
+        _ => None,
+    }
+}
+
+impl Placer<'_> {
+    fn extent(&self, of: Extent) -> Scalar {
+        extent(self.kernel, of)
+    }
+
+    fn nominal(&self, index: IndexId) -> u64 {
+        let is_batch = self.plan.batch_tile.is_some_and(|(i, _)| i == index);
+        known_extent(self.kernel, index)
+            .unwrap_or(if is_batch { self.batch } else { NOMINAL })
+            .max(1)
+    }
+
+    fn axis(
+        &mut self,
+        name: String,
+        kind: AxisKind,
+        to: Scalar,
+        nominal: u64,
+        output: bool,
+    ) -> AxisId {
+        let group = if output { 0 } else { self.group };
+        self.axes.push(Axis {
+            name,
+            kind,
+            from: Scalar::Const(0),
+            full: to.clone(),
+            to,
+            step: 1,
+            nominal: nominal.max(1),
+            output,
+            row: false,
+            ranged: false,
+            folds: false,
+            group,
+        })
+    }
+
+    fn name(&self, index: IndexId) -> String {
+        self.kernel.indices[index].name.clone()
+    }
+}

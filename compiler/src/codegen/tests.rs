@@ -6,7 +6,8 @@ use crate::vector::interp::run;
 use crate::vector::ir::{
     Bin, Convert, Elem, Function, ParamId, ParamKind, Scalar, Step, Type, Value,
 };
-use crate::vector::testing::{OUT, Rng, inputs, random, single};
+use crate::vector::testing::{OUT, Rng, inputs, mutant, random, single};
+use crate::vector::verify::verify;
 
 fn levels() -> Vec<(&'static str, Features)> {
     let all = [
@@ -149,7 +150,7 @@ fn in_loop(init: &[Type], build: impl Fn(&mut Builder, [Value; 3], &mut [Value])
         b.store(value, pointers[2], 64 * at as i32);
     }
     let function = b.finish();
-    assert_eq!(crate::vector::verify::verify(&function), []);
+    assert_eq!(verify(&function), []);
     function
 }
 
@@ -231,6 +232,8 @@ fn operations_become_their_instructions() {
         (&dot_u, "vnni", "vpdpbusd", 7),
         (&dot_u, "aarch64-dotprod", "usdot", 7),
         (&dot_s, "aarch64-dotprod", "sdot", 7),
+        (&dot_s, "v3", "vphaddd", 16),
+        (&dot_u, "v2", "phaddd", 16),
         (&fused, "v3", "vfmadd132ps", 7),
         (&fused, "aarch64", "fmla", 8),
         (&fused, "v2", "mulps", 8),
@@ -370,10 +373,63 @@ fn code_for_another_machine_is_listed_but_not_loaded() {
     assert!(super::clif(&function, &features).is_ok_and(|text| text.starts_with("function")));
 }
 
+/// What the rules allow can be compiled for every machine; what they forbid is refused before.
 #[test]
-fn zz_many() {
-    for seed in (0..4000).step_by(50) {
-        let functions: Vec<Function> = (seed..seed + 50).map(|s| random(s + 1000)).collect();
+fn mutants_are_refused_or_compiled() {
+    let mut rng = Rng(11);
+    let (mut refused, mut compiled) = (0, 0);
+    while refused + compiled < 600 {
+        let Some(function) = mutant(&random(rng.below(1000)), &mut rng) else {
+            continue;
+        };
+        if verify(&function).is_empty() {
+            compiled += 1;
+            let (_, features) = levels()[compiled % levels().len()];
+            if let Err(error) = listing(&function, &features) {
+                panic!("{error}\n{function}");
+            }
+        } else {
+            refused += 1;
+        }
+    }
+    assert!(refused > 100 && compiled > 50, "{refused} {compiled}");
+}
+
+/// Resident memory of this process in KiB.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("status");
+    let line = status.lines().find(|l| l.starts_with("VmRSS:"));
+    let number = line.and_then(|l| l.split_whitespace().nth(1));
+    number.and_then(|n| n.parse().ok()).expect("a size")
+}
+
+/// Kept mappings would be at least one page each.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "measures the memory of the process: run alone"]
+fn dropped_code_frees_its_memory() {
+    let function = in_loop(&[], |b, at, _| {
+        let x = b.load(Type::new(Elem::I8, 16), at[0], 0);
+        b.store(x, at[2], 0);
+    });
+    let compile_many = |count: usize| {
+        for _ in 0..count {
+            drop(compile(&function, &Features::host()).expect("code"));
+        }
+    };
+    compile_many(200);
+    let before = resident();
+    compile_many(2000);
+    let growth = resident().saturating_sub(before);
+    assert!(growth < 2000, "{growth} KiB for 2000 functions");
+}
+
+#[test]
+#[ignore = "slow: a minute"]
+fn many_random_functions_are_their_meaning() {
+    for first in (1000..5000).step_by(50) {
+        let functions: Vec<Function> = (first..first + 50).map(random).collect();
         agree(&functions, 1);
     }
 }

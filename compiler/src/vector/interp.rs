@@ -1,7 +1,8 @@
 //! The meaning of the vector IR: executes a function on bytes. Slow and plain; machine code is held against it.
 //!
-//! Pointers are simulated: buffer `i` starts at `(i + 1) << 40`, so that every access can be checked against the one
-//! buffer it may touch. `mul_add` rounds twice; machines that fuse may differ there, and only there.
+//! Pointers are simulated: buffer `i` starts at `(i + 1) << 40` and table `i` at `(1 << 62) + (i << 40)`, so that every
+//! access can be checked against the one buffer it may touch. `mul_add` rounds once; machines that do not fuse may differ
+//! there, and only there. Scratch memory starts as `0xaa`, not as zeros: reading it before writing it shows.
 
 use super::ir::{Function, Op, ParamId, ParamKind, Scalar, Step, TableId, Type, Value};
 use super::verify::{VerifyError, verify};
@@ -49,15 +50,18 @@ pub enum InterpError {
         index: u64,
     },
     /// Too many operations.
-    #[error("more than {MOST_OPS} operations")]
-    Long,
+    #[error("more than {0} operations")]
+    Long(u64),
     /// Scratch memory that is too large.
     #[error("scratch `{0}` is too large")]
     Scratch(String),
 }
 
-/// Most operations that are executed.
-pub const MOST_OPS: u64 = 1 << 34;
+/// Most operations that [`run`] executes: minutes.
+pub const MOST_OPS: u64 = 1 << 30;
+
+/// What scratch memory holds before the function writes to it.
+const UNWRITTEN: u8 = 0xaa;
 
 /// Most bytes of scratch memory.
 const MOST_SCRATCH: u64 = 1 << 32;
@@ -69,6 +73,17 @@ pub fn run(
     buffers: &mut [(ParamId, Vec<u8>)],
     scalars: &dyn Fn(&Scalar) -> u64,
     range: (u64, u64),
+) -> Result<Counts, InterpError> {
+    run_within(function, buffers, scalars, range, MOST_OPS)
+}
+
+/// The same, with at most `most` operations.
+pub fn run_within(
+    function: &Function,
+    buffers: &mut [(ParamId, Vec<u8>)],
+    scalars: &dyn Fn(&Scalar) -> u64,
+    range: (u64, u64),
+    most: u64,
 ) -> Result<Counts, InterpError> {
     if let Some(error) = verify(function).into_iter().next() {
         return Err(InterpError::Invalid(error));
@@ -86,7 +101,8 @@ pub fn run(
         params: BTreeMap::new(),
         values: SecondaryMap::new(),
         counts: Counts::new(),
-        left: MOST_OPS,
+        most,
+        left: most,
     };
     let result = machine
         .enter(scalars, range)
@@ -114,6 +130,7 @@ struct Machine<'f> {
     params: BTreeMap<ParamId, u64>,
     values: SecondaryMap<Value, Vec<u64>>,
     counts: Counts,
+    most: u64,
     left: u64,
 }
 
@@ -145,7 +162,9 @@ impl Machine<'_> {
                     if size > MOST_SCRATCH {
                         return Err(InterpError::Scratch(param.name.clone()));
                     }
-                    self.memory.buffers.push((id, vec![0; size as usize]));
+                    self.memory
+                        .buffers
+                        .push((id, vec![UNWRITTEN; size as usize]));
                     self.memory.buffers.len() - 1
                 }
                 (ParamKind::Read | ParamKind::Write, None) => {
@@ -162,7 +181,10 @@ impl Machine<'_> {
 
     fn count(&mut self, name: &'static str) -> Result<(), InterpError> {
         *self.counts.entry(name).or_insert(0) += 1;
-        self.left = self.left.checked_sub(1).ok_or(InterpError::Long)?;
+        self.left = self
+            .left
+            .checked_sub(1)
+            .ok_or(InterpError::Long(self.most))?;
         Ok(())
     }
 
@@ -286,7 +308,7 @@ impl Machine<'_> {
 }
 
 /// Number of the first buffer that is a table.
-const TABLES: usize = 1 << 16;
+const TABLES: usize = (1 << 22) - 1;
 
 fn split(at: u64) -> Result<(usize, usize), InterpError> {
     let buffer = (at >> 40).checked_sub(1).ok_or(InterpError::Pointer(at))?;

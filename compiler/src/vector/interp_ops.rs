@@ -22,10 +22,11 @@ pub(super) fn compute(ty: Type, op: &Op, operands: &[(Type, &[u64])]) -> Vec<u64
         Op::ShiftBy(shift, ..) => zip(a, b, |x, n| {
             shifted(*shift, elem, x, n as u32 % elem.bits())
         }),
-        Op::MulAdd(..) => zip(a, b, |x, y| bits(float(x) * float(y)))
+        Op::MulAdd(..) => a
             .iter()
+            .zip(b)
             .zip(c)
-            .map(|(product, z)| bits(float(*product) + float(*z)))
+            .map(|((x, y), z)| bits(float(*x).mul_add(float(*y), float(*z))))
             .collect(),
         Op::Cmp(cmp, ..) => zip(a, b, |x, y| {
             if compare(*cmp, from.elem, x, y) {

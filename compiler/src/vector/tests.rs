@@ -1,10 +1,10 @@
 //! Tests of the vector IR: text, rules, meaning.
 
 use super::build::Builder;
-use super::interp::{InterpError, run};
+use super::interp::{InterpError, run, run_within};
 use super::ir::{Elem, Op, ParamId, ParamKind, Scalar, Step, Type, Value};
 use super::read::read;
-use super::testing::{BYTES, OUT, Rng, inputs, names, random, scalar, single};
+use super::testing::{BYTES, OUT, Rng, inputs, mutant, names, random, scalar, single};
 use super::verify::verify;
 use std::collections::BTreeSet;
 
@@ -289,6 +289,14 @@ fn the_interpreter_checks_accesses() {
         .map(|(c, _)| c["load"]),
         Ok(1)
     );
+    assert!(matches!(
+        run_one(&|b, x, _| {
+            let table = b.load(i8x16, x, 0);
+            let sixteen = b.iconst(i8x16, 16);
+            b.lookup(table, sixteen);
+        }),
+        Err(InterpError::Index { index: 16, .. })
+    ));
     let copy = |b: &mut Builder, x, y| {
         let v = b.load(i8x16, x, 0);
         b.store(v, y, 0);
@@ -313,4 +321,72 @@ fn random_functions_run() {
         let counts = run(&random(seed), &mut buffers, &|s| s.eval(&[]), (0, 0)).expect("runs");
         assert!(counts["store"] > 0);
     }
+}
+
+#[test]
+fn mutants_run_or_fail_in_the_interpreter() {
+    let mut rng = Rng(12);
+    let mut results = BTreeSet::new();
+    for _ in 0..2000 {
+        let Some(function) = mutant(&random(rng.below(1000)), &mut rng) else {
+            continue;
+        };
+        let (bytes, floats) = inputs(&mut rng);
+        let buffers = [bytes, floats, vec![0; OUT]].into_iter().enumerate();
+        let mut buffers: Vec<_> = buffers
+            .map(|(n, b)| (ParamId::from_u32(n as u32), b))
+            .collect();
+        let valid = verify(&function).is_empty();
+        let result = run_within(&function, &mut buffers, &|s| s.eval(&[]), (0, 0), 20_000);
+        assert_eq!(
+            valid,
+            !matches!(result, Err(InterpError::Invalid(_))),
+            "{function}"
+        );
+        results.insert(match result {
+            Ok(_) => "ran",
+            Err(InterpError::Invalid(_)) => "invalid",
+            Err(InterpError::Missing(_)) => "missing",
+            Err(InterpError::Bounds { .. }) => "bounds",
+            Err(InterpError::Pointer(_)) => "pointer",
+            Err(InterpError::ReadOnly(_)) => "read only",
+            Err(InterpError::Index { .. }) => "index",
+            Err(InterpError::Long(_)) => "long",
+            Err(InterpError::Scratch(_)) => "scratch",
+        });
+    }
+    let seen = ["ran", "invalid", "bounds", "pointer", "read only", "long"];
+    assert!(seen.iter().all(|s| results.contains(s)), "{results:?}");
+}
+
+#[test]
+fn scratch_is_given_and_endless_loops_end() {
+    let mut b = Builder::new("f");
+    let bytes = Scalar::Const(8);
+    let scratch = b.param("scratch", ParamKind::Scratch { bytes });
+    let out = b.param("out", ParamKind::Write);
+    let unwritten = b.load(Type::new(Elem::I8, 8), scratch, 0);
+    b.store(unwritten, out, 0);
+    let (zero, most) = (b.number_of(0), b.number_of(i64::MAX));
+    b.open_loop("k", zero, most, 1, &[]);
+    b.close_loop(&[]);
+    let mut buffers = [(ParamId::from_u32(1), vec![0; 8])];
+    let result = run_within(&b.finish(), &mut buffers, &|s| s.eval(&[]), (0, 0), 1000);
+    assert_eq!(result, Err(InterpError::Long(1000)));
+    assert_eq!(buffers[0].1, [0xaa; 8]);
+}
+
+#[test]
+fn a_sum_of_a_product_rounds_once() {
+    let mut b = Builder::new("f");
+    let out = b.param("out", ParamKind::Write);
+    let x = b.fconst(1, 1.0 + f32::EPSILON);
+    let y = b.fconst(1, 1.0 - f32::EPSILON);
+    let z = b.fconst(1, -1.0);
+    let sum = b.mul_add(x, y, z);
+    b.store(sum, out, 0);
+    let mut buffers = [(ParamId::from_u32(0), vec![0; 4])];
+    assert!(run(&b.finish(), &mut buffers, &|s| s.eval(&[]), (0, 0)).is_ok());
+    let exact = -f32::EPSILON * f32::EPSILON;
+    assert_eq!(buffers[0].1, exact.to_le_bytes());
 }

@@ -5,6 +5,7 @@ use crate::{Error, Kernel, Tensor};
 use lowbit_compiler::codegen::MachineCode;
 use lowbit_compiler::format::layout::layout_id;
 use lowbit_compiler::format::{Element, FormatKind};
+use lowbit_compiler::rewrite::analysis::FREE_REDUCTION;
 use lowbit_compiler::spec::kernel::{Expr, Extent, Role, Subscript, TensorId};
 use lowbit_compiler::vector::ir::ParamKind;
 
@@ -110,6 +111,7 @@ impl<'a> Prepared<'a> {
                 })
             })
             .collect::<Result<Vec<u64>, Error>>()?;
+        check_reductions(kernel, &dims)?;
         let batch = batch(kernel, &dims);
         let prepared = Prepared {
             kernel,
@@ -383,6 +385,33 @@ impl Scratch {
         }
         Ok(buffer.as_mut_ptr() as u64)
     }
+}
+
+/// A free dimension that a reduction runs over has a largest extent: sums of integers were proved to fit up to there.
+fn check_reductions(kernel: &Kernel, dims: &[u64]) -> Result<(), Error> {
+    let spec = kernel.spec();
+    for expr in spec.exprs.values() {
+        let Expr::Reduce(_, indices, _) = expr else {
+            continue;
+        };
+        for index in indices {
+            let Extent::Dim(d) = spec.indices[*index].extent else {
+                continue;
+            };
+            let dim = &spec.dims[d];
+            let extent = dims[d.as_u32() as usize];
+            if dim.bound.is_none() && extent > FREE_REDUCTION {
+                let what = format!(
+                    "is {extent}, but a free dimension that is summed over may be at most {FREE_REDUCTION}; bind it when compiling"
+                );
+                return Err(Error::Argument {
+                    name: dim.name.clone(),
+                    what,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The extent of the dimension that batches run over: the last free one of the outputs that is not over rows of weights.

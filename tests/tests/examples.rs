@@ -3,7 +3,7 @@
 
 use lowbit::check::{Random, compare};
 use lowbit::compiler::target::{Target, names};
-use lowbit::{Engine, Options, Stage};
+use lowbit::{Engine, Options, Stage, Tensor};
 use std::path::PathBuf;
 
 fn examples() -> Vec<(String, String)> {
@@ -92,4 +92,50 @@ fn examples_compile_for_every_target() {
             }
         }
     }
+}
+
+#[test]
+fn integer_sums_are_exact_past_the_precision_of_floats() {
+    let text = "language 1;
+        kernel product(weight w: i8[N, K], input x: i8[M, K]) -> output y: i32[M, N] {
+            y[m, n] = sum(k) w[n, k] * x[m, k];
+        }";
+    let engine = Engine::host().expect("an engine");
+    for dims in [&[("N", 5), ("K", 4099)][..], &[]] {
+        let kernel = engine.compile(text, dims).expect("it compiles");
+        let values: Vec<i8> = (0..5 * 4099)
+            .map(|i| if i % 7 == 0 { -128 } else { 127 })
+            .collect();
+        let w = Tensor::from_i8(&[5, 4099], &values).expect("weights");
+        let w = kernel.convert("w", &w).expect("the layout");
+        let x = Tensor::from_i8(&[1, 4099], &values[..4099]).expect("a row");
+        let y = kernel.call(&[("w", &w), ("x", &x)]).expect("a call");
+        let wanted: Vec<i32> = values
+            .chunks(4099)
+            .map(|row| {
+                row.iter()
+                    .zip(&values)
+                    .map(|(w, x)| i32::from(*w) * i32::from(*x))
+                    .sum()
+            })
+            .collect();
+        let bytes: Vec<u8> = wanted.iter().flat_map(|v| v.to_le_bytes()).collect();
+        assert_eq!(y.bytes(), bytes);
+    }
+}
+
+#[test]
+fn a_free_reduction_has_a_largest_extent() {
+    let text = "language 1;
+        kernel total(input x: f32[M, K]) -> output y: f32[M] { y[m] = sum(k) x[m, k]; }";
+    let kernel = Engine::host()
+        .expect("an engine")
+        .compile(text, &[])
+        .expect("it compiles");
+    let x = Tensor::from_f32(&[1, 65_537], &[1.0; 65_537]).expect("a row");
+    let error = kernel
+        .call(&[("x", &x)])
+        .expect_err("it is refused")
+        .to_string();
+    assert!(error.contains("`K`") && error.contains("65537"), "{error}");
 }

@@ -72,6 +72,9 @@ pub struct Hashes {
     pub elements: Vec<u64>,
 }
 
+/// The largest extent at a call of a free dimension that a reduction runs over: it lets sums of integers be proved to fit.
+pub const FREE_REDUCTION: u64 = 1 << 16;
+
 /// Largest number of entries of a table that a look-up instruction takes.
 pub const TABLE: usize = 16;
 
@@ -135,6 +138,18 @@ impl Facts {
             },
             _ => None,
         }
+    }
+    /// How many values an axis takes at most: of a free dimension no more than a call may have.
+    pub fn most(&self, axis: AxisId) -> Option<u64> {
+        let free = |to: &Scalar| match to {
+            Scalar::Dim(_) => Some(FREE_REDUCTION),
+            Scalar::Div(d, by) => match (&**d, &**by) {
+                (Scalar::Dim(_), Scalar::Const(by)) => FREE_REDUCTION.checked_div(*by),
+                _ => None,
+            },
+            _ => None,
+        };
+        self.extent(axis).or_else(|| free(&self.axes[axis].to))
     }
     /// Whether the axis is a lane.
     pub fn is_lane(&self, axis: AxisId) -> bool {
@@ -443,7 +458,7 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], own: Id) -> Real {
                 return unknown(free, call);
             };
             let free = free.minus(AxisSet::one(axis));
-            let (low, high) = match facts.extent(axis) {
+            let (low, high) = match facts.most(axis) {
                 Some(n) => (scale(e.low.min(0.0), n), scale(e.high.max(0.0), n)),
                 None => (
                     scale(e.low.min(0.0), u64::MAX),

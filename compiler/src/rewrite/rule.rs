@@ -302,7 +302,7 @@ impl When {
             }),
             When::SumFits(a, e, ty) => on_axis(a, &|a| {
                 let (low, high) = ty.range();
-                let n = facts.extent(a).map(|n| n as f64);
+                let n = facts.most(a).map(|n| n as f64);
                 real(graph, id(e))
                     .zip(n)
                     .is_some_and(|(r, n)| r.integer && r.low * n >= low && r.high * n <= high)

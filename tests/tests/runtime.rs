@@ -1,0 +1,181 @@
+//! Kernels as values: shared between threads, run in parts, refused arguments, layouts that are checked.
+
+use lowbit::compiler::format::text::definition;
+use lowbit::compiler::spec::load;
+use lowbit::{Engine, Error, Kernel, Scratch, Tensor};
+
+const TEXT: &str = "language 1;
+    format i4 = block i < 32 { d: f16; q[i]: uint(4); value = d * (q[i] - 8); }
+    kernel linear(weight w: i4[N, K], input x: f32[M, K], input b: f32[N]) -> output y: f32[M, N] {
+        y[m, n] = sum(k) w[n, k] * x[m, k] + b[n];
+    }";
+
+fn numbers(count: u64, seed: u64) -> Vec<f32> {
+    let mut random = lowbit::check::Random::new(seed);
+    (0..count).map(|_| random.real()).collect()
+}
+
+struct Call {
+    kernel: Kernel,
+    w: Tensor,
+    x: Tensor,
+    b: Tensor,
+}
+
+fn call(n: u64, k: u64, m: u64) -> Call {
+    let engine = Engine::host().expect("an engine");
+    let kernel = engine
+        .compile(TEXT, &[("N", n), ("K", k)])
+        .expect("it compiles");
+    let w = kernel.pack("w", &numbers(n * k, 1)).expect("weights");
+    let x = Tensor::from_f32(&[m, k], &numbers(m * k, 2)).expect("activations");
+    let b = Tensor::from_f32(&[n], &numbers(n, 3)).expect("a bias");
+    Call { kernel, w, x, b }
+}
+
+impl Call {
+    fn args(&self) -> [(&str, &Tensor); 3] {
+        [("w", &self.w), ("x", &self.x), ("b", &self.b)]
+    }
+}
+
+#[test]
+fn parts_of_the_rows_make_the_whole() {
+    for (n, k, m) in [(37, 64, 3), (64, 96, 1), (3, 32, 2), (128, 33, 9)] {
+        let call = call(n, k, m);
+        let whole = call.kernel.call(&call.args()).expect("a call");
+        for parts in [1, 2, 3, 8] {
+            let mut bytes = vec![0xff; whole.bytes().len()];
+            let prepared = call.kernel.prepare(&call.args()).expect("it is checked");
+            let mut outputs = [bytes.as_mut_slice()];
+            let rows = prepared.split(&mut outputs, parts).expect("it divides");
+            std::thread::scope(|scope| {
+                for part in rows {
+                    scope.spawn(move || part.run(&mut Scratch::default()).expect("it runs"));
+                }
+            });
+            assert_eq!(
+                bytes,
+                whole.bytes(),
+                "{n} rows of {k}, batch {m}, {parts} parts"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_kernel_is_shared_between_threads_and_outlives_its_engine() {
+    let call = call(64, 64, 2);
+    let wanted = call.kernel.call(&call.args()).expect("a call");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let kernel = call.kernel.clone();
+            let (call, wanted) = (&call, &wanted);
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    let found = kernel.call(&call.args()).expect("a call");
+                    assert_eq!(found.bytes(), wanted.bytes());
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn call_into_writes_the_same_and_reuses_its_scratch() {
+    let call = call(16, 64, 3);
+    let wanted = call.kernel.call(&call.args()).expect("a call");
+    let mut bytes = vec![0; wanted.bytes().len()];
+    let mut scratch = Scratch::default();
+    for _ in 0..3 {
+        bytes.fill(0xee);
+        call.kernel
+            .call_into(&call.args(), &mut [&mut bytes], &mut scratch)
+            .expect("a call");
+        assert_eq!(bytes, wanted.bytes());
+    }
+    let short = call
+        .kernel
+        .call_into(&call.args(), &mut [&mut bytes[1..]], &mut scratch);
+    assert!(matches!(short, Err(Error::Length { .. })), "{short:?}");
+}
+
+#[test]
+fn wrong_arguments_are_refused_before_code_runs() {
+    let call = call(16, 64, 2);
+    let kernel = &call.kernel;
+    let text = |args: &[(&str, &Tensor)]| match kernel.call(args) {
+        Ok(_) => String::new(),
+        Err(error) => error.to_string(),
+    };
+    assert!(text(&[("w", &call.w), ("x", &call.x)]).contains("`b`: is missing"));
+    assert!(text(&[("v", &call.w)]).contains("the kernel has w, x, b, y"));
+    let twice = [
+        ("w", &call.w),
+        ("w", &call.w),
+        ("x", &call.x),
+        ("b", &call.b),
+    ];
+    assert!(text(&twice).contains("given twice"));
+    assert!(text(&[("y", &call.b)]).contains("is an output"));
+    let narrow = Tensor::from_f32(&[2, 63], &[0.0; 126]).expect("a tensor");
+    let shape = text(&[("w", &call.w), ("x", &narrow), ("b", &call.b)]);
+    assert!(
+        shape.contains("axis 1 is 63, not 64 (dimension `K`)"),
+        "{shape}"
+    );
+    let flat = Tensor::from_f32(&[128], &[0.0; 128]).expect("a tensor");
+    assert!(text(&[("w", &call.w), ("x", &flat), ("b", &call.b)]).contains("1 axes, not 2"));
+}
+
+#[test]
+fn another_layout_is_refused_by_name_and_converted_on_request() {
+    let call = call(16, 64, 1);
+    let module = load("i4", TEXT, &|_| None).expect("it reads");
+    let declared = module.format("i4").expect("the format").clone();
+    let stored = Tensor::quantize(declared, &[16, 64], &numbers(16 * 64, 1)).expect("weights");
+    let refused = call
+        .kernel
+        .call(&[("w", &stored), ("x", &call.x), ("b", &call.b)]);
+    let Err(Error::Layout { found, wanted, .. }) = refused else {
+        panic!("another layout was accepted")
+    };
+    assert_ne!(found, wanted);
+    let converted = call.kernel.convert("w", &stored).expect("it converts");
+    assert_eq!(converted.bytes(), call.w.bytes());
+    assert_eq!(
+        converted.to_f32().expect("values"),
+        stored.to_f32().expect("values")
+    );
+}
+
+#[test]
+fn a_packed_layout_describes_itself() {
+    let call = call(16, 64, 1);
+    let layout = call.kernel.layout("w").expect("a layout");
+    let text = format!("language 1;\n{}", definition(&layout));
+    let module = load("layout", &text, &|_| None).expect("a layout is a text of the language");
+    let read = module.formats.last().expect("its format").clone();
+    let again = Tensor::from_bytes(read, call.w.shape(), call.w.bytes().to_vec()).expect("bytes");
+    assert_eq!(again.layout_id(), call.w.layout_id());
+    assert_eq!(
+        again.to_f32().expect("values"),
+        call.w.to_f32().expect("values")
+    );
+}
+
+#[test]
+fn an_index_outside_its_axis_is_refused() {
+    let text = "language 1;
+        kernel rows(input t: f32[V, D], input id: i32[T]) -> output y: f32[T, D] { y[t_, d] = t[id[t_], d]; }";
+    let kernel = Engine::host()
+        .expect("an engine")
+        .compile(text, &[])
+        .expect("it compiles");
+    let table = Tensor::from_f32(&[3, 4], &numbers(12, 5)).expect("a table");
+    for (index, fits) in [(2, true), (3, false), (-1, false)] {
+        let ids = Tensor::from_i32(&[2], &[0, index]).expect("indices");
+        let found = kernel.call(&[("t", &table), ("id", &ids)]);
+        assert_eq!(found.is_ok(), fits, "{index}");
+    }
+}

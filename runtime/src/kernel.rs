@@ -321,6 +321,16 @@ impl Kernel {
         crate::show::stage(self, &made.program, stage)
     }
 
+    /// The same kernel for another target, to look at: `kernel.for_target(Target::named("aarch64")?)?.snapshot()?`.
+    pub fn for_target(&self, target: lowbit_compiler::target::Target) -> Result<Kernel, Error> {
+        let engine = Engine {
+            target: Arc::new(target),
+            rules: self.inner.engine.rules.clone(),
+        };
+        let force = self.inner.force.clone();
+        Kernel::new(engine, self.inner.spec.clone(), Layouts::new(), force)
+    }
+
     /// All stages on one page, with the layouts of the weights: stable text, for snapshot tests.
     pub fn snapshot(&self) -> Result<String, Error> {
         crate::show::snapshot(self)

@@ -87,6 +87,11 @@ fn examples_compile_for_every_target() {
                 };
                 let kernel = engine.compile_module(&module, &[], &options);
                 let kernel = kernel.unwrap_or_else(|e| panic!("{name} for {target}: {e}"));
+                let stages = &kernel.program().expect("a program").stages;
+                assert!(
+                    stages.iter().all(|s| s.saturated),
+                    "{name} for {target}: an e-graph reached a limit"
+                );
                 let listing = kernel.stage(Stage::Assembly);
                 assert!(listing.is_ok(), "{name} for {target}: {listing:?}");
             }

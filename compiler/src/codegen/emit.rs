@@ -22,6 +22,7 @@ pub(super) struct Emit<'f, 'b> {
     pub(super) b: FunctionBuilder<'b>,
     pub(super) values: SecondaryMap<Value, Vec<ir::Value>>,
     pub(super) wants: SecondaryMap<Value, Want>,
+    pub(super) spent: SecondaryMap<Value, bool>,
     pub(super) loads: SecondaryMap<Value, Option<Load>>,
     /// Loads that may still have to be emitted.
     pub(super) pending: Vec<Value>,
@@ -57,6 +58,7 @@ pub(super) fn function(
         b,
         values: SecondaryMap::new(),
         wants: loads::wants(ir, &features),
+        spent: loads::spent(ir),
         loads: SecondaryMap::new(),
         pending: Vec::new(),
         args,

@@ -42,6 +42,89 @@ pub(super) fn wants(function: &Function, features: &Features) -> SecondaryMap<Va
     wants
 }
 
+/// Values whose registers are free after their one use: it is in the region that defines them, and each register holds
+/// other lanes.
+pub(super) fn spent(function: &Function) -> SecondaryMap<Value, bool> {
+    let mut spent = SecondaryMap::new();
+    spent_in(&function.body, &mut spent);
+    spent
+}
+
+fn spent_in(steps: &[Step], spent: &mut SecondaryMap<Value, bool>) {
+    let mut uses: SecondaryMap<Value, u32> = SecondaryMap::new();
+    let mut defined = Vec::new();
+    for step in steps {
+        match step {
+            Step::Let(value, op) => {
+                op.operands().into_iter().for_each(|o| uses[o] += 1);
+                if !repeats(op) {
+                    defined.push(*value);
+                }
+            }
+            Step::Store { value, base, .. } => {
+                uses[*value] += 1;
+                uses[*base] += 1;
+            }
+            Step::Loop(l) => {
+                spent_in(&l.body, spent);
+                // Whatever an inner loop uses is needed in its next round.
+                used_in(&l.body, &mut |v| uses[v] += 2);
+                defined.extend(l.carried.iter().map(|c| c.result));
+                let carried = l.carried.iter().flat_map(|c| [c.init, c.next]);
+                carried.chain([l.from, l.to]).for_each(|v| uses[v] += 1);
+            }
+        }
+    }
+    for value in defined {
+        spent[value] = uses[value] == 1;
+    }
+}
+
+fn used_in(steps: &[Step], note: &mut impl FnMut(Value)) {
+    for step in steps {
+        match step {
+            Step::Let(_, op) => op.operands().into_iter().for_each(&mut *note),
+            Step::Store { value, base, .. } => [*value, *base].into_iter().for_each(&mut *note),
+            Step::Loop(l) => {
+                let carried = l.carried.iter().flat_map(|c| [c.init, c.next]);
+                carried.chain([l.from, l.to]).for_each(&mut *note);
+                used_in(&l.body, note);
+            }
+        }
+    }
+}
+
+/// Whether all registers of the result may be one.
+fn repeats(op: &Op) -> bool {
+    match op {
+        Op::Splat(_) | Op::Tile(_) | Op::Repeat(_) => true,
+        Op::IConst(_) | Op::FConst(_) | Op::VConst(_) => true,
+        Op::Param(_)
+        | Op::TableAddr(_)
+        | Op::Load { .. }
+        | Op::Bin(..)
+        | Op::Un(..)
+        | Op::Shift(..)
+        | Op::ShiftBy(..)
+        | Op::MulAdd(..)
+        | Op::Cmp(..)
+        | Op::Select(..)
+        | Op::Convert(..)
+        | Op::Bitcast(_)
+        | Op::Build(_)
+        | Op::Extract(..)
+        | Op::Slice(..)
+        | Op::Join { .. }
+        | Op::Lookup { .. }
+        | Op::MulPairsU8S8(..)
+        | Op::MulPairsS16(..)
+        | Op::Dot4U8S8 { .. }
+        | Op::Dot4S8S8 { .. }
+        | Op::Fold(_)
+        | Op::FoldMax(_) => false,
+    }
+}
+
 fn region(
     function: &Function,
     features: &Features,

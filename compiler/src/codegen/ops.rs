@@ -294,6 +294,13 @@ impl Emit<'_, '_> {
 
     pub(super) fn mul_add(&mut self, a: Value, b: Value, c: Value) -> Vec<ir::Value> {
         let fused = self.features.fma;
+        // On x86 the result takes the first factor's register (Cranelift never chooses the form that adds in place), or,
+        // if the second is folded from memory, the first's all the same.
+        let in_place = self.spent[b] && !self.spent[a] && self.loads[b].is_none();
+        let (a, b) = match self.features.arch {
+            Arch::X86_64 if fused && in_place => (b, a),
+            Arch::X86_64 | Arch::Aarch64 => (a, b),
+        };
         let count = shape(self.ty(a)).parts;
         let part = |p| {
             let (x, y, z) = (self.part(a, p), self.part(b, p), self.part(c, p));

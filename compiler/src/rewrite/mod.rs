@@ -29,7 +29,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 /// Nodes that an e-graph may have; see the budget in the design.
-pub const NODES: usize = 20_000;
+pub const NODES: usize = 8_000;
 /// Rounds of rewriting.
 pub const ROUNDS: usize = 40;
 

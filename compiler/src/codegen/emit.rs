@@ -11,6 +11,7 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_entity::SecondaryMap;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use std::collections::BTreeMap;
 
 /// Addresses of the constant tables, in their order.
 pub(super) type Tables = Vec<u64>;
@@ -24,6 +25,8 @@ pub(super) struct Emit<'f, 'b> {
     pub(super) wants: SecondaryMap<Value, Want>,
     pub(super) spent: SecondaryMap<Value, bool>,
     pub(super) loads: SecondaryMap<Value, Option<Load>>,
+    /// Scalars that are the low bits of a 64-bit value with zeros above.
+    pub(super) extended: BTreeMap<ir::Value, ir::Value>,
     /// Loads that may still have to be emitted.
     pub(super) pending: Vec<Value>,
     args: ir::Value,
@@ -60,6 +63,7 @@ pub(super) fn function(
         wants: loads::wants(ir, &features),
         spent: loads::spent(ir),
         loads: SecondaryMap::new(),
+        extended: BTreeMap::new(),
         pending: Vec::new(),
         args,
         tables,

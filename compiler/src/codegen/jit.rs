@@ -2,6 +2,7 @@
 
 use super::emit::{self, Tables};
 use super::features::Features;
+use super::listing::placeholders;
 use super::{CodegenError, emit::signature};
 use crate::vector::ir::Function;
 use crate::vector::verify::verify;
@@ -95,8 +96,7 @@ pub(super) fn clif_of(
 
 /// Text of a function in Cranelift's IR, as it is given to Cranelift; tables are numbered instead of placed.
 pub fn clif(function: &Function, features: &Features) -> Result<String, CodegenError> {
-    let tables = (0..function.tables.len() as u64).collect();
-    let clif = clif_of(function, features, &tables)?;
+    let clif = clif_of(function, features, &placeholders(function))?;
     Ok(clif.display().to_string())
 }
 

@@ -167,7 +167,8 @@ fn region(
 fn wanted(function: &Function, features: &Features, ty: Type, op: &Op) -> Want {
     // On Arm two extensions of a register are cheaper than two loads.
     let widens = |from: Type| {
-        features.arch == Arch::X86_64 && features.sse41 && from.lanes > 1 && from.bytes() >= 8
+        let vectors = features.arch == Arch::X86_64 && features.sse41;
+        from.lanes == 1 || vectors && from.bytes() >= 8
     };
     match op {
         Op::Convert(Convert::WidenS, a) if widens(function.types[*a]) => Want::WidenS,
@@ -215,8 +216,8 @@ impl Emit<'_, '_> {
         let want = self.wants[value];
         let count = match want {
             Want::Nothing => return,
-            Want::WidenS | Want::WidenU => (ty.bytes() / 8) as usize,
-            Want::Broadcast => 1,
+            Want::WidenS | Want::WidenU if ty.lanes > 1 => (ty.bytes() / 8) as usize,
+            Want::WidenS | Want::WidenU | Want::Broadcast => 1,
             Want::Registers => shape(ty).parts,
         };
         self.loads[value] = Some(Load {
@@ -251,6 +252,9 @@ impl Emit<'_, '_> {
         let loaded = match want {
             Want::Nothing | Want::Registers => self.load_register(ty, base, offset, part),
             Want::Broadcast => self.load_bits(broadcast_bits(ty), base, offset),
+            Want::WidenS | Want::WidenU if ty.lanes == 1 => {
+                self.load_extended(want == Want::WidenS, ty.elem, base, offset)
+            }
             Want::WidenS | Want::WidenU => {
                 let at = offset.wrapping_add(8 * part as i32);
                 self.load_wide(want == Want::WidenS, ty.elem, base, at)
@@ -288,7 +292,7 @@ impl Emit<'_, '_> {
             .is_some_and(|l| l.want == Want::Broadcast)
     }
 
-    /// Registers of a load, already widened once.
+    /// Registers of a load, already widened: vectors once, scalars to 64 bits.
     pub(super) fn widened(&mut self, value: Value) -> Option<Vec<ir::Value>> {
         let load = self.loads[value].as_ref()?;
         if !matches!(load.want, Want::WidenS | Want::WidenU) {
@@ -329,6 +333,27 @@ impl Emit<'_, '_> {
         let at = offset.wrapping_add(16 * part as i32);
         let value = self.load_bits(loaded, base, at);
         self.cast(value, to)
+    }
+
+    /// A scalar integer in 64 bits.
+    fn load_extended(
+        &mut self,
+        signed: bool,
+        elem: Elem,
+        base: ir::Value,
+        offset: i32,
+    ) -> ir::Value {
+        let flags = MemFlags::new().with_notrap();
+        let ins = self.b.ins();
+        match (elem, signed) {
+            (Elem::I8, true) => ins.sload8(types::I64, flags, base, offset),
+            (Elem::I8, false) => ins.uload8(types::I64, flags, base, offset),
+            (Elem::I16, true) => ins.sload16(types::I64, flags, base, offset),
+            (Elem::I16, false) => ins.uload16(types::I64, flags, base, offset),
+            (Elem::I32 | Elem::F32, true) => ins.sload32(flags, base, offset),
+            (Elem::I32 | Elem::F32, false) => ins.uload32(flags, base, offset),
+            (Elem::I64, _) => ins.load(types::I64, flags, base, offset),
+        }
     }
 
     /// Eight bytes of lanes, in lanes of twice the width.

@@ -12,6 +12,9 @@ impl Emit<'_, '_> {
             Convert::WidenS | Convert::WidenU => {
                 let signed = convert == Convert::WidenS;
                 if let Some(parts) = self.widened(a) {
+                    if from.lanes == 1 {
+                        return vec![self.low_bits(signed, ty, parts[0])];
+                    }
                     let half = Type::new(wider(from.elem), from.lanes);
                     return self.widen(signed, half, ty, parts);
                 }
@@ -53,12 +56,13 @@ impl Emit<'_, '_> {
         parts: Vec<ir::Value>,
     ) -> Vec<ir::Value> {
         if from.lanes == 1 {
-            let wide = scalar(to.elem);
-            return vec![if signed {
-                self.b.ins().sextend(wide, parts[0])
-            } else {
-                self.b.ins().uextend(wide, parts[0])
-            }];
+            // Through 64 bits, since wide values are mostly widened again, for addresses.
+            let wide = match (signed, self.extended.get(&parts[0])) {
+                (false, Some(known)) => *known,
+                (false, None) => self.b.ins().uextend(types::I64, parts[0]),
+                (true, _) => self.b.ins().sextend(types::I64, parts[0]),
+            };
+            return vec![self.low_bits(signed, to, wide)];
         }
         let (mut elem, mut parts) = (from.elem, parts);
         while elem != to.elem {
@@ -82,6 +86,18 @@ impl Emit<'_, '_> {
             parts = next;
         }
         parts
+    }
+
+    /// A scalar of which 64 bits are known.
+    fn low_bits(&mut self, signed: bool, to: Type, wide: ir::Value) -> ir::Value {
+        if to.elem == Elem::I64 {
+            return wide;
+        }
+        let low = self.b.ins().ireduce(scalar(to.elem), wide);
+        if !signed {
+            self.extended.insert(low, wide);
+        }
+        low
     }
 
     /// Drops high bits: they are replaced by copies of the sign, so that the saturating pack keeps the value.

@@ -4,7 +4,7 @@ use super::{CodegenError, Features, ListingFacts, MachineCode, compile, listing}
 use crate::vector::build::Builder;
 use crate::vector::interp::run;
 use crate::vector::ir::{
-    Bin, Convert, Elem, Function, ParamId, ParamKind, Scalar, Step, Type, Value,
+    Bin, Convert, Elem, Function, ParamId, ParamKind, Scalar, Shift, Step, Type, Value,
 };
 use crate::vector::testing::{OUT, Rng, inputs, mutant, random, single};
 use crate::vector::verify::verify;
@@ -219,6 +219,23 @@ fn operations_become_their_instructions() {
         let x = b.load(f32x4, at[0], 0);
         c[0] = b.bin(Bin::FMin, c[0], x);
     });
+    let found_by_code = in_loop(&[Type::new(Elem::F32, 1)], |b, at, c| {
+        let table = b.table("t", vec![0; 1024]);
+        let code = b.load(Type::new(Elem::I8, 1), at[0], 0);
+        let code = b.convert(Convert::WidenU, Elem::I32, code);
+        let code = b.convert(Convert::WidenU, Elem::I64, code);
+        let offset = b.shift(Shift::Shl, code, 2);
+        let entry = b.iadd(table, offset);
+        let entry = b.load(Type::new(Elem::F32, 1), entry, 0);
+        c[0] = b.fadd(c[0], entry);
+    });
+    let scaled = in_loop(&[Type::new(Elem::F32, 8)], |b, at, c| {
+        let scale = b.load(Type::new(Elem::F32, 1), at[0], 0);
+        let scale = b.splat(8, scale);
+        let x = b.load(Type::new(Elem::F32, 8), at[1], 0);
+        let product = b.fmul(x, x);
+        c[0] = b.mul_add(scale, product, c[0]);
+    });
     // Function, level, instruction, and instructions of the loop at most: test, branch, step and jump are four.
     let cases: &[(&Function, &str, &str, usize)] = &[
         (&lookup, "v2", "pshufb", 9),
@@ -246,6 +263,9 @@ fn operations_become_their_instructions() {
         (&join, "sse2", "punpckhbw", 12),
         (&join, "aarch64", "zip2", 10),
         (&smaller, "v3", "vminps", 9),
+        (&found_by_code, "v3", "movzbq", 8),
+        (&found_by_code, "aarch64", "ldrb", 9),
+        (&scaled, "v3", "vbroadcastss", 14),
     ];
     for (function, name, instruction, most) in cases {
         let (_, features) = levels()

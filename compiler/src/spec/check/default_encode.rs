@@ -22,10 +22,16 @@ pub(super) fn derive(b: &BlockFormat) -> Option<Vec<EncodeStep>> {
         };
     }
     let (product, factor) = *terms.iter().find(|(m, _)| m.len() == 2)?;
-    let (s, e) = match product.as_slice() {
-        [a, b] if each(*b) && !each(*a) => (*a, *b),
-        [a, b] if each(*a) && !each(*b) => (*b, *a),
-        _ => return None,
+    let [x, y] = product[..] else { return None };
+    // In a block of one element the scale is as frequent as the code: it is the wider of the two.
+    let scales = |s: FieldId, e: FieldId| match b.len {
+        1 => b.fields[s].element.bits() > b.fields[e].element.bits(),
+        _ => each(e) && !each(s),
+    };
+    let (s, e) = match () {
+        () if scales(x, y) => (x, y),
+        () if scales(y, x) => (y, x),
+        () => return None,
     };
     let shift = match terms
         .iter()

@@ -8,7 +8,7 @@ use crate::rewrite::{Lowering, RewriteError, Rewritten, RuleSet, rewrite};
 use crate::schedule::ScheduleError;
 use crate::schedule::normal::{Normal, Step, normalize};
 use crate::schedule::place::{Part, Placed, place};
-use crate::schedule::plan::{Layouts, Plan, layouts_of, plans};
+use crate::schedule::plan::{Layouts, Plan, layouts_of, plans, settle};
 use crate::spec::kernel::{Kernel, Statement};
 use crate::target::Target;
 use crate::vector::ir::Function;
@@ -211,6 +211,7 @@ fn choose(
     candidates.sort_by(|a, b| a.cost.cycles.total_cmp(&b.cost.cycles));
     let winner = tried.swap_remove(at);
     *layouts = winner.layouts;
+    settle(kernel, statement, layouts);
     let lowering = winner.rewritten.lowerings[which].clone();
     let placed = place(kernel, statement, &plan, layouts, main, request.batch)?;
     let mut parts = vec![(main, placed, winner.rewritten, lowering)];

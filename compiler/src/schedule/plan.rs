@@ -247,6 +247,16 @@ pub fn layouts_of(
     layouts
 }
 
+/// Settles the layouts of the weights that a statement reads: later statements must read them as this one does.
+pub fn settle(kernel: &Kernel, statement: &Statement, layouts: &mut Layouts) {
+    for (tensor, _) in &facts(kernel, statement).uses {
+        let data = &kernel.tensors[*tensor];
+        if data.role == Role::Weight && layouts[*tensor].is_none() {
+            layouts[*tensor] = Some(data.format.clone());
+        }
+    }
+}
+
 /// Copies of the lanes in a block of plain values: they spread the cost of the loop.
 const PLAIN_COPIES: u64 = 4;
 

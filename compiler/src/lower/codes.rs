@@ -89,7 +89,11 @@ impl Lower<'_> {
             Element::Float(f) if f.exp == 8 && f.man == 23 && f.bias == 127 => {
                 Ok(self.put(F32, Op::Bitcast(code), &[code]))
             }
-            Element::Int { .. } | Element::Float(_) => self.decode_value(element, F32, code),
+            Element::Int { .. } => {
+                let number = self.extend_sign(element, I32, code);
+                Ok(self.put(F32, Op::Convert(Convert::IntToFloat, number), &[number]))
+            }
+            Element::Float(_) => self.decode_value(element, F32, code),
             Element::Codebook(_) => Ok(self.fetch_value(element, F32, code)),
         }
     }

@@ -38,24 +38,51 @@ impl Lower<'_> {
 
     /// Values of codes from a table in memory, lane by lane.
     pub(super) fn fetch_value(&mut self, element: &Element, ty: Type, codes: Value) -> Value {
-        let count = 1u32 << element.bits();
-        let bytes: Vec<u8> = (0..count)
-            .flat_map(|c| (element.decode(c) as f32).to_le_bytes())
-            .collect();
-        let scalar = Type::new(Elem::F32, 1);
+        let codes_of = 0..1u32 << element.bits();
+        let values: Vec<f64> = codes_of.map(|c| element.decode(c)).collect();
+        self.table_value("values", &values, ty, codes)
+    }
+
+    /// Entries of a table in memory (f32 or i32, as the type says), lane by lane.
+    pub(super) fn table_value(
+        &mut self,
+        name: &str,
+        entries: &[f64],
+        ty: Type,
+        codes: Value,
+    ) -> Value {
+        let bytes: Vec<u8> = match ty.elem {
+            Elem::F32 => entries
+                .iter()
+                .flat_map(|v| (*v as f32).to_le_bytes())
+                .collect(),
+            _ => entries
+                .iter()
+                .flat_map(|v| (*v as i32).to_le_bytes())
+                .collect(),
+        };
+        let scalar = Type::new(ty.elem, 1);
         if ty.lanes == 1 {
-            return self.table_load("values", bytes, 4, codes, scalar);
+            return self.table_load(name, bytes, 4, codes, scalar);
         }
         let lanes: Vec<Value> = (0..ty.lanes)
             .map(|lane| {
                 let code = self.put(I32, Op::Extract(codes, lane), &[codes]);
-                self.table_load("values", bytes.clone(), 4, code, scalar)
+                self.table_load(name, bytes.clone(), 4, code, scalar)
             })
             .collect();
         self.put(ty, Op::Build(lanes.clone()), &lanes)
     }
 
-    /// The value of a float or signed integer by bit arithmetic on its code (i32 lanes).
+    /// The value of a signed integer from its code in lanes at least as wide.
+    pub(super) fn extend_sign(&mut self, element: &Element, ty: Type, code: Value) -> Value {
+        let sign = 1i64 << (element.bits() - 1);
+        let sign = self.put_at(0, ty, Op::IConst(sign));
+        let flipped = self.put(ty, Op::Bin(Bin::Xor, code, sign), &[code, sign]);
+        self.put(ty, Op::Bin(Bin::ISub, flipped, sign), &[flipped, sign])
+    }
+
+    /// The value of a float by bit arithmetic on its code (i32 lanes).
     pub(super) fn decode_value(
         &mut self,
         element: &Element,
@@ -65,13 +92,7 @@ impl Lower<'_> {
         let int = ty.as_int();
         let float = match element {
             Element::Float(float) => *float,
-            Element::Int { bits } => {
-                let up = 32 - bits;
-                let high = self.put(int, Op::Shift(Shift::Shl, code, up), &[code]);
-                let signed = self.put(int, Op::Shift(Shift::SShr, high, up), &[high]);
-                return Ok(self.put(ty, Op::Convert(Convert::IntToFloat, signed), &[signed]));
-            }
-            Element::UInt { .. } | Element::Codebook(_) => {
+            Element::Int { .. } | Element::UInt { .. } | Element::Codebook(_) => {
                 return Err(ScheduleError::Internal(
                     "no arithmetic decodes this element",
                 ));

@@ -126,8 +126,16 @@ impl Nest<'_, '_, '_> {
             Term::VLookup8 => self.lookup8(reference(1), ty, c[0]),
             Term::VLookup32 => self.lookup32(reference(0), ty, c[0]),
             Term::VFetch => {
-                let element = self.element(reference(0));
+                let element = self.element(reference(1));
                 self.lower.fetch_value(&element, ty, c[0])
+            }
+            Term::VTable => {
+                let entries = self.entries(reference(1));
+                self.lower.table_value("table", &entries, ty, c[0])
+            }
+            Term::VSigned => {
+                let element = self.element(reference(1));
+                self.lower.extend_sign(&element, ty, c[0])
             }
             Term::VDecode => {
                 let element = self.element(reference(0));

@@ -28,6 +28,8 @@ pub struct Real {
     pub table: Option<(Id, Vec<f64>)>,
     /// The load it is, if it is one.
     pub load: Option<u32>,
+    /// A constant and a class that it is the product of.
+    pub scale: Option<(f64, Id)>,
 }
 
 /// Facts of a class.
@@ -215,6 +217,7 @@ fn unknown(free: AxisSet, call: bool) -> Real {
         constant: None,
         table: None,
         load: None,
+        scale: None,
     }
 }
 
@@ -228,6 +231,7 @@ fn constant(value: f64) -> Real {
         constant: Some(value),
         table: None,
         load: None,
+        scale: None,
     }
 }
 
@@ -256,6 +260,7 @@ impl Analysis<Node> for Facts {
                 a.call &= b.call;
                 a.constant = a.constant.or(b.constant);
                 a.load = a.load.or(b.load);
+                a.scale = a.scale.or(b.scale);
                 if a.table.is_none() {
                     a.table = b.table.clone();
                 }
@@ -278,12 +283,14 @@ impl Analysis<Node> for Facts {
             graph.union_trusted(id, code, "identity-table");
             return;
         }
-        if let Some(value) = real.constant
-            && !graph[id].nodes.iter().any(|n| matches!(n, Node::Num(_)))
-        {
+        if let Some(value) = real.constant {
             let number = graph.add(Node::num(value));
             graph.union_trusted(id, number, "constant");
+            // Its other forms are products of other constants, which would multiply for ever.
+            graph[id].nodes.retain(|n| matches!(n, Node::Num(_)));
+            return;
         }
+        super::scale::normalise(graph, id);
     }
 }
 
@@ -313,7 +320,8 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         Op::VSpread => Some((lanes(0), of(1)?.1)),
         Op::VBits => of(1),
         Op::VLookup8 => Some((of(2)?.0, ty(0))),
-        Op::VLookup32 | Op::VFetch | Op::VDecode => Some((of(1)?.0, Ty::F32)),
+        Op::VFetch | Op::VTable | Op::VSigned => Some((of(2)?.0, ty(0))),
+        Op::VLookup32 | Op::VDecode => Some((of(1)?.0, Ty::F32)),
         Op::VBias => Some((of(0)?.0, Ty::U8)),
         Op::VWiden => Some((of(1)?.0, ty(0))),
         Op::VFloat => Some((of(0)?.0, Ty::F32)),
@@ -409,6 +417,7 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], own: Id) -> Real {
                 constant: None,
                 table,
                 load: Some(load),
+                scale: None,
             }
         }
         Op::Extent => Real {
@@ -449,7 +458,10 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], own: Id) -> Real {
                 ..unknown(free, call)
             }
         }
-        Op::Add | Op::Mul => arithmetic(op, &operands, free, call),
+        Op::Add | Op::Mul => Real {
+            scale: super::scale::of(graph, op, children),
+            ..arithmetic(op, &operands, free, call)
+        },
         Op::Sum => {
             let Some(axis) = axis(graph, children[0]) else {
                 return unknown(free, call);

@@ -137,19 +137,9 @@ pub fn node_cost(
             }
         }
         Op::VSpread => {
-            let child = children.first()?;
-            let free =
-                child.op == Op::VLoad && (child.lanes.is_empty() || child.lanes.iter().count() > 0);
-            plain.map(|c| {
-                by(
-                    c,
-                    if free && child.op == Op::VLoad {
-                        0.0
-                    } else {
-                        1.0
-                    },
-                )
-            })
+            // A load into all lanes is one instruction.
+            let loaded = children.first()?.op == Op::VLoad;
+            plain.map(|c| by(c, if loaded { 0.0 } else { 1.0 }))
         }
         Op::VSum => {
             let fused = children.first().is_some_and(|c| {
@@ -169,7 +159,7 @@ pub fn node_cost(
                 )
             })
         }
-        Op::VFetch => plain.map(|c| by(c, lanes / 4.0)),
+        Op::VFetch | Op::VTable => plain.map(|c| by(c, lanes / 4.0)),
         Op::VDot4
         | Op::VDot4S
         | Op::VMulPairs8
@@ -187,6 +177,7 @@ pub fn node_cost(
         | Op::VBits
         | Op::VLookup8
         | Op::VDecode
+        | Op::VSigned
         | Op::VBias
         | Op::VFloat
         | Op::VFAdd

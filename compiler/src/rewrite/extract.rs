@@ -6,9 +6,11 @@ use super::canon::fnv;
 use super::cost::{Mode, node_cost, trips};
 use super::lang::{Node, Op, Ty};
 use crate::schedule::index::AxisSet;
+use crate::schedule::term::LoadId;
 use crate::target::{Target, Unit};
 use egg::{Id, Language};
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 /// An operation of an extracted term.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +27,8 @@ pub struct Picked {
     pub ty: Ty,
     /// Axes that the result depends on, lanes excepted.
     pub free: AxisSet,
+    /// Axes that it or an operand sums over.
+    pub bound: AxisSet,
     /// Axes that the operation runs over: those of its operands.
     pub runs: AxisSet,
     /// In the loops over rows or in a stage before them.
@@ -64,7 +68,7 @@ pub fn extract(
     weights: Weights,
     banned: &[Op],
 ) -> Option<Extracted> {
-    let best = choose(graph, target, weights, banned);
+    let best = Search::new(graph, target, weights, banned).run();
     let mut term = Extracted {
         nodes: Vec::new(),
         roots: Vec::new(),
@@ -87,146 +91,207 @@ pub fn extract(
     Some(term)
 }
 
-fn choose(
-    graph: &Graph,
-    target: &Target,
+/// A class and where its term is computed.
+type Place = (Id, Mode);
+
+/// Knuth's generalisation of Dijkstra's algorithm (A generalization of Dijkstra's algorithm, 1977): choices become final
+/// from the cheapest up, so a term never contains itself and each class is settled once. Ties go to the smaller hash,
+/// which does not depend on how the graph was numbered.
+struct Search<'a> {
+    graph: &'a Graph,
+    target: &'a Target,
     weights: Weights,
-    banned: &[Op],
-) -> BTreeMap<(Id, Mode), Best> {
-    let mut best: BTreeMap<(Id, Mode), Best> = BTreeMap::new();
-    let classes = graph
-        .classes()
-        .filter(|c| matches!(c.data, Fact::Vector { .. }));
-    let mut waiting: BTreeSet<Id> = classes.map(|c| c.id).collect();
-    // Costs are positive, so every improvement comes from a cheaper operand: a class is looked at again when one of its
-    // operands got cheaper.
-    while let Some(class) = waiting.pop_last() {
-        let mut improved = false;
-        for mode in [Mode::Staged, Mode::Main] {
-            for node in &graph[class].nodes {
-                let Some(found) =
-                    evaluate(graph, &best, node, class, mode, target, &weights, banned)
-                else {
-                    continue;
-                };
-                let better = best.get(&(class, mode)).is_none_or(|old| {
-                    found.cost < old.cost * (1.0 - 1e-9)
-                        || (found.cost <= old.cost * (1.0 + 1e-9) && found.hash < old.hash)
-                });
-                if better {
-                    best.insert((class, mode), found);
-                    improved = true;
+    banned: &'a [Op],
+    lane_axes: AxisSet,
+    best: BTreeMap<Place, Best>,
+    waiting: BinaryHeap<Reverse<Ranked>>,
+}
+
+/// A choice in the order in which choices become final.
+struct Ranked {
+    place: Place,
+    found: Best,
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Ranked) -> Ordering {
+        let by_cost = self.found.cost.total_cmp(&other.found.cost);
+        by_cost
+            .then(self.found.hash.cmp(&other.found.hash))
+            .then(self.place.cmp(&other.place))
+    }
+}
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Ranked) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Ranked) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Ranked {}
+
+impl<'a> Search<'a> {
+    fn new(graph: &'a Graph, target: &'a Target, weights: Weights, banned: &'a [Op]) -> Search<'a> {
+        let facts = &graph.analysis;
+        let lane_axes = facts.axes.keys().filter(|a| facts.is_lane(*a));
+        Search {
+            graph,
+            target,
+            weights,
+            banned,
+            lane_axes: lane_axes.fold(AxisSet::default(), |s, a| s.union(AxisSet::one(a))),
+            best: BTreeMap::new(),
+            waiting: BinaryHeap::new(),
+        }
+    }
+
+    fn run(mut self) -> BTreeMap<Place, Best> {
+        let graph = self.graph;
+        for class in graph.classes() {
+            for node in &class.nodes {
+                if self.operands(node).next().is_none() {
+                    self.consider(node, (class.id, Mode::Staged));
+                    self.consider(node, (class.id, Mode::Main));
                 }
             }
         }
-        if improved {
-            waiting.extend(
-                graph[class]
-                    .parents()
-                    .map(|p| graph.find(p))
-                    .filter(|p| matches!(graph[*p].data, Fact::Vector { .. })),
-            );
-            waiting.insert(class);
+        while let Some(Reverse(Ranked { place, found })) = self.waiting.pop() {
+            if self.best.contains_key(&place) {
+                continue;
+            }
+            self.best.insert(place, found);
+            self.settled(place);
+        }
+        self.best
+    }
+
+    /// Looks at the users of a class that became final.
+    fn settled(&mut self, (class, mode): Place) {
+        let graph = self.graph;
+        let users: BTreeSet<Id> = graph[class].parents().map(|p| graph.find(p)).collect();
+        for user in users {
+            for node in &graph[user].nodes {
+                let Node::Op(op, _) = node else { continue };
+                if !self.operands(node).any(|c| c == class) {
+                    continue;
+                }
+                for user_mode in [Mode::Staged, Mode::Main] {
+                    if operand_mode(*op, user_mode) == mode {
+                        self.consider(node, (user, user_mode));
+                    }
+                }
+            }
         }
     }
-    best
+
+    /// Classes of the vector operands of a node.
+    fn operands(&self, node: &'a Node) -> impl Iterator<Item = Id> + use<'a> {
+        let graph = self.graph;
+        let vector = move |c: &&Id| matches!(graph[**c].data, Fact::Vector { .. });
+        let children = node.children().iter().filter(vector);
+        children.map(move |c| graph.find(*c))
+    }
+
+    fn consider(&mut self, node: &Node, place: Place) {
+        if self.best.contains_key(&place) {
+            return;
+        }
+        if let Some(found) = self.evaluate(node, place) {
+            self.waiting.push(Reverse(Ranked { place, found }));
+        }
+    }
+
+    /// The cost of a node on top of its operands; nothing while an operand is not final.
+    fn evaluate(&self, node: &Node, (class, mode): Place) -> Option<Best> {
+        let Node::Op(op, children) = node else {
+            return None;
+        };
+        let Fact::Vector { lanes, ty } = self.graph[class].data else {
+            return None;
+        };
+        if *op == Op::Vec || self.banned.contains(op) || (*op == Op::VStage && mode == Mode::Staged)
+        {
+            return None;
+        }
+        let graph = self.graph;
+        let facts = &graph.analysis;
+        let mut cost = 0.0;
+        let mut hash = fnv(op.name().as_bytes(), u64::from(mode == Mode::Staged) + 17);
+        let (mut data, mut operands) = (Vec::new(), Vec::new());
+        let (mut runs, mut bound) = (AxisSet::default(), AxisSet::default());
+        for child in children {
+            match &graph[*child].data {
+                Fact::Vector { .. } => {
+                    let place = (graph.find(*child), operand_mode(*op, mode));
+                    let chosen = self.best.get(&place)?;
+                    cost += chosen.cost;
+                    hash = fnv(&chosen.hash.to_le_bytes(), hash);
+                    runs = runs.union(chosen.picked.free);
+                    bound = bound.union(chosen.picked.bound);
+                    operands.push(&chosen.picked);
+                }
+                Fact::Data(leaf) => {
+                    hash = fnv(&leaf_hash(graph, *op, leaf).to_le_bytes(), hash);
+                    data.push(leaf.clone());
+                }
+                Fact::Real(real) => {
+                    let number = Node::num(real.constant?);
+                    hash = fnv(&word(&number).to_le_bytes(), hash);
+                    data.push(number);
+                }
+            }
+        }
+        if let (Op::VLoad, Some(Node::Ref(load))) = (*op, data.last()) {
+            let axes = facts.terms.load_axes(LoadId::from_u32(*load));
+            runs = axes.minus(self.lane_axes);
+        }
+        if let (Op::VBits, Some(Node::Ref(field))) = (*op, data.first()) {
+            runs = runs.union(facts.terms.fields[*field as usize].shift.axes());
+        }
+        let mut free = runs;
+        if let (Op::VSum | Op::VMaxOver, Some(Node::Axis(axis))) = (*op, data.first()) {
+            // Loops have one binder: two equal terms may meet here although neither was written inside the other.
+            if bound.has(*axis) {
+                return None;
+            }
+            bound = bound.union(AxisSet::one(*axis));
+            free = free.minus(AxisSet::one(*axis));
+            runs = runs.union(AxisSet::one(*axis));
+        }
+        let planes = match (*op, data.first()) {
+            (Op::VLookup32, Some(Node::Ref(table))) => float_planes(&facts.tables[*table as usize]),
+            _ => 0,
+        };
+        let picked = Picked {
+            op: *op,
+            data,
+            children: Vec::new(),
+            lanes,
+            ty,
+            free,
+            bound,
+            runs,
+            mode,
+            planes,
+        };
+        let own = node_cost(self.target, &facts.terms, &facts.axes, &picked, &operands)?;
+        let unit = Unit::ALL.iter().position(|u| *u == own.unit).unwrap_or(0);
+        cost += own.uops * self.weights[unit] * trips(&facts.axes, picked.runs, mode) + 1e-3;
+        Some(Best {
+            cost,
+            hash,
+            node: node.clone(),
+            picked,
+        })
+    }
 }
 
 /// The mode that an operand of a node is computed in.
 fn operand_mode(op: Op, mode: Mode) -> Mode {
     if op == Op::VStage { Mode::Staged } else { mode }
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the state of one fixpoint, passed to its one step"
-)]
-fn evaluate(
-    graph: &Graph,
-    best: &BTreeMap<(Id, Mode), Best>,
-    node: &Node,
-    class: Id,
-    mode: Mode,
-    target: &Target,
-    weights: &Weights,
-    banned: &[Op],
-) -> Option<Best> {
-    let Node::Op(op, children) = node else {
-        return None;
-    };
-    let Fact::Vector { lanes, ty } = graph[class].data else {
-        return None;
-    };
-    if *op == Op::Vec || banned.contains(op) || (*op == Op::VStage && mode == Mode::Staged) {
-        return None;
-    }
-    let facts = &graph.analysis;
-    let mut cost = 0.0;
-    let mut hash = fnv(op.name().as_bytes(), u64::from(mode == Mode::Staged) + 17);
-    let (mut data, mut operands, mut runs) = (Vec::new(), Vec::new(), AxisSet::default());
-    for child in children {
-        match &graph[*child].data {
-            Fact::Vector { .. } => {
-                let chosen = best.get(&(graph.find(*child), operand_mode(*op, mode)))?;
-                cost += chosen.cost;
-                hash = fnv(&chosen.hash.to_le_bytes(), hash);
-                runs = runs.union(chosen.picked.free);
-                operands.push(&chosen.picked);
-            }
-            Fact::Data(leaf) => {
-                hash = fnv(&leaf_hash(graph, *op, leaf).to_le_bytes(), hash);
-                data.push(leaf.clone());
-            }
-            Fact::Real(real) => {
-                let number = Node::num(real.constant?);
-                hash = fnv(&word(&number).to_le_bytes(), hash);
-                data.push(number);
-            }
-        }
-    }
-    let lane_axes = facts
-        .axes
-        .keys()
-        .filter(|a| facts.is_lane(*a))
-        .fold(AxisSet::default(), |s, a| s.union(AxisSet::one(a)));
-    if let (Op::VLoad, Some(Node::Ref(load))) = (*op, data.last()) {
-        runs = facts
-            .terms
-            .load_axes(crate::schedule::term::LoadId::from_u32(*load))
-            .minus(lane_axes);
-    }
-    if let (Op::VBits, Some(Node::Ref(field))) = (*op, data.first()) {
-        runs = runs.union(facts.terms.fields[*field as usize].shift.axes());
-    }
-    let mut free = runs;
-    if let (Op::VSum | Op::VMaxOver, Some(Node::Axis(axis))) = (*op, data.first()) {
-        free = free.minus(AxisSet::one(*axis));
-        runs = runs.union(AxisSet::one(*axis));
-    }
-    let planes = match (*op, data.first()) {
-        (Op::VLookup32, Some(Node::Ref(table))) => float_planes(&facts.tables[*table as usize]),
-        _ => 0,
-    };
-    let picked = Picked {
-        op: *op,
-        data,
-        children: Vec::new(),
-        lanes,
-        ty,
-        free,
-        runs,
-        mode,
-        planes,
-    };
-    let own = node_cost(target, &facts.terms, &facts.axes, &picked, &operands)?;
-    let unit = Unit::ALL.iter().position(|u| *u == own.unit).unwrap_or(0);
-    cost += own.uops * weights[unit] * trips(&facts.axes, picked.runs, mode) + 1e-3;
-    Some(Best {
-        cost,
-        hash,
-        node: node.clone(),
-        picked,
-    })
 }
 
 /// Byte planes of a table of floats that are not all zero.
@@ -246,10 +311,12 @@ fn leaf_hash(graph: &Graph, op: Op, leaf: &Node) -> u64 {
     match (op, leaf) {
         (Op::VLoad, Node::Ref(r)) => facts.hashes.loads[*r as usize],
         (Op::VBits, Node::Ref(r)) => facts.hashes.fields[*r as usize],
-        (Op::VLookup8 | Op::VLookup32, Node::Ref(r)) => facts.tables[*r as usize]
+        (Op::VLookup8 | Op::VLookup32 | Op::VTable, Node::Ref(r)) => facts.tables[*r as usize]
             .iter()
             .fold(1, |h, e| fnv(&e.to_bits().to_le_bytes(), h)),
-        (Op::VFetch | Op::VDecode, Node::Ref(r)) => facts.hashes.elements[*r as usize],
+        (Op::VFetch | Op::VSigned | Op::VDecode, Node::Ref(r)) => {
+            facts.hashes.elements[*r as usize]
+        }
         (_, leaf) => word(leaf),
     }
 }
@@ -268,11 +335,11 @@ fn word(leaf: &Node) -> u64 {
 
 fn build(
     graph: &Graph,
-    best: &BTreeMap<(Id, Mode), Best>,
+    best: &BTreeMap<Place, Best>,
     class: Id,
     mode: Mode,
     term: &mut Extracted,
-    placed: &mut BTreeMap<(Id, Mode), usize>,
+    placed: &mut BTreeMap<Place, usize>,
 ) -> Option<usize> {
     if let Some(at) = placed.get(&(class, mode)) {
         return Some(*at);

@@ -162,8 +162,12 @@ ops! {
     VLookup8 = "v.lookup8" / 3,
     /// Look-up of f32 in a table of 16, by byte planes: table, codes.
     VLookup32 = "v.lookup32" / 2,
-    /// Look-up of f32 in memory, lane by lane: element, codes.
-    VFetch = "v.fetch" / 2,
+    /// Look-up of values in memory, lane by lane: type, element, codes.
+    VFetch = "v.fetch" / 3,
+    /// Look-up in a table in memory, lane by lane: type, table, codes.
+    VTable = "v.table" / 3,
+    /// Codes of a signed integer, sign-extended within their lanes: type, element, codes.
+    VSigned = "v.signed" / 3,
     /// Value of a code by bit arithmetic: element, codes (i32).
     VDecode = "v.decode" / 2,
     /// Signed bytes to unsigned by adding 128.

@@ -12,6 +12,7 @@ pub mod print;
 pub mod proof;
 pub mod rule;
 pub mod rules;
+mod scale;
 
 use crate::format::Element;
 use crate::schedule::index::AxisSet;
@@ -105,8 +106,7 @@ pub struct Rewritten {
 pub fn is_arithmetic(element: &Element) -> bool {
     match element {
         Element::Float(f) => f.bias - 127 < 0 || f.exp == 8,
-        Element::Int { .. } => true,
-        Element::UInt { .. } | Element::Codebook(_) => false,
+        Element::Int { .. } | Element::UInt { .. } | Element::Codebook(_) => false,
     }
 }
 
@@ -280,8 +280,10 @@ fn name(term: &Extracted) -> String {
     let decoders = [
         (Op::VLookup8, "table look-up to bytes"),
         (Op::VLookup32, "table look-up to f32"),
-        (Op::VFetch, "table in memory to f32"),
+        (Op::VFetch, "values in memory"),
+        (Op::VTable, "table in memory"),
         (Op::VDecode, "bit arithmetic to f32"),
+        (Op::VSigned, "sign extension"),
         (Op::VBits, "unpack to bytes"),
     ];
     parts.extend(

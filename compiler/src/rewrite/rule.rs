@@ -2,6 +2,7 @@
 
 use super::analysis::{Fact, Facts, Graph, axis, data, real, reference};
 use super::lang::{Node, Ty};
+use crate::format::Element;
 use crate::schedule::index::{AxisId, AxisKind, AxisSet};
 use egg::{Applier, Id, Pattern, PatternAst, Rewrite, SearchMatches, Searcher, Subst, Symbol, Var};
 use std::collections::BTreeSet;
@@ -15,6 +16,8 @@ pub enum When {
     NotFree(&'static str, &'static str),
     /// The axis is a loop or copies.
     Loop(&'static str),
+    /// A sum over the axis is more than a product: the axis is free in the term, or its extent is not known.
+    Needed(&'static str, &'static str),
     /// The axis is copies.
     Copies(&'static str),
     /// The axis is a lane.
@@ -43,6 +46,8 @@ pub enum When {
     OverRows(&'static str),
     /// The first term changes with axes of sums at least as far in as the second does.
     AsDeep(&'static str, &'static str),
+    /// The terms are not tables over the same code.
+    ApartCodes(&'static str, &'static str),
     /// The load is of unsigned 16-bit numbers.
     StoredAs16(&'static str),
     /// The term is a constant.
@@ -55,8 +60,12 @@ pub enum When {
     ProductSumFits(&'static str, &'static str, &'static str, Ty),
     /// Every entry of the table is an integer within the type.
     TableFits(&'static str, Ty),
-    /// The element's value is computed by bit arithmetic (floats and signed integers).
+    /// The element is a float whose value is computed by bit arithmetic.
     Arithmetic(&'static str),
+    /// The element is a signed integer.
+    SignedInteger(&'static str),
+    /// Every value of the element is an integer within the type.
+    ElementFits(&'static str, Ty),
     /// The element has at most 2^16 codes.
     Tabular(&'static str),
 }
@@ -251,12 +260,14 @@ impl When {
     fn names(&self) -> Vec<&'static str> {
         match *self {
             When::NotFree(a, b)
+            | When::Needed(a, b)
             | When::Innermost(a, b)
             | When::Before(a, b)
             | When::StoredAs(a, b)
             | When::StageableSum(a, b)
             | When::FitsVar(a, b)
             | When::AsDeep(a, b)
+            | When::ApartCodes(a, b)
             | When::SumFits(a, b, _) => vec![a, b],
             When::ProductSumFits(a, b, c, _) => vec![a, b, c],
             When::Loop(a)
@@ -273,6 +284,8 @@ impl When {
             | When::NotConstant(a)
             | When::TableFits(a, _)
             | When::Arithmetic(a)
+            | When::SignedInteger(a)
+            | When::ElementFits(a, _)
             | When::Tabular(a) => vec![a],
         }
     }
@@ -286,6 +299,10 @@ impl When {
             When::NotFree(a, e) => {
                 on_axis(a, &|a| real(graph, id(e)).is_some_and(|r| !r.free.has(a)))
             }
+            When::Needed(a, e) => on_axis(a, &|a| {
+                let varies = real(graph, id(e)).is_none_or(|r| r.free.has(a));
+                varies || facts.axes[a].to_const().is_none()
+            }),
             When::Loop(a) => on_axis(a, &|a| !facts.is_lane(a)),
             When::Copies(a) => on_axis(a, &|a| facts.axes[a].kind == AxisKind::Unroll),
             When::Lane(a) => on_axis(a, &|a| facts.is_lane(a)),
@@ -334,6 +351,13 @@ impl When {
                         .unwrap_or(0)
                 };
                 depth(x) >= depth(y)
+            }
+            When::ApartCodes(x, y) => {
+                let code = |name: &str| {
+                    let (code, _) = real(graph, id(name))?.table.as_ref()?;
+                    Some(graph.find(*code))
+                };
+                code(x).is_none_or(|c| code(y) != Some(c))
             }
             When::StoredAs16(x) => {
                 reference(graph, id(x)).is_some_and(|l| facts.load_ty(l) == Ty::U16)
@@ -387,12 +411,19 @@ impl When {
                     .all(|e| e.fract() == 0.0 && *e >= low && *e <= high)
             }),
             When::Arithmetic(e) => element(graph, subst, e).is_some_and(super::is_arithmetic),
+            When::SignedInteger(e) => {
+                element(graph, subst, e).is_some_and(|e| matches!(e, Element::Int { .. }))
+            }
+            When::ElementFits(e, ty) => element(graph, subst, e).is_some_and(|e| {
+                let ((low, high), (least, most)) = (ty.range(), e.range());
+                e.is_integer() && least >= low && most <= high
+            }),
             When::Tabular(e) => element(graph, subst, e).is_some_and(|e| e.bits() <= 16),
         }
     }
 }
 
-fn element<'g>(graph: &'g Graph, subst: &Subst, name: &str) -> Option<&'g crate::format::Element> {
+fn element<'g>(graph: &'g Graph, subst: &Subst, name: &str) -> Option<&'g Element> {
     graph
         .analysis
         .terms

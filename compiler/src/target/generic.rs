@@ -11,6 +11,8 @@ pub(super) const TABLE: &[Line] = &[
     (Op::VSpread, Shuffle, 1.0, 1.0),
     (Op::VBits, Vector, 3.0, 2.0),
     (Op::VFetch, Load, 12.0, 8.0),
+    (Op::VTable, Load, 12.0, 8.0),
+    (Op::VSigned, Vector, 2.0, 2.0),
     (Op::VDecode, Vector, 8.0, 10.0),
     (Op::VBias, Vector, 1.0, 1.0),
     (Op::VWiden, Shuffle, 1.0, 1.0),

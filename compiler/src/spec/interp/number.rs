@@ -21,8 +21,9 @@ impl Num {
     /// A result whose operands may be off by `b`, rounded `n` times at magnitude `m`.
     pub(super) fn rounded(v: f64, b: f64, m: f64, n: f64, exact: f64) -> Num {
         let m = m.max(v.abs());
+        // A product that underflows on the way may be scaled up again by its other factors.
         let tiny = if m > 0.0 && m < 1e-30 {
-            f64::from(f32::from_bits(1))
+            f64::from(f32::from_bits(1 << 9))
         } else {
             0.0
         };

@@ -336,6 +336,11 @@ impl Kernel {
         crate::show::snapshot(self)
     }
 
+    /// Instructions of the innermost loops, and how many of them touch the stack: for tests that look for an instruction.
+    pub fn hot_loops(&self) -> Result<lowbit_compiler::codegen::ListingFacts, Error> {
+        crate::show::hot_loops(self)
+    }
+
     /// Which lowerings were considered, what each costs, why it lost, and the rules behind the winner.
     pub fn explain(&self) -> Result<crate::Explanation, Error> {
         crate::explain::explain(self)

@@ -17,7 +17,7 @@ pub(crate) fn stage(kernel: &Kernel, program: &Program, stage: Stage) -> Result<
     })
 }
 
-/// All stages but the machine instructions, with the layouts of the weights, on one page.
+/// All stages on one page, with the layouts of the weights; of the machine instructions those of innermost loops.
 pub(crate) fn snapshot(kernel: &Kernel) -> Result<String, Error> {
     let mut page = format!("{} for {}\n", kernel.name(), kernel.target().name);
     for tensor in kernel
@@ -26,15 +26,30 @@ pub(crate) fn snapshot(kernel: &Kernel) -> Result<String, Error> {
         .values()
         .filter(|t| t.role == Role::Weight)
     {
+        let layout = definition(&*kernel.layout(&tensor.name)?);
         page.push_str(&format!(
             "\n== layout of {}\n{}\n",
             tensor.name,
-            definition(&*kernel.layout(&tensor.name)?).trim_end()
+            layout.trim_end()
         ));
     }
-    for stage in Stage::ALL {
+    for stage in [Stage::Spec, Stage::Schedule, Stage::Rewrite, Stage::Vector] {
         let text = kernel.stage(stage)?;
         page.push_str(&format!("\n== {}\n{}\n", stage.name(), text.trim_end()));
     }
+    let facts = hot_loops(kernel)?;
+    page.push_str(&format!(
+        "\n== innermost loops\n{}\n",
+        facts.inner.join("\n")
+    ));
     Ok(page)
+}
+
+/// The instructions of innermost loops.
+pub(crate) fn hot_loops(kernel: &Kernel) -> Result<codegen::ListingFacts, Error> {
+    let listing = kernel.stage(Stage::Assembly)?;
+    Ok(codegen::ListingFacts::of(
+        &listing,
+        kernel.target().features.arch,
+    ))
 }

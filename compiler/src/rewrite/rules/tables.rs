@@ -75,7 +75,7 @@ pub const RULES: &[Rule] = &[
         right: "(v.fetch f32 ?x (vec ?l i32 ?c))",
         when: &[Tabular("?x")],
         bind: &[],
-        why: "any element of up to 16 bits is a table in memory",
+        why: "any small element is a table in memory",
     },
     Rule {
         name: "fetch-integers",

@@ -26,6 +26,7 @@ use egg::{Rewrite, Runner, SimpleScheduler, StopReason};
 use extract::{Extracted, extract};
 use lang::{Node, Op, Ty};
 use rule::{AddLookup, Rule, RuleError, Tabulate};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -100,6 +101,8 @@ pub struct Rewritten {
     pub rounds: usize,
     /// Whether it was saturated (or a limit was reached).
     pub saturated: bool,
+    /// How many times each rule made something new, by name.
+    pub applied: BTreeMap<String, usize>,
 }
 
 /// Whether an element's value comes from its code by bit arithmetic.
@@ -161,7 +164,14 @@ pub fn rewrite(
 ) -> Result<Rewritten, RewriteError> {
     let mut graph = start(placed, kernel);
     let roots = roots(&mut graph, placed);
-    let (graph, rounds, saturated) = saturate(graph, rules);
+    let runner = saturate(graph, rules);
+    let saturated = matches!(runner.stop_reason, Some(StopReason::Saturated));
+    let rounds = runner.iterations.len();
+    let mut applied = BTreeMap::new();
+    for (rule, count) in runner.iterations.iter().flat_map(|i| &i.applied) {
+        *applied.entry(rule.to_string()).or_default() += count;
+    }
+    let graph = runner.egraph;
     let weights = weight_loads(placed, kernel);
     let mut lowerings: Vec<Lowering> = Vec::new();
     for weighting in WEIGHTINGS {
@@ -211,6 +221,7 @@ pub fn rewrite(
         nodes,
         rounds,
         saturated,
+        applied,
     })
 }
 
@@ -243,17 +254,15 @@ fn roots(graph: &mut Graph, placed: &Placed) -> Vec<egg::Id> {
     roots
 }
 
-/// Rewrites until nothing is new or a limit is reached; gives the rounds, and whether nothing was new.
-fn saturate(graph: Graph, rules: &RuleSet) -> (Graph, usize, bool) {
-    let runner = Runner::default()
+/// Rewrites until nothing is new or a limit is reached.
+fn saturate(graph: Graph, rules: &RuleSet) -> Runner<Node, Facts> {
+    Runner::default()
         .with_egraph(graph)
         .with_scheduler(SimpleScheduler)
         .with_node_limit(NODES)
         .with_iter_limit(ROUNDS)
         .with_time_limit(Duration::from_secs(3600))
-        .run(&rules.rules);
-    let saturated = matches!(runner.stop_reason, Some(StopReason::Saturated));
-    (runner.egraph, runner.iterations.len(), saturated)
+        .run(&rules.rules)
 }
 
 fn weight_loads(placed: &Placed, kernel: &Kernel) -> Vec<bool> {

@@ -19,7 +19,7 @@ pub fn rules_behind(
     let mut graph = super::start(placed, kernel).with_explanations_enabled();
     let roots = roots(&mut graph, placed);
     let starts: Vec<RecExpr<Node>> = roots.iter().map(|r| graph.id_to_expr(*r)).collect();
-    let mut graph = saturate(graph, rules).0;
+    let mut graph = saturate(graph, rules).egraph;
     let mut names: Vec<String> = Vec::new();
     for (start, root) in starts.iter().zip(&term.roots) {
         let end = expression(&mut graph, term, *root);

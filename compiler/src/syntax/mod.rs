@@ -9,6 +9,7 @@ mod split;
 use crate::diagnostic::Diagnostics;
 
 pub(crate) use parser::parse_partial;
+pub use parser::{all_productions, productions};
 pub use printer::print;
 
 /// Parses a file. All syntax errors are reported, at least one for each item that has any.

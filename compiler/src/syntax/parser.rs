@@ -6,6 +6,7 @@ use super::split::split;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use pest::Parser;
 use pest::iterators::Pair;
+use std::collections::BTreeSet;
 
 #[derive(pest_derive::Parser)]
 #[grammar = "syntax/grammar.pest"]
@@ -43,6 +44,31 @@ pub(crate) fn parse_partial(name: &str, text: &str) -> (File, Diagnostics) {
     );
     errors.sort();
     (file, errors)
+}
+
+/// Names of the productions of the grammar that the items of a text are made of: for tests of how much a set of texts covers.
+pub fn productions(text: &str) -> BTreeSet<String> {
+    let pieces = split(text, &mut Diagnostics::new("", text));
+    let items = pieces.items.iter().map(|span| &text[span.range()]);
+    let pairs = items.filter_map(|item| Grammar::parse(Rule::item, item).ok());
+    let rules = pairs.flat_map(|pairs| pairs.flatten());
+    rules.map(|pair| format!("{:?}", pair.as_rule())).collect()
+}
+
+/// Names of all productions of the grammar that leave a node.
+pub fn all_productions() -> BTreeSet<String> {
+    let silent = [
+        "item",
+        "boundary",
+        "member",
+        "exprs",
+        "body_start",
+        "EOI",
+        "WHITESPACE",
+        "COMMENT",
+    ];
+    let names = Rule::all_rules().iter().map(|r| format!("{r:?}"));
+    names.filter(|n| !silent.contains(&n.as_str())).collect()
 }
 
 /// The name that an item with an error would have defined: its second word.

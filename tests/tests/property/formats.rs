@@ -1,0 +1,333 @@
+//! Random formats as text: elements of every kind, blocks of any length, bits anywhere, values in many spellings.
+
+use crate::property::program::Maker;
+
+/// A field of a block that is being written.
+struct Field {
+    name: &'static str,
+    /// `[i]`, `[i / 8]` or nothing.
+    subscript: String,
+    element: String,
+    bits: u64,
+    count: u64,
+    /// Whether its bits may lie across bytes: scales of random bits need their sign and exponent in place.
+    anywhere: bool,
+}
+
+/// What a block is needed for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// It is only read.
+    Read,
+    /// Values are quantised into it.
+    Quantize,
+    /// It is decoded by its declared arithmetic.
+    Strict,
+}
+
+/// The text of an element and its width.
+pub(crate) fn element(m: &mut Maker, most: u64) -> (String, u64) {
+    match m.below(4) {
+        0 => {
+            m.tag("element", "int");
+            let bits = m.between(2, most);
+            (format!("int({bits})"), bits)
+        }
+        1 => {
+            m.tag("element", "uint");
+            let bits = m.between(1, most);
+            (format!("uint({bits})"), bits)
+        }
+        2 => float(m, most),
+        _ => codebook(m, most),
+    }
+}
+
+fn float(m: &mut Maker, most: u64) -> (String, u64) {
+    let exp = m.between(1, 5.min(most - 1));
+    let man = m.between(0, (most - 1 - exp).min(4));
+    let specials = if exp >= 2 {
+        m.pick(&["ieee", "finite", "nan"])
+    } else {
+        "finite"
+    };
+    m.tag("element", &format!("float {specials}"));
+    let unsigned = m.once_in(5);
+    let mut text = format!("float({exp}, {man}, {specials}");
+    if unsigned {
+        m.tag("element", "float unsigned");
+        text += ", unsigned";
+    }
+    if m.once_in(5) {
+        m.tag("element", "float without subnormals");
+        text += ", no_subnormals";
+    }
+    if m.once_in(4) {
+        m.tag("element", "float with a bias");
+        text += &format!(", bias {}", m.between(0, 9));
+    }
+    (text + ")", exp + man + u64::from(!unsigned))
+}
+
+fn codebook(m: &mut Maker, most: u64) -> (String, u64) {
+    m.tag("element", "codebook");
+    let count = match m.below(6) {
+        0 => 2,
+        1 => 3,
+        2 if most >= 8 => m.between(17, 256),
+        _ if most >= 4 => m.between(4, 16),
+        _ => m.between(2, 1 << most),
+    };
+    let kind = m.below(3);
+    let entries: Vec<String> = (0..count)
+        .map(|_| {
+            let n = m.between(0, 40) as f64 - 20.0;
+            match kind {
+                0 => format!("{n}"),
+                1 => format!("{}", n / 4.0),
+                _ => format!("{}", n * 0.037 + 0.001),
+            }
+        })
+        .collect();
+    let bits = u64::from((count - 1).max(1).ilog2()) + 1;
+    (format!("codebook [{}]", entries.join(", ")), bits)
+}
+
+fn scale(m: &mut Maker) -> (&'static str, u64) {
+    m.pick(&[
+        ("f16", 16),
+        ("f16", 16),
+        ("f32", 32),
+        ("bf16", 16),
+        ("float(4, 3, nan)", 8),
+    ])
+}
+
+/// Defines a block format with the name given.
+pub(crate) fn block(m: &mut Maker, name: &str, need: Need) {
+    let len = m.pick(&[
+        1, 2, 3, 5, 7, 8, 13, 16, 16, 20, 24, 32, 32, 32, 32, 48, 64, 64, 128, 256,
+    ]);
+    m.tag("block", if len % 2 == 1 { "odd" } else { "even" });
+    let most = if m.once_in(4) { 12 } else { 6 };
+    let (code, bits) = element(m, most);
+    let mut fields = vec![Field {
+        name: "q",
+        subscript: "[i]".into(),
+        element: code,
+        bits,
+        count: len,
+        anywhere: true,
+    }];
+    let form = match need {
+        Need::Read => m.below(9),
+        Need::Quantize => m.below(3),
+        Need::Strict => m.between(7, 9),
+    };
+    let (value, encode) = value(m, form, len, &mut fields);
+    let placed = m.once_in(2);
+    m.tag("addresses", if placed { "given" } else { "chosen" });
+    let at = placed.then(|| addresses(m, &fields));
+    let order = m.order(fields.len());
+    let sized = at.as_ref().filter(|_| m.once_in(3));
+    let size = sized.map_or(String::new(), |(_, bits)| {
+        m.tag("block", "of a given size");
+        format!(", bytes {}", bits.div_ceil(8) + m.below(3))
+    });
+    let mut text = format!("format {name} = block i < {len}{size} {{\n");
+    for f in order {
+        let field = &fields[f];
+        text += &format!("    {}{}: {}", field.name, field.subscript, field.element);
+        if let Some((at, _)) = &at {
+            text += &format!(" at {}", at[f]);
+        }
+        text += ";\n";
+    }
+    text += &format!("    value = {value};\n{encode}}}\n");
+    m.formats.push(text);
+}
+
+fn one(name: &'static str, element: (&str, u64)) -> Field {
+    Field {
+        name,
+        subscript: String::new(),
+        element: element.0.into(),
+        bits: element.1,
+        count: 1,
+        anywhere: element.1 == 8,
+    }
+}
+
+/// The value of an element, and an `encode` clause where none is derived.
+fn value(m: &mut Maker, form: u64, len: u64, fields: &mut Vec<Field>) -> (String, String) {
+    let group = m.pick(&[1, 2, 4, 8, 8, 16, 3]).min(len);
+    let groups = len.div_ceil(group);
+    let sub = format!("[i / {group}]");
+    let parts = |name: &'static str, element: (&str, u64)| Field {
+        subscript: format!("[i / {group}]"),
+        count: groups,
+        ..one(name, element)
+    };
+    let q = "q[i]".to_owned();
+    let zero = m.between(1, 9);
+    let names = [
+        "s * q",
+        "s * q spelled otherwise",
+        "s * (q - c)",
+        "d * q + m",
+        "scales of parts",
+        "two levels",
+        "q alone",
+        "s * (q - z)",
+        "a function of q",
+        "arithmetic in f32",
+    ];
+    m.tag("value", names[form as usize]);
+    match form {
+        0 => {
+            fields.push(one("s", scale(m)));
+            (m.product(&["s".into(), q]), String::new())
+        }
+        1 => {
+            fields.push(one("s", scale(m)));
+            let spelled = m.pick(&[
+                "-s * q[i]",
+                "s * (q[i] / 4)",
+                "2 * s * q[i] / 2",
+                "s * q[i] + q[i] * s",
+                "3 * q[i] * s - s * q[i]",
+                "s / 8 * q[i]",
+            ]);
+            (spelled.into(), String::new())
+        }
+        2 => {
+            fields.push(one("s", scale(m)));
+            let spelled = m.pick(&[
+                "s * (q[i] - Z)",
+                "s * q[i] - Z * s",
+                "(q[i] - Z) * s",
+                "-(Z - q[i]) * s",
+                "s * (q[i] + Z)",
+                "q[i] * s - s * Z",
+            ]);
+            (spelled.replace('Z', &zero.to_string()), String::new())
+        }
+        3 => {
+            fields.push(one("d", scale(m)));
+            fields.push(one("m", scale(m)));
+            let spelled = m.pick(&[
+                "d * q[i] + m",
+                "m + q[i] * d",
+                "m - d * -q[i]",
+                "d * q[i] - m",
+                "d * (q[i] + 1) + m",
+            ]);
+            let encode = "    encode x { m = min(i) x[i]; d = (max(i) x[i] - m) / 7; q[i] = (x[i] - m) / d; }\n";
+            (
+                spelled.into(),
+                if m.once_in(2) {
+                    encode.into()
+                } else {
+                    String::new()
+                },
+            )
+        }
+        4 => {
+            m.tag("field", "of a part of the block");
+            fields.push(parts("s", scale(m)));
+            (m.product(&[format!("s{sub}"), q]), String::new())
+        }
+        5 => {
+            m.tag("field", "of a part of the block");
+            fields.push(one("d", scale(m)));
+            let bits = m.between(2, 8);
+            fields.push(Field {
+                anywhere: true,
+                ..parts("sc", (&format!("uint({bits})"), bits))
+            });
+            let mut text = m.product(&["d".into(), format!("sc{sub}"), q]);
+            if m.once_in(2) {
+                fields.push(one("e", scale(m)));
+                let bits = m.between(2, 8);
+                fields.push(Field {
+                    anywhere: true,
+                    ..parts("mn", (&format!("uint({bits})"), bits))
+                });
+                let minus = m.product(&["e".into(), format!("mn{sub}")]);
+                text = format!("{text} - {minus}");
+            }
+            (text, String::new())
+        }
+        6 => (q, String::new()),
+        7 => {
+            fields.push(one("s", scale(m)));
+            let bits = m.between(2, 8);
+            let zero = Field {
+                anywhere: true,
+                ..one("z", (&format!("uint({bits})"), bits))
+            };
+            fields.push(zero);
+            let spelled = m.pick(&["s * (q[i] - z)", "s * q[i] - s * z", "(q[i] - z) * s"]);
+            (spelled.into(), String::new())
+        }
+        9 => {
+            fields.push(one("s", scale(m)));
+            let spelled = m.pick(&[
+                "s * q[i] / 3 + 1",
+                "max(s * q[i], 0.5) - q[i]",
+                "min(q[i] + s, 1) / 7",
+                "max(q[i] / 3, s)",
+                "(min(s, q[i]) + 1) * q[i]",
+                "max(s, q[i]) + min(s, q[i])",
+            ]);
+            (spelled.into(), String::new())
+        }
+        _ => {
+            fields.push(one("s", scale(m)));
+            let spelled = m.pick(&[
+                "s * max(q[i], -2)",
+                "s * abs(q[i] - 3)",
+                "min(s * q[i], 1)",
+                "s * (q[i] * q[i])",
+            ]);
+            (spelled.into(), String::new())
+        }
+    }
+}
+
+/// Bit addresses of fields, and the bits that they need: in order, permuted, as a formula; scales on bytes, codes anywhere.
+fn addresses(m: &mut Maker, fields: &[Field]) -> (Vec<String>, u64) {
+    let mut at = 0;
+    let mut texts = vec![String::new(); fields.len()];
+    for f in m.order(fields.len()) {
+        let field = &fields[f];
+        if !field.anywhere {
+            at = u64::next_multiple_of(at, 8);
+        } else if m.once_in(4) {
+            at += m.between(1, 5);
+        }
+        let index = match field.subscript.as_str() {
+            "" => "0",
+            s => &s[1..s.len() - 1],
+        };
+        let half = field.count / 2;
+        texts[f] = match m.below(3) {
+            0 if field.count > 1 && field.count <= 64 => {
+                m.tag("addresses", "permuted");
+                let slots: Vec<String> = m
+                    .order(field.count as usize)
+                    .iter()
+                    .map(|s| (at + *s as u64 * field.bits).to_string())
+                    .collect();
+                format!("[{}]", slots.join(", "))
+            }
+            1 if field.bits == 4 && field.count.is_multiple_of(2) => {
+                m.tag("addresses", "halves of bytes");
+                format!("{at} + 8 * (({index}) % {half}) + 4 * (({index}) / {half})")
+            }
+            _ => format!("{at} + {} * ({index})", field.bits),
+        };
+        at += field.bits * field.count;
+    }
+    (texts, at)
+}

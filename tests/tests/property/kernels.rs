@@ -1,0 +1,318 @@
+//! Random kernels as text, over random formats.
+
+use crate::property::formats::{Need, block, element};
+use crate::property::program::{Maker, Program};
+
+const ROWS: &[u64] = &[0, 1, 1, 2, 3, 4, 5, 7, 8, 13, 16, 17, 33];
+const BATCH: &[u64] = &[1, 1, 2, 3, 4, 5, 8, 9];
+const LONG: &[u64] = &[
+    0, 1, 2, 7, 16, 20, 31, 32, 33, 60, 64, 65, 96, 127, 128, 130, 256, 300,
+];
+
+/// The kinds of kernels.
+pub(crate) const FORMS: [&str; 20] = [
+    "linear",
+    "elementwise",
+    "elementwise",
+    "dequantise",
+    "dequantise",
+    "dequantise",
+    "select",
+    "two sums",
+    "maximum",
+    "select",
+    "several results",
+    "quantize",
+    "gather",
+    "experts",
+    "let",
+    "quantised activations",
+    "integers",
+    "batched",
+    "sum over two indices",
+    "block activations",
+];
+
+/// The program of a seed.
+pub(crate) fn program(seed: u64) -> Program {
+    let mut m = Maker::new(seed);
+    let form = (seed % FORMS.len() as u64) as usize;
+    m.tag("kernel", FORMS[form]);
+    let kernel = kernel(&mut m, form);
+    let target = m.pick(&["host", "host", "x86-64", "x86-64-v2", "x86-64-v3"]);
+    m.tag("target", target);
+    let how = m.below(3);
+    m.tag("dimensions", ["bound", "free", "some free"][how as usize]);
+    let bound = m.dims.clone();
+    let bound = bound
+        .iter()
+        .map(|_| how == 0 || (how == 2 && m.once_in(2)))
+        .collect();
+    let named = m.once_in(4) && kernel.contains("0.5");
+    let (constant, kernel) = match named {
+        true => ("const HALF = 1 / 2;\n", kernel.replace("0.5", "HALF")),
+        false => ("", kernel),
+    };
+    Program {
+        seed,
+        text: format!(
+            "language 1;\nimport \"std/ints\";\n{constant}{}{kernel}",
+            m.formats.concat()
+        ),
+        dims: m.dims,
+        bound,
+        target,
+        tags: m.tags,
+    }
+}
+
+fn role(m: &mut Maker) -> &'static str {
+    let role = m.pick(&["weight", "weight", "stored", "input"]);
+    m.tag("role", role);
+    role
+}
+
+/// The name of a format for a tensor that is read: mostly a new block, now and then a plain one.
+fn format(m: &mut Maker, name: &'static str) -> &'static str {
+    if m.once_in(5) {
+        return plain(m, name);
+    }
+    block(m, name, Need::Read);
+    name
+}
+
+/// The name of a plain format.
+fn plain(m: &mut Maker, name: &'static str) -> &'static str {
+    if m.once_in(3) {
+        let (text, _) = element(m, 8);
+        m.formats.push(format!("format {name} = {text};\n"));
+        m.tag("tensor", "of plain elements");
+        return name;
+    }
+    m.pick(&["f32", "f16", "bf16", "i8", "u8", "i16"])
+}
+
+fn activation(m: &mut Maker) -> &'static str {
+    let format = m.pick(&["f32", "f32", "f32", "f16", "bf16", "i8", "q8_32"]);
+    m.tag("activation", format);
+    format
+}
+
+fn output(m: &mut Maker) -> &'static str {
+    m.pick(&["f32", "f32", "f32", "f16", "bf16"])
+}
+
+/// A function of one expression.
+fn function(m: &mut Maker, x: &str) -> String {
+    let text = m.pick(&[
+        "X",
+        "X",
+        "abs(X)",
+        "tanh(X)",
+        "tanh(X) * 2",
+        "gelu(X) + 1",
+        "exp(-abs(X))",
+        "round(X * 3)",
+        "silu(X)",
+        "gelu(X)",
+        "relu(X)",
+        "max(X, 0.5)",
+        "min(X, 1)",
+        "clamp(X, -1, 1)",
+        "sqrt(abs(X))",
+        "exp(min(X, 2))",
+        "round(X)",
+        "-X",
+        "(X + 1) / 3",
+    ]);
+    text.replace('X', x)
+}
+
+fn body(m: &mut Maker, w: &str, x: &str) -> String {
+    let (w, x) = (w.to_owned(), x.to_owned());
+    match m.below(5) {
+        0 => m.product(&[w, x, "0.5".into()]),
+        1 => {
+            let sum = m.sum(&[x, "0.25".into()]);
+            m.product(&[w, format!("({sum})")])
+        }
+        _ => m.product(&[w, x]),
+    }
+}
+
+fn kernel(m: &mut Maker, form: usize) -> String {
+    m.dim("M", BATCH);
+    m.dim("N", ROWS);
+    m.dim("K", LONG);
+    let r = role(m);
+    match FORMS[form] {
+        "linear" => {
+            let (w, x, y) = (format(m, "w0"), activation(m), output(m));
+            let product = body(m, "w[n, k]", "x[m, k]");
+            let terms = m.sum(&[format!("(sum(k) {product})"), "b[n]".into()]);
+            let value = function(m, &format!("({terms})"));
+            format!(
+                "kernel k({r} w: {w}[N, K], input x: {x}[M, K], input b: f32[N]) -> output y: {y}[M, N] {{ y[m, n] = {value}; }}"
+            )
+        }
+        "elementwise" => {
+            let (w, x, y) = (format(m, "w0"), plain(m, "x0"), output(m));
+            let value = body(m, "w[n, k]", "x[n, k]");
+            let value = function(m, &format!("({value})"));
+            format!(
+                "kernel k({r} w: {w}[N, K], input x: {x}[N, K], input s: f32[M]) -> output y: {y}[N, K] {{ y[n, k] = {value}; }}"
+            )
+        }
+        "dequantise" => {
+            let need = m.pick(&[Need::Strict, Need::Read]);
+            block(m, "w0", need);
+            let (w, y) = ("w0", output(m));
+            let rank = m.below(3);
+            let (axes, index) = [
+                ("[K]", "[k]"),
+                ("[N, K]", "[n, k]"),
+                ("[M, N, K]", "[m, n, k]"),
+            ][rank as usize];
+            format!(
+                "kernel k({r} w: {w}{axes}, input d: f32[M, N, K]) -> output y: {y}{axes} {{ y{index} = w{index}; }}"
+            )
+        }
+        "two sums" => {
+            let (w, u, x) = (format(m, "w0"), format(m, "u0"), activation(m));
+            let s = role(m);
+            let (a, b) = (body(m, "w[n, k]", "x[m, k]"), body(m, "u[n, k]", "x[m, k]"));
+            let join = m.pick(&["silu(A) * (B)", "(A) + (B)", "max(A, B)", "(A) - (B) * 0.5"]);
+            let value = join
+                .replace('A', &format!("sum(k) {a}"))
+                .replace('B', &format!("sum(k) {b}"));
+            format!(
+                "kernel k({r} w: {w}[N, K], {s} u: {u}[N, K], input x: {x}[M, K]) -> output y: f32[M, N] {{ y[m, n] = {value}; }}"
+            )
+        }
+        "maximum" => {
+            let (w, x) = (format(m, "w0"), plain(m, "x0"));
+            let value = body(m, "w[n, k]", "x[m, k]");
+            let value = m
+                .pick(&["max(k) V", "max(k) abs(V)", "max(0, max(k) V)"])
+                .replace('V', &format!("({value})"));
+            format!(
+                "kernel k({r} w: {w}[N, K], input x: {x}[M, K]) -> output y: f32[M, N] {{ y[m, n] = {value}; }}"
+            )
+        }
+        "select" => {
+            let (w, x) = (format(m, "w0"), plain(m, "x0"));
+            let compare = m.pick(&["<", "<=", ">", ">=", "=="]);
+            let value = m.pick(&[
+                "select(X C 0.5, W, X)",
+                "select(X C W, X, W)",
+                "select(W C 0, 0, X * 2)",
+            ]);
+            let value = value
+                .replace('C', compare)
+                .replace('X', "x[n, k]")
+                .replace('W', "w[n, k]");
+            format!(
+                "kernel k({r} w: {w}[N, K], input x: {x}[N, K], input s: f32[M]) -> output y: f32[N, K] {{ y[n, k] = {value}; }}"
+            )
+        }
+        "several results" => {
+            let (w, x) = (format(m, "w0"), activation(m));
+            let (a, b) = (
+                body(m, "w[n, k]", "x[m, k]"),
+                function(m, "(sum(k) w[n, k])"),
+            );
+            format!(
+                "kernel k({r} w: {w}[N, K], input x: {x}[M, K]) -> (output y: f32[M, N], output z: f32[M, N]) {{ y[m, n], z[m, n] = sum(k) {a}, {b}; }}"
+            )
+        }
+        "quantize" => {
+            block(m, "y0", Need::Quantize);
+            let x = plain(m, "x0");
+            let value = m.product(&["x[n, k]".into(), "g[k]".into()]);
+            format!(
+                "kernel k({r} x: {x}[N, K], input g: f32[K], input s: f32[M]) -> output y: y0[N, K] {{ y[n, k] = quantize {value} as y0; }}"
+            )
+        }
+        "gather" => {
+            let (w, y) = (format(m, "w0"), output(m));
+            m.dims[1].1 = m.dims[1].1.max(1);
+            let id = m.pick(&["i32", "i16", "u8"]);
+            let value = m.pick(&["w[id[m], k]", "w[id[m], k] * 2", "w[id[m], k] + w[0, k]"]);
+            format!(
+                "kernel k({r} w: {w}[N, K], input id: {id}[M]) -> output y: {y}[M, K] {{ y[m, k] = {value}; }}"
+            )
+        }
+        "experts" => {
+            let (w, x) = (format(m, "w0"), activation(m));
+            m.dim("E", &[1, 2, 3, 5]);
+            let value = body(m, "w[id[m], n, k]", "x[m, k]");
+            format!(
+                "kernel k({r} w: {w}[E, N, K], input x: {x}[M, K], input id: i32[M]) -> output y: f32[M, N] {{ y[m, n] = sum(k) {value}; }}"
+            )
+        }
+        "let" => {
+            let (x, y) = (format(m, "w0"), output(m));
+            let value = m.product(&["x[n, k]".into(), "h[n]".into(), "g[k]".into()]);
+            format!(
+                "kernel k({r} x: {x}[N, K], input g: f32[K], input s: f32[M]) -> output y: {y}[N, K] {{\n    let h[n] = 1 / sqrt((sum(k) x[n, k] * x[n, k]) / K + 0.01);\n    y[n, k] = {value};\n}}"
+            )
+        }
+        "quantised activations" => {
+            let w = format(m, "w0");
+            let q = if m.once_in(2) { "q8_32" } else { "a0" };
+            if q == "a0" {
+                block(m, "a0", Need::Quantize);
+            }
+            let value = body(m, "w[n, k]", "xq[m, k]");
+            format!(
+                "kernel k({r} w: {w}[N, K], input x: f32[M, K]) -> output y: f32[M, N] {{\n    let xq[m, k] = quantize x[m, k] as {q};\n    y[m, n] = sum(k) {value};\n}}"
+            )
+        }
+        "integers" => {
+            let mut bytes = |name: &'static str| match m.below(3) {
+                0 => {
+                    let bits = m.between(2, 8);
+                    let kind = m.pick(&["int", "uint"]);
+                    m.tag("element", kind);
+                    m.formats.push(format!("format {name} = {kind}({bits});\n"));
+                    name
+                }
+                _ => m.pick(&["i8", "u8"]),
+            };
+            let (w, x) = (bytes("w0"), bytes("x0"));
+            let value = m.pick(&[
+                "sum(k) w[n, k] * x[m, k]",
+                "sum(k) x[m, k] * (w[n, k] - 3)",
+                "sum(k) w[n, k] * x[m, k] + 7",
+            ]);
+            format!(
+                "kernel k({r} w: {w}[N, K], input x: {x}[M, K]) -> output y: i32[M, N] {{ y[m, n] = {value}; }}"
+            )
+        }
+        "batched" => {
+            let (w, x) = (format(m, "w0"), activation(m));
+            m.dim("B", &[1, 2, 3]);
+            let value = body(m, "w[b, n, k]", "x[b, m, k]");
+            format!(
+                "kernel k({r} w: {w}[B, N, K], input x: {x}[B, M, K]) -> output y: f32[B, M, N] {{ y[b, m, n] = sum(k) {value}; }}"
+            )
+        }
+        "sum over two indices" => {
+            let (w, x) = (format(m, "w0"), plain(m, "x0"));
+            m.dim("J", &[1, 2, 3, 5]);
+            let value = body(m, "w[n, j, k]", "x[j, k]");
+            let order = m.pick(&["j, k", "k, j"]);
+            format!(
+                "kernel k({r} w: {w}[N, J, K], input x: {x}[J, K], input s: f32[M]) -> output y: f32[N] {{ y[n] = sum({order}) {value}; }}"
+            )
+        }
+        _ => {
+            let w = format(m, "w0");
+            block(m, "a0", Need::Read);
+            let value = body(m, "w[n, k]", "x[m, k]");
+            format!(
+                "kernel k({r} w: {w}[N, K], input x: a0[M, K]) -> output y: f32[M, N] {{ y[m, n] = sum(k) {value}; }}"
+            )
+        }
+    }
+}

@@ -1,10 +1,13 @@
 //! Tensors of the command line: from files (`w=model.gguf:blk.0.attn_k.weight`, `x=row.npy`), or generated.
 
-use crate::Failure;
+use crate::{Failure, packed};
 use lowbit::check::{Random, random_tensor, shape};
+use lowbit::compiler::format::layout::layout_id;
+use lowbit::compiler::format::{Format, FormatKind};
 use lowbit::compiler::spec::kernel::{Extent, Kernel as Spec, Role};
 use lowbit::files::TensorFile;
 use lowbit::{Kernel, Tensor};
+use std::sync::Arc;
 
 /// A tensor from a file.
 #[derive(Clone)]
@@ -37,8 +40,12 @@ impl Given {
         &self.name
     }
 
-    /// Maps the file and takes the tensor.
+    /// Maps the file and takes the tensor; or reads it, if `lowbit pack` wrote it.
     pub(crate) fn load(&self) -> Result<Tensor, Failure> {
+        let path = std::path::Path::new(&self.file);
+        if self.entry.is_none() && packed::beside(path).exists() {
+            return packed::read(path);
+        }
         let error = |e: lowbit::files::FileError| Failure::Input(format!("{}: {e}", self.file));
         let file = TensorFile::open(&self.file).map_err(error)?;
         let only = || match file.tensors() {
@@ -133,7 +140,7 @@ pub(crate) fn inputs(
             continue;
         }
         let tensor = match given.iter().find(|(n, _)| *n == declared.name) {
-            Some((_, tensor)) => brought(tensor, &declared.format)?,
+            Some((_, tensor)) => brought(kernel, &declared.name, &declared.format, tensor)?,
             None => {
                 generated += 1;
                 random_tensor(spec, id, &dims, &mut random)?
@@ -155,26 +162,20 @@ pub(crate) fn inputs(
     })
 }
 
-/// A tensor in the wanted format: as it is, or quantised if it holds plain values.
+/// A tensor in the declared format: as it is, from a layout that a kernel chose, or quantised if it holds plain values.
 fn brought(
+    kernel: &Kernel,
+    name: &str,
+    wanted: &Arc<Format>,
     tensor: &Tensor,
-    wanted: &std::sync::Arc<lowbit::compiler::format::Format>,
 ) -> Result<Tensor, Failure> {
-    use lowbit::compiler::format::FormatKind;
-    use lowbit::compiler::format::layout::layout_id;
-    if tensor.layout_id() == layout_id(wanted) {
-        return Ok(tensor.clone());
-    }
+    let same = tensor.layout_id() == layout_id(wanted);
     match tensor.format().kind {
-        FormatKind::Plain(_) => Ok(Tensor::quantize(
+        FormatKind::Plain(_) if !same => Ok(Tensor::quantize(
             wanted.clone(),
             tensor.shape(),
             &tensor.to_f32()?,
         )?),
-        FormatKind::Block(_) => Err(Failure::Input(format!(
-            "the file holds `{}`, but the kernel wants `{}`",
-            tensor.format().name,
-            wanted.name
-        ))),
+        FormatKind::Plain(_) | FormatKind::Block(_) => Ok(kernel.unpack(name, tensor)?),
     }
 }

@@ -215,31 +215,13 @@ impl Kernel {
 
     /// Brings a tensor into the layout that this kernel has for it: exact, codes are moved and not changed.
     pub fn convert(&self, name: &str, tensor: &Tensor) -> Result<Tensor, Error> {
-        let wanted = self.layout(name)?;
-        if layout_id(&wanted) == tensor.layout_id() {
-            return Ok(tensor.clone());
-        }
-        if plain_values(tensor.format(), &wanted) {
-            return Tensor::quantize(wanted, tensor.shape(), &tensor.to_f32()?);
-        }
-        let (FormatKind::Block(from), FormatKind::Block(to)) =
-            (&tensor.format().kind, &wanted.kind)
-        else {
-            return Err(layout_error(name, tensor, &wanted));
-        };
-        let same_fields = from.len == to.len
-            && from.value == to.value
-            && from.fields.len() == to.fields.len()
-            && from
-                .fields
-                .values()
-                .zip(to.fields.values())
-                .all(|(a, b)| a.element == b.element && a.count == b.count);
-        if !same_fields {
-            return Err(layout_error(name, tensor, &wanted));
-        }
-        let bytes = relayout(from, to, tensor.shape(), tensor.bytes())?;
-        Tensor::from_bytes(wanted, tensor.shape(), bytes)
+        relaid(name, tensor, self.layout(name)?)
+    }
+
+    /// The way back from [`Kernel::convert`]: the tensor in the format that the text of the kernel declares.
+    pub fn unpack(&self, name: &str, tensor: &Tensor) -> Result<Tensor, Error> {
+        let id = self.tensor_id(name)?;
+        relaid(name, tensor, self.inner.spec.tensors[id].format.clone())
     }
 
     /// The code for a batch class; made now if it was not yet.
@@ -357,9 +339,36 @@ impl Kernel {
     }
 }
 
+/// A tensor in another layout of the same fields.
+fn relaid(name: &str, tensor: &Tensor, wanted: Arc<Format>) -> Result<Tensor, Error> {
+    if layout_id(&wanted) == tensor.layout_id() {
+        return Ok(tensor.clone());
+    }
+    if plain_values(tensor.format(), &wanted) || plain_values(&wanted, tensor.format()) {
+        return Tensor::quantize(wanted, tensor.shape(), &tensor.to_f32()?);
+    }
+    let (FormatKind::Block(from), FormatKind::Block(to)) = (&tensor.format().kind, &wanted.kind)
+    else {
+        return Err(layout_error(name, tensor, &wanted));
+    };
+    let same_fields = from.len == to.len
+        && from.value == to.value
+        && from.fields.len() == to.fields.len()
+        && from
+            .fields
+            .values()
+            .zip(to.fields.values())
+            .all(|(a, b)| a.element == b.element && a.count == b.count);
+    if !same_fields {
+        return Err(layout_error(name, tensor, &wanted));
+    }
+    let bytes = relayout(from, to, tensor.shape(), tensor.bytes())?;
+    Tensor::from_bytes(wanted, tensor.shape(), bytes)
+}
+
 /// Whether blocks hold the plain values of a format as they are.
-fn plain_values(from: &Format, to: &Format) -> bool {
-    let (FormatKind::Plain(element), FormatKind::Block(block)) = (&from.kind, &to.kind) else {
+fn plain_values(plain: &Format, blocks: &Format) -> bool {
+    let (FormatKind::Plain(element), FormatKind::Block(block)) = (&plain.kind, &blocks.kind) else {
         return false;
     };
     let same = block.fields.values().all(|f| f.element == *element);

@@ -1,11 +1,15 @@
 //! `explain`: the lowerings that competed.
 
 use crate::Failure;
+use crate::output::say;
 use crate::text::Source;
 use clap::Args;
 
 /// Show the lowerings that were considered, what each costs, and why the winner won
 #[derive(Args)]
+#[command(after_help = "Examples:
+  lowbit explain dsl-examples/nf4_linear.lowbit --dim N=4096 --dim K=4096
+  lowbit explain dsl-examples/int4_int8.lowbit --target aarch64-dotprod --json")]
 pub(crate) struct Explain {
     #[command(flatten)]
     source: Source,
@@ -19,10 +23,9 @@ impl Explain {
         let (_, kernel) = self.source.compile(&self.source.dims)?;
         let explanation = kernel.explain()?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&explanation)?);
+            say(serde_json::to_string_pretty(&explanation)?)
         } else {
-            print!("{explanation}");
+            say(explanation)
         }
-        Ok(())
     }
 }

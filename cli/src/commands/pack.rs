@@ -2,20 +2,25 @@
 
 use crate::Failure;
 use crate::data::{Given, extents, given, inputs};
+use crate::output::say;
+use crate::packed;
 use crate::text::Source;
 use clap::Args;
-use lowbit::compiler::format::text::definition;
 use std::path::PathBuf;
 
 /// Lay out a weight for a kernel and write the bytes, with the layout as text beside them
 #[derive(Args)]
+#[command(after_help = "Examples:
+  lowbit pack dsl-examples/q4_1_linear.lowbit --tensor w=tests/data/smollm2-slice.gguf:blk.0.attn_k.weight --output w.packed
+  lowbit pack dsl-examples/nf4_linear.lowbit --tensor w=weights.npy --output w.packed --dim N=64 --dim K=576
+  lowbit run dsl-examples/q4_1_linear.lowbit --tensor w=w.packed")]
 pub(crate) struct Pack {
     #[command(flatten)]
     source: Source,
     /// The weight, from a GGUF, safetensors or npy file
     #[arg(long, value_name = "NAME=FILE[:TENSOR]", value_parser = given)]
     tensor: Given,
-    /// Where to write the bytes; the layout goes to the same name with `.lowbit` after it
+    /// Where to write the bytes; a text that says what they are goes to the same name with `.lowbit` after it
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
 }
@@ -40,22 +45,13 @@ impl Pack {
             )));
         };
         let packed = kernel.convert(&name, &tensor)?;
-        let write = |path: &PathBuf, bytes: &[u8]| {
-            std::fs::write(path, bytes)
-                .map_err(|e| Failure::Input(format!("{}: {e}", path.display())))
-        };
-        write(&self.output, packed.bytes())?;
-        let mut beside = self.output.clone().into_os_string();
-        beside.push(".lowbit");
-        let text = format!("language 1;\n{}\n", definition(packed.format()));
-        write(&PathBuf::from(beside), text.as_bytes())?;
-        println!(
+        packed::write(&self.output, &name, &packed)?;
+        say(format!(
             "{name}: {} elements in {} bytes, layout {} ({})",
             packed.shape().iter().product::<u64>(),
             packed.bytes().len(),
             packed.format().name,
             packed.layout_id()
-        );
-        Ok(())
+        ))
     }
 }

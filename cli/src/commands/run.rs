@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::data::{Given, extents, given, inputs};
+use crate::output::say;
 use crate::progress::Progress;
 use crate::text::Source;
 use clap::Args;
@@ -11,10 +12,13 @@ use std::time::{Duration, Instant};
 
 /// Run a kernel on tensors from files or on generated ones
 #[derive(Args)]
+#[command(after_help = "Examples:
+  lowbit run dsl-examples/nf4_linear.lowbit --dim N=256 --dim K=1024 --dim M=4 --check
+  lowbit run dsl-examples/q4_1_linear.lowbit --tensor w=tests/data/smollm2-slice.gguf:blk.0.attn_k.weight --check")]
 pub(crate) struct Run {
     #[command(flatten)]
     source: Source,
-    /// A tensor from a GGUF, safetensors or npy file; those that are left out are generated
+    /// A tensor from a GGUF, safetensors or npy file, or one that `lowbit pack` wrote; those that are left out are generated
     #[arg(long = "tensor", value_name = "NAME=FILE[:TENSOR]", value_parser = given)]
     tensors: Vec<Given>,
     /// Compare every result with the reference interpreter
@@ -49,15 +53,18 @@ impl Run {
         let tensors = converted(&kernel, &inputs.tensors)?;
         let outputs = kernel.call_all(&borrow(&tensors))?;
         for (name, output) in &outputs {
-            println!("{name}: {output:?}, first values {:?}", first(output)?);
+            say(format!(
+                "{name}: {output:?}, first values {:?}",
+                first(output)?
+            ))?;
         }
         let best = time(&kernel, &tensors, &outputs, self.repeat)?;
         let weights: usize = tensors.iter().map(|(_, t)| t.bytes().len()).sum();
-        println!(
+        say(format!(
             "a call takes {best:.1?} (best of {}), reading {:.1} GB/s",
             self.repeat,
             rate(weights, best)
-        );
+        ))?;
         if let (Some(path), Some((_, output))) = (&self.output, outputs.first()) {
             std::fs::write(path, output.bytes())
                 .map_err(|e| Failure::Input(format!("{}: {e}", path.display())))?;
@@ -72,12 +79,11 @@ impl Run {
                 comparison.differences.join("\n")
             )));
         }
-        println!(
+        say(format!(
             "checked: {} results agree with the reference interpreter (largest error {:.0} % of the bound)",
             comparison.compared,
             comparison.worst * 100.0
-        );
-        Ok(())
+        ))
     }
 }
 
@@ -95,16 +101,16 @@ fn report(
         .zip(dims)
         .map(|(d, e)| format!("{} = {e}", d.name))
         .collect();
-    println!(
+    say(format!(
         "{} for {}: compiled in {compiled:.1?} to {} bytes of code; {}; {given} tensors from files, {generated} generated",
         kernel.name(),
         kernel.target().name,
         kernel.code_size()?,
         extents.join(", ")
-    );
+    ))?;
     for stage in &kernel.program()?.stages {
         for candidate in stage.candidates.iter().filter(|c| c.chosen) {
-            println!("lanes {}: {}", candidate.lanes, candidate.name);
+            say(format!("lanes {}: {}", candidate.lanes, candidate.name))?;
         }
     }
     Ok(())

@@ -1,12 +1,17 @@
 //! `show`: what a kernel becomes.
 
 use crate::Failure;
+use crate::output::say;
 use crate::text::Source;
 use clap::Args;
 use lowbit::Stage;
 
 /// Show what a kernel becomes at each stage
 #[derive(Args)]
+#[command(after_help = "Examples:
+  lowbit show dsl-examples/int4_int8.lowbit --dim N=64 --dim K=256
+  lowbit show dsl-examples/int4_int8.lowbit --stage vector --target x86-64-vnni --dim K=4096
+  lowbit show dsl-examples/nf4_linear.lowbit --stage assembly --target aarch64")]
 pub(crate) struct Show {
     #[command(flatten)]
     source: Source,
@@ -27,10 +32,8 @@ impl Show {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let (_, kernel) = self.source.compile(&self.source.dims)?;
         let Some(stage) = self.stage else {
-            print!("{}", kernel.snapshot()?);
-            return Ok(());
+            return say(kernel.snapshot()?);
         };
-        println!("{}", kernel.stage(stage)?.trim_end());
-        Ok(())
+        say(kernel.stage(stage)?.trim_end())
     }
 }

@@ -1,6 +1,7 @@
 //! `check` and `fmt`.
 
 use crate::Failure;
+use crate::output::say;
 use crate::text::{module, read, rendered};
 use clap::Args;
 use lowbit::compiler::syntax::format_source;
@@ -8,6 +9,9 @@ use std::path::PathBuf;
 
 /// Check texts: report every error with its place
 #[derive(Args)]
+#[command(after_help = "Examples:
+  lowbit check dsl-examples/nf4_linear.lowbit
+  lowbit check dsl-examples/*.lowbit")]
 pub(crate) struct Check {
     /// The texts
     #[arg(required = true)]
@@ -24,9 +28,13 @@ impl Check {
                         eprintln!("{}", rendered(&module.warnings));
                     }
                     let (formats, kernels) = (module.formats.len(), module.kernels.len());
-                    println!("{}: {formats} formats, {kernels} kernels", file.display());
+                    say(format!(
+                        "{}: {formats} formats, {kernels} kernels",
+                        file.display()
+                    ))?;
                 }
-                Err(Failure::Input(text) | Failure::Differs(text)) => errors.push(text),
+                Err(Failure::Input(text)) => errors.push(text),
+                Err(other) => return Err(other),
             }
         }
         if errors.is_empty() {
@@ -39,6 +47,9 @@ impl Check {
 
 /// Format texts in place
 #[derive(Args)]
+#[command(after_help = "Examples:
+  lowbit fmt my_format.lowbit
+  lowbit fmt --check dsl-examples/*.lowbit")]
 pub(crate) struct Fmt {
     /// Change nothing; fail if a text is not formatted
     #[arg(long)]

@@ -56,6 +56,17 @@ enum Failure {
     NobodyReads,
 }
 
+impl Failure {
+    /// The exit code, and what goes to the standard error.
+    fn report(&self) -> (u8, Option<&str>) {
+        match self {
+            Failure::Input(text) => (1, Some(text)),
+            Failure::Differs(text) => (3, Some(text)),
+            Failure::NobodyReads => (0, None),
+        }
+    }
+}
+
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Failure {
         Failure::Input(error.to_string())
@@ -72,14 +83,26 @@ fn main() -> ExitCode {
         Command::Pack(command) => command.run(),
     };
     match done {
-        Ok(()) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,
-        Err(Failure::Input(text)) => {
-            eprintln!("{}", text.trim_end());
-            ExitCode::from(1)
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let (code, text) = failure.report();
+            if let Some(text) = text {
+                eprintln!("{}", text.trim_end());
+            }
+            ExitCode::from(code)
         }
-        Err(Failure::Differs(text)) => {
-            eprintln!("{}", text.trim_end());
-            ExitCode::from(3)
-        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Failure;
+
+    #[test]
+    fn every_failure_has_its_exit_code() {
+        let text = || "why".to_owned();
+        assert_eq!(Failure::Input(text()).report(), (1, Some("why")));
+        assert_eq!(Failure::Differs(text()).report(), (3, Some("why")));
+        assert_eq!(Failure::NobodyReads.report(), (0, None));
     }
 }

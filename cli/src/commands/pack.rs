@@ -12,7 +12,6 @@ use std::path::PathBuf;
 #[derive(Args)]
 #[command(after_help = "Examples:
   lowbit pack dsl-examples/q4_1_linear.lowbit --tensor w=tests/data/smollm2-slice.gguf:blk.0.attn_k.weight --output w.packed
-  lowbit pack dsl-examples/nf4_linear.lowbit --tensor w=weights.npy --output w.packed --dim N=64 --dim K=576
   lowbit run dsl-examples/q4_1_linear.lowbit --tensor w=w.packed")]
 pub(crate) struct Pack {
     #[command(flatten)]

@@ -48,7 +48,7 @@ impl Check {
 /// Format texts in place
 #[derive(Args)]
 #[command(after_help = "Examples:
-  lowbit fmt my_format.lowbit
+  lowbit fmt dsl-examples/nf4_linear.lowbit
   lowbit fmt --check dsl-examples/*.lowbit")]
 pub(crate) struct Fmt {
     /// Change nothing; fail if a text is not formatted

@@ -169,6 +169,17 @@ fn links_lead_somewhere() {
     }
 }
 
+#[test]
+fn links_of_the_pages_at_the_root_lead_somewhere() {
+    let root = folder().join("../..");
+    for page in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(root.join(page)).expect("the page");
+        for link in links(&text).iter().filter(|l| !l.contains("://")) {
+            assert!(root.join(link).exists(), "{page}: {link}");
+        }
+    }
+}
+
 /// The kernel that the chapter about the compiler follows.
 fn followed() -> Kernel {
     let text = blocks(&read("compiler.md"))

@@ -3,6 +3,7 @@
 use super::features::Features;
 use super::legal::{self, shape};
 use super::loads::{self, Load, Want};
+use super::parts::{self, Parts, by_parts};
 use crate::vector::ir::{Function, Loop, Op, Step, Type, Value};
 use cranelift_codegen::ir::{
     self, AbiParam, BlockArg, InstBuilder, MemFlagsData as MemFlags, Signature, UserFuncName,
@@ -27,8 +28,22 @@ pub(super) struct Emit<'f, 'b> {
     pub(super) loads: SecondaryMap<Value, Option<Load>>,
     /// Scalars that are the low bits of a 64-bit value with zeros above.
     pub(super) extended: BTreeMap<ir::Value, ir::Value>,
+    /// Constants, which are emitted where they are used.
+    pub(super) constants: SecondaryMap<Value, Option<&'f Op>>,
+    /// Constants that were emitted for the present step.
+    pub(super) made: Vec<Value>,
+    /// Loads that are emitted at every use.
+    pub(super) repeated: SecondaryMap<Value, bool>,
     /// Loads that may still have to be emitted.
     pub(super) pending: Vec<Value>,
+    /// Operations that are emitted register by register where they are used.
+    pub(super) postponed: SecondaryMap<Value, Option<Parts<'f>>>,
+    /// Those of them that may still have to be emitted.
+    pub(super) unfinished: Vec<Value>,
+    /// Values that depend on one that a loop carries.
+    pub(super) accumulates: SecondaryMap<Value, bool>,
+    /// Registers that are held for values that are postponed.
+    pub(super) held: SecondaryMap<Value, Option<usize>>,
     args: ir::Value,
     tables: &'f Tables,
 }
@@ -64,7 +79,14 @@ pub(super) fn function(
         spent: loads::spent(ir),
         loads: SecondaryMap::new(),
         extended: BTreeMap::new(),
+        constants: SecondaryMap::new(),
+        made: Vec::new(),
+        repeated: SecondaryMap::new(),
         pending: Vec::new(),
+        postponed: SecondaryMap::new(),
+        unfinished: Vec::new(),
+        accumulates: parts::accumulates(ir),
+        held: SecondaryMap::new(),
         args,
         tables,
     };
@@ -74,15 +96,22 @@ pub(super) fn function(
     clif
 }
 
-impl Emit<'_, '_> {
-    fn region(&mut self, steps: &[Step]) {
+impl<'f> Emit<'f, '_> {
+    fn region(&mut self, steps: &'f [Step]) {
         for step in steps {
             match step {
                 Step::Let(value, op) => {
                     let ty = self.ir.types[*value];
                     match op {
                         Op::Load { base, offset } => self.defer(*value, ty, *base, *offset),
-                        other => self.values[*value] = self.compute(ty, other),
+                        Op::IConst(_) | Op::FConst(_) | Op::VConst(_) => {
+                            self.constants[*value] = Some(op);
+                        }
+                        op if by_parts(self.ir, ty, op) => self.postpone(*value, op),
+                        other => {
+                            self.values[*value] = self.compute(ty, other);
+                            self.held[*value] = loads::repeats(other).then_some(1);
+                        }
                     }
                 }
                 Step::Store {
@@ -92,6 +121,7 @@ impl Emit<'_, '_> {
                 } => self.store(*value, *base, *offset),
                 Step::Loop(body) => self.looped(body),
             }
+            self.forget_constants();
         }
     }
 
@@ -101,7 +131,8 @@ impl Emit<'_, '_> {
 
     /// A loop, tested before each round. Carried values pass through one block, the test: a value that is given to two
     /// blocks counts as used twice, and Cranelift would fold no load into what it is made of.
-    fn looped(&mut self, l: &Loop) {
+    fn looped(&mut self, l: &'f Loop) {
+        self.finish();
         self.flush();
         let (test, body, exit) = (
             self.b.create_block(),
@@ -121,6 +152,7 @@ impl Emit<'_, '_> {
             .into_iter()
             .map(|ty| self.b.append_block_param(test, ty))
             .collect();
+        let hoisted = self.fit_registers(l);
         self.jump(test, &entering);
         self.b.switch_to_block(test);
         // The exit comes first: then the body is laid out right behind the test.
@@ -143,9 +175,12 @@ impl Emit<'_, '_> {
         for c in &l.carried {
             next.extend(self.parts(c.next));
         }
-        // Loads that are pending here have no use.
+        // What is pending here has no use.
         self.pending.clear();
+        self.unfinished.clear();
         self.jump(test, &next);
+        self.made.extend(hoisted);
+        self.forget_constants();
         self.b.seal_block(test);
         self.b.switch_to_block(exit);
     }
@@ -193,11 +228,11 @@ impl Emit<'_, '_> {
     }
 
     fn store(&mut self, value: Value, base: Value, offset: i32) {
-        self.flush();
         let ty = self.ty(value);
         let base = self.one(base);
         let flags = MemFlags::new().with_notrap();
         let parts = self.parts(value);
+        self.flush();
         if ty.lanes > 1 && ty.bytes() < legal::REGISTER {
             let (vector, bytes) = match ty.bytes() {
                 2 => (types::I16X8, 2),

@@ -95,7 +95,7 @@ fn used_in(steps: &[Step], note: &mut impl FnMut(Value)) {
 }
 
 /// Whether all registers of the result may be one.
-fn repeats(op: &Op) -> bool {
+pub(super) fn repeats(op: &Op) -> bool {
     match op {
         Op::Splat(_) | Op::Tile(_) | Op::Repeat(_) => true,
         Op::IConst(_) | Op::FConst(_) | Op::VConst(_) => true,
@@ -260,7 +260,9 @@ impl Emit<'_, '_> {
                 self.load_wide(want == Want::WidenS, ty.elem, base, at)
             }
         };
-        if let Some(load) = &mut self.loads[value] {
+        if let Some(load) = &mut self.loads[value]
+            && !self.repeated[value]
+        {
             load.parts[part] = Some(loaded);
         }
         Some(loaded)
@@ -268,10 +270,13 @@ impl Emit<'_, '_> {
 
     /// A register of a value.
     pub(super) fn part(&mut self, value: Value, part: usize) -> ir::Value {
-        match self.loaded(value, part) {
-            Some(loaded) => loaded,
-            None => self.values[value][part],
-        }
+        let found = self
+            .loaded(value, part)
+            .or_else(|| self.postponed_part(value, part));
+        found.unwrap_or_else(|| {
+            self.materialise(value);
+            self.values[value][part]
+        })
     }
 
     /// All registers of a value.
@@ -301,6 +306,12 @@ impl Emit<'_, '_> {
         (0..load.parts.len())
             .map(|p| self.loaded(value, p))
             .collect()
+    }
+
+    /// A register of a vector load that is already widened.
+    pub(super) fn widened_part(&mut self, value: Value, part: usize) -> Option<ir::Value> {
+        let want = self.loads[value].as_ref()?.want;
+        matches!(want, Want::WidenS | Want::WidenU).then(|| self.loaded(value, part))?
     }
 
     fn load_bits(&mut self, ty: ir::Type, base: ir::Value, offset: i32) -> ir::Value {

@@ -14,6 +14,8 @@ mod ops;
 mod ops_convert;
 mod ops_lanes;
 mod ops_products;
+mod parts;
+mod registers;
 
 pub use features::{Arch, Features};
 pub use jit::{MachineCode, clif, compile};

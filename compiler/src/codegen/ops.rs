@@ -13,9 +13,13 @@ impl Emit<'_, '_> {
             Op::IConst(n) => self.int_const(ty, *n),
             Op::FConst(bits) => self.float_const(ty, *bits),
             Op::VConst(values) => self.vector_const(ty, values),
-            Op::Bin(bin, a, b) => self.zip(ty, *a, *b, |e, x, y| e.bin(*bin, ty, x, y)),
-            Op::Un(un, a) => self.map(*a, |e, x| e.un(*un, ty, x)),
-            Op::Shift(shift, a, n) => self.map(*a, |e, x| e.shift(*shift, x, *n)),
+            // Vectors of these are emitted register by register.
+            Op::Bin(..)
+            | Op::Un(..)
+            | Op::Shift(..)
+            | Op::MulAdd(..)
+            | Op::Cmp(..)
+            | Op::Select(..) => self.compute_part(ty, op, 0).into_iter().collect(),
             Op::ShiftBy(shift, a, n) => {
                 let (a, n) = (self.one(*a), self.one(*n));
                 vec![match shift {
@@ -24,9 +28,6 @@ impl Emit<'_, '_> {
                     Shift::SShr => self.b.ins().sshr(a, n),
                 }]
             }
-            Op::MulAdd(a, b, c) => self.mul_add(*a, *b, *c),
-            Op::Cmp(cmp, a, b) => self.zip(ty, *a, *b, |e, x, y| e.cmp(*cmp, ty, x, y)),
-            Op::Select(mask, a, b) => self.select(ty, *mask, *a, *b),
             Op::Convert(convert, a) => self.convert(*convert, ty, *a),
             Op::Bitcast(a) => self.bitcast(ty, *a),
             Op::Splat(a) => self.splat(ty, *a),
@@ -35,8 +36,8 @@ impl Emit<'_, '_> {
             Op::Build(values) => self.build(ty, values),
             Op::Extract(a, lane) => vec![self.extract(*a, *lane)],
             Op::Slice(a, start) => self.slice(ty, *a, *start),
-            Op::Join { lo, hi } => self.join(ty, *lo, *hi),
-            Op::Lookup { table, index } => self.lookup(ty, *table, *index),
+            Op::Join { lo, hi } => vec![self.join(ty, *lo, *hi)],
+            Op::Lookup { table, index } => vec![self.lookup(*table, *index)],
             Op::MulPairsU8S8(a, b) => self.zip(ty, *a, *b, |e, x, y| e.mul_pairs_u8s8(x, y)),
             Op::MulPairsS16(a, b) => self.zip(ty, *a, *b, |e, x, y| e.mul_pairs_s16(x, y)),
             Op::Dot4U8S8 { acc, a, b } => self.dot(ty, *acc, *a, *b, false),
@@ -48,19 +49,6 @@ impl Emit<'_, '_> {
             // Loads are emitted where they are used.
             Op::Load { .. } => Vec::new(),
         }
-    }
-
-    pub(super) fn map(
-        &mut self,
-        a: Value,
-        f: impl Fn(&mut Self, ir::Value) -> ir::Value,
-    ) -> Vec<ir::Value> {
-        let count = shape(self.ty(a)).parts;
-        let part = |p| {
-            let x = self.part(a, p);
-            f(self, x)
-        };
-        (0..count).map(part).collect()
     }
 
     /// Part by part. Where the operands have lanes that the result folds, a scalar result comes from a register.
@@ -292,7 +280,7 @@ impl Emit<'_, '_> {
         }
     }
 
-    pub(super) fn mul_add(&mut self, a: Value, b: Value, c: Value) -> Vec<ir::Value> {
+    pub(super) fn mul_add(&mut self, a: Value, b: Value, c: Value, p: usize) -> ir::Value {
         let fused = self.features.fma;
         // On x86 the result takes the first factor's register (Cranelift never chooses the form that adds in place), or,
         // if the second is folded from memory, the first's all the same.
@@ -301,17 +289,13 @@ impl Emit<'_, '_> {
             Arch::X86_64 if fused && in_place => (b, a),
             Arch::X86_64 | Arch::Aarch64 => (a, b),
         };
-        let count = shape(self.ty(a)).parts;
-        let part = |p| {
-            let (x, y, z) = (self.part(a, p), self.part(b, p), self.part(c, p));
-            if fused {
-                return self.b.ins().fma(x, y, z);
-            }
-            let product = self.b.ins().fmul(x, y);
-            // The accumulator first: two-address code then adds to it in place.
-            self.b.ins().fadd(z, product)
-        };
-        (0..count).map(part).collect()
+        let (x, y, z) = (self.part(a, p), self.part(b, p), self.part(c, p));
+        if fused {
+            return self.b.ins().fma(x, y, z);
+        }
+        let product = self.b.ins().fmul(x, y);
+        // The accumulator first: two-address code then adds to it in place.
+        self.b.ins().fadd(z, product)
     }
 
     pub(super) fn cmp(&mut self, cmp: Cmp, ty: Type, x: ir::Value, y: ir::Value) -> ir::Value {
@@ -329,15 +313,19 @@ impl Emit<'_, '_> {
         }
     }
 
-    pub(super) fn select(&mut self, ty: Type, mask: Value, a: Value, b: Value) -> Vec<ir::Value> {
-        let part = |p| {
-            let (m, x, y) = (self.part(mask, p), self.part(a, p), self.part(b, p));
-            if ty.lanes > 1 {
-                return self.pick(m, x, y);
-            }
-            let set = self.b.ins().icmp_imm_s(IntCC::NotEqual, m, 0);
-            self.b.ins().select(set, x, y)
-        };
-        (0..shape(ty).parts).map(part).collect()
+    pub(super) fn select(
+        &mut self,
+        ty: Type,
+        mask: Value,
+        a: Value,
+        b: Value,
+        p: usize,
+    ) -> ir::Value {
+        let (m, x, y) = (self.part(mask, p), self.part(a, p), self.part(b, p));
+        if ty.lanes > 1 {
+            return self.pick(m, x, y);
+        }
+        let set = self.b.ins().icmp_imm_s(IntCC::NotEqual, m, 0);
+        self.b.ins().select(set, x, y)
     }
 }

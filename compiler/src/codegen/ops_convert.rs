@@ -25,25 +25,14 @@ impl Emit<'_, '_> {
                 let parts = self.parts(a);
                 self.narrow(from, ty, parts)
             }
-            Convert::IntToFloat => self.map(a, |e, x| {
-                let to = if e.is_vector(x) {
-                    types::F32X4
-                } else {
-                    types::F32
-                };
-                e.b.ins().fcvt_from_sint(to, x)
-            }),
+            Convert::IntToFloat => {
+                let x = self.one(a);
+                vec![self.b.ins().fcvt_from_sint(types::F32, x)]
+            }
             Convert::FloatToInt => {
-                let float = Type::new(Elem::F32, ty.lanes);
-                self.map(a, |e, x| {
-                    let to = if e.is_vector(x) {
-                        types::I32X4
-                    } else {
-                        types::I32
-                    };
-                    let rounded = e.un(Un::FRound, float, x);
-                    e.b.ins().fcvt_to_sint_sat(to, rounded)
-                })
+                let x = self.one(a);
+                let rounded = self.un(Un::FRound, Type::new(Elem::F32, 1), x);
+                vec![self.b.ins().fcvt_to_sint_sat(types::I32, rounded)]
             }
         }
     }
@@ -147,20 +136,15 @@ impl Emit<'_, '_> {
     }
 
     pub(super) fn bitcast(&mut self, ty: Type, a: Value) -> Vec<ir::Value> {
-        let from = self.ty(a);
-        let parts = self.parts(a);
-        match (from.lanes, ty.lanes) {
-            (1, 1) => vec![self.cast(parts[0], scalar(ty.elem))],
-            (1, _) => vec![self.low_part(parts[0], register(ty.elem))],
-            (_, 1) => {
-                let register = self.cast(parts[0], register(ty.elem));
-                vec![self.b.ins().extractlane(register, 0)]
+        let bits = self.one(a);
+        vec![match (self.ty(a).lanes, ty.lanes) {
+            (1, 1) => self.cast(bits, scalar(ty.elem)),
+            (1, _) => self.low_part(bits, register(ty.elem)),
+            (_, _) => {
+                let register = self.cast(bits, register(ty.elem));
+                self.b.ins().extractlane(register, 0)
             }
-            (_, _) => parts
-                .into_iter()
-                .map(|p| self.cast(p, register(ty.elem)))
-                .collect(),
-        }
+        }]
     }
 }
 

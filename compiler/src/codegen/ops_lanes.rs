@@ -176,28 +176,23 @@ impl Emit<'_, '_> {
         self.assemble(ty, &scalars)
     }
 
-    pub(super) fn join(&mut self, ty: Type, lo: Value, hi: Value) -> Vec<ir::Value> {
-        let (low, high) = (self.parts(lo), self.parts(hi));
-        if ty.lanes == 1 {
-            let wide = scalar(ty.elem);
-            let (l, h) = (
-                self.b.ins().uextend(wide, low[0]),
-                self.b.ins().uextend(wide, high[0]),
-            );
-            let up = self.shift(Shift::Shl, h, (ty.elem.bits() / 2) as u8);
-            return vec![self.b.ins().bor(l, up)];
-        }
-        let width = (ty.elem.bits() / 16) as u8;
-        let mask = |from: u8| interleave(width, from);
-        let count = shape(ty).parts;
-        let mut parts = Vec::new();
-        for (l, h) in low.into_iter().zip(high) {
-            parts.push(self.shuffle(l, h, mask(0), register(ty.elem)));
-            if parts.len() < count {
-                parts.push(self.shuffle(l, h, mask(8), register(ty.elem)));
-            }
-        }
-        parts
+    /// A scalar from its halves.
+    pub(super) fn join(&mut self, ty: Type, lo: Value, hi: Value) -> ir::Value {
+        let (low, high) = (self.one(lo), self.one(hi));
+        let wide = scalar(ty.elem);
+        let (l, h) = (
+            self.b.ins().uextend(wide, low),
+            self.b.ins().uextend(wide, high),
+        );
+        let up = self.shift(Shift::Shl, h, (ty.elem.bits() / 2) as u8);
+        self.b.ins().bor(l, up)
+    }
+
+    /// A register of interleaved lanes.
+    pub(super) fn join_part(&mut self, ty: Type, lo: Value, hi: Value, p: usize) -> ir::Value {
+        let (l, h) = (self.part(lo, p / 2), self.part(hi, p / 2));
+        let mask = interleave((ty.elem.bits() / 16) as u8, 8 * (p % 2) as u8);
+        self.shuffle(l, h, mask, register(ty.elem))
     }
 
     pub(super) fn fold(&mut self, ty: Type, a: Value, max: bool) -> Vec<ir::Value> {

@@ -8,15 +8,12 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 
 impl Emit<'_, '_> {
-    pub(super) fn lookup(&mut self, ty: Type, table: Value, index: Value) -> Vec<ir::Value> {
-        let table = self.one(table);
-        if ty.lanes == 1 {
-            let index = self.one(index);
-            let vector = self.low_part(index, types::I8X16);
-            let found = self.table_bytes(table, vector);
-            return vec![self.b.ins().extractlane(found, 0)];
-        }
-        self.map(index, |e, x| e.table_bytes(table, x))
+    /// One byte of a table.
+    pub(super) fn lookup(&mut self, table: Value, index: Value) -> ir::Value {
+        let (table, index) = (self.one(table), self.one(index));
+        let vector = self.low_part(index, types::I8X16);
+        let found = self.table_bytes(table, vector);
+        self.b.ins().extractlane(found, 0)
     }
 
     pub(super) fn table_bytes(&mut self, table: ir::Value, index: ir::Value) -> ir::Value {

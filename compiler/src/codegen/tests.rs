@@ -335,8 +335,8 @@ fn listing_of_a_loop() {
       movq 8(%rdi), %rcx
       movq 0x10(%rdi), %rdx
       movq 0x18(%rdi), %rsi
-      xorq %rdi, %rdi
       vmovdqu (%rcx), %xmm0
+      xorq %rdi, %rdi
     block1:
       cmpq %rsi, %rdi
       jnl     block3

@@ -159,6 +159,9 @@ pub fn node_cost(
                 )
             })
         }
+        // The bits of one number go through scalar registers and back.
+        Op::VDecode if node.lanes.is_empty() => plain.map(|c| by(c, SCALAR_DECODE)),
+        Op::VDecode => plain.map(|c| by(c, regs)),
         Op::VFetch | Op::VTable => plain.map(|c| by(c, lanes / 4.0)),
         Op::VDot4
         | Op::VDot4S
@@ -176,7 +179,6 @@ pub fn node_cost(
         | Op::VExtent
         | Op::VBits
         | Op::VLookup8
-        | Op::VDecode
         | Op::VSigned
         | Op::VBias
         | Op::VFloat
@@ -232,6 +234,9 @@ pub fn node_cost(
         | Op::Vec => None,
     }
 }
+
+/// Micro-operations of decoding one number, relative to those of a register of them.
+const SCALAR_DECODE: f64 = 2.5;
 
 /// Byte planes of a look-up of floats that are not all zero.
 fn planes(node: &Picked) -> f64 {

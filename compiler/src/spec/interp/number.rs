@@ -29,7 +29,8 @@ impl Num {
         };
         let b = if m < exact { b } else { b + n * EPS * m + tiny };
         let b = match () {
-            () if v.is_nan() => 0.0,
+            // NaN stays NaN in any order of operations, but infinities cancel in some orders only.
+            () if v.is_nan() && m.is_finite() => b,
             () if b.is_nan() || m > f64::from(f32::MAX) && v.is_finite() => f64::INFINITY,
             () => b,
         };

@@ -1,0 +1,110 @@
+//! Every example at every stage on one page, and the instructions of its innermost loops on every target.
+
+use lowbit::compiler::target::{Target, names};
+use lowbit::{Engine, Kernel, Options};
+use std::path::PathBuf;
+
+/// Extents that leave nothing over, so that a page shows one path.
+const BOUND: [(&str, u64); 5] = [("N", 64), ("K", 256), ("D", 256), ("V", 64), ("H", 64)];
+
+fn examples() -> Vec<(String, String)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../dsl-examples");
+    let entries = std::fs::read_dir(folder).expect("the examples");
+    let mut files: Vec<PathBuf> = entries.map(|e| e.expect("an entry").path()).collect();
+    files.retain(|p| p.extension().is_some_and(|e| e == "lowbit"));
+    files.sort();
+    let read = |p: &PathBuf| std::fs::read_to_string(p).expect("readable");
+    let name = |p: &PathBuf| p.file_stem().map(|s| s.to_string_lossy().into_owned());
+    files
+        .iter()
+        .map(|p| (name(p).unwrap_or_default(), read(p)))
+        .collect()
+}
+
+fn compile(text: &str, target: &str) -> Vec<Kernel> {
+    let engine = Engine::new(Target::named(target).expect("a target")).expect("an engine");
+    let module = engine.load(text).expect("the example reads");
+    let compile = |spec: &lowbit::compiler::spec::kernel::Kernel| {
+        let has = |name: &&str| spec.dims.values().any(|d| d.name == **name);
+        let dims: Vec<(&str, u64)> = BOUND.iter().filter(|(n, _)| has(n)).copied().collect();
+        let options = Options {
+            kernel: Some(spec.name.clone()),
+            ..Options::default()
+        };
+        engine
+            .compile_module(&module, &dims, &options)
+            .expect("the example compiles")
+    };
+    module.kernels.iter().map(compile).collect()
+}
+
+#[test]
+fn examples_at_every_stage() {
+    for (name, text) in examples() {
+        for kernel in compile(&text, "x86-64-vnni") {
+            let page = kernel.snapshot().expect("a page");
+            insta::assert_snapshot!(format!("{name}-{}", kernel.name()), page);
+        }
+    }
+}
+
+/// Instructions that the innermost loops of an example must have: one of each list.
+const WANTED: &[(&str, &str, &[&str])] = &[
+    ("nf4_linear", "x86-64-v2", &["pshufb"]),
+    ("nf4_linear", "x86-64-v3", &["vpshufb"]),
+    ("nf4_linear", "aarch64", &["tbl"]),
+    ("fp4_linear", "x86-64-v3", &["vpshufb"]),
+    ("mxfp4_linear", "x86-64-v3", &["vpshufb"]),
+    ("mxfp4_linear", "aarch64", &["tbl"]),
+    ("int4_int8", "x86-64-v2", &["pmaddubsw"]),
+    ("int4_int8", "x86-64-v3", &["vpmaddubsw"]),
+    ("int4_int8", "x86-64-vnni", &["vpdpbusd"]),
+    ("int4_int8", "aarch64-dotprod", &["sdot", "usdot"]),
+    ("int2_int8", "x86-64-v3", &["vpmaddubsw"]),
+    ("int2_int8", "x86-64-vnni", &["vpdpbusd"]),
+    ("int8_matmul", "x86-64-vnni", &["vpdpbusd"]),
+    ("int8_matmul", "aarch64-dotprod", &["sdot"]),
+];
+
+#[test]
+fn hot_loops_have_the_instructions_of_the_target() {
+    let examples = examples();
+    let mut missing = Vec::new();
+    for (example, target, wanted) in WANTED {
+        let (_, text) = examples.iter().find(|(n, _)| n == example).expect(example);
+        let kernels = compile(text, target);
+        let has = |kernel: &Kernel| {
+            let facts = kernel.hot_loops().expect("a listing");
+            wanted.iter().any(|w| facts.has(w))
+        };
+        if !kernels.iter().any(has) {
+            missing.push(format!("{example} on {target}: none of {wanted:?}"));
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// Loops that do touch the stack, with the reason.
+const TOUCHING: &[(&str, &str, &str)] = &[
+    ("nf4_linear", "x86-64", SCALAR),
+    ("ternary_linear", "x86-64", SCALAR),
+];
+const SCALAR: &str =
+    "SSE2 has no byte look-up: sixteen codes at a time pass through the scalar registers";
+
+#[test]
+fn hot_loops_do_not_touch_the_stack() {
+    let mut touching = Vec::new();
+    for target in names() {
+        for (name, text) in examples() {
+            for kernel in compile(&text, target) {
+                let accesses = kernel.hot_loops().expect("a listing").stack_accesses;
+                let known = TOUCHING.iter().any(|(n, t, _)| *n == name && *t == target);
+                if (accesses > 0) != known {
+                    touching.push(format!("{name} on {target}: {accesses}"));
+                }
+            }
+        }
+    }
+    assert!(touching.is_empty(), "{}", touching.join("\n"));
+}

@@ -12,6 +12,7 @@ use crate::schedule::plan::{Layouts, Plan, layouts_of, plans, settle};
 use crate::spec::kernel::{Kernel, Statement};
 use crate::target::Target;
 use crate::vector::ir::Function;
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// Why a kernel could not be compiled.
@@ -209,6 +210,9 @@ fn choose(
     let nodes = tried.iter().map(|t| t.rewritten.nodes).max().unwrap_or(0);
     let saturated = tried.iter().all(|t| t.rewritten.saturated);
     candidates.sort_by(|a, b| a.cost.cycles.total_cmp(&b.cost.cycles));
+    // Terms that differ only in what the words do not say are one candidate, at the best of their costs.
+    let mut told = BTreeSet::new();
+    candidates.retain(|c| told.insert((c.lanes.clone(), c.name.clone())) || c.chosen);
     let winner = tried.swap_remove(at);
     *layouts = winner.layouts;
     settle(kernel, statement, layouts);

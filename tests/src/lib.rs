@@ -1,5 +1,37 @@
-//! Tests that span the crates of lowbit: see `tests/`. What they share is [`lowbit::check`]. The Rust code of the book is
-//! run as tests of this documentation.
+//! Tests that span the crates of lowbit: see `tests/`. What they share is [`lowbit::check`] and what is here. The Rust code
+//! of the book is run as tests of this documentation.
+
+use lowbit::{Engine, Error, Kernel, Options};
+use std::path::PathBuf;
+
+/// The examples that ship: their names and texts, in order. Empty if the folder cannot be read.
+pub fn examples() -> Vec<(String, String)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../dsl-examples");
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|e| e.path()).collect();
+    files.retain(|p| p.extension().is_some_and(|e| e == "lowbit"));
+    files.sort();
+    let named = |p: &PathBuf| {
+        let name = p.file_stem()?.to_string_lossy().into_owned();
+        Some((name, std::fs::read_to_string(p).ok()?))
+    };
+    files.iter().filter_map(named).collect()
+}
+
+/// Every kernel of a text, with those of the extents bound that it has dimensions for.
+pub fn kernels(engine: &Engine, text: &str, extents: &[(&str, u64)]) -> Result<Vec<Kernel>, Error> {
+    let module = engine.load(text)?;
+    let compile = |spec: &lowbit::compiler::spec::kernel::Kernel| {
+        let has = |name: &str| spec.dims.values().any(|d| d.name == name);
+        let dims: Vec<(&str, u64)> = extents.iter().filter(|(n, _)| has(n)).copied().collect();
+        let options = Options {
+            kernel: Some(spec.name.clone()),
+            ..Options::default()
+        };
+        engine.compile_module(&module, &dims, &options)
+    };
+    module.kernels.iter().map(compile).collect()
+}
 
 #[cfg(doctest)]
 mod book {

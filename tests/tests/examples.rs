@@ -4,26 +4,7 @@
 use lowbit::check::{Random, compare};
 use lowbit::compiler::target::{Target, names};
 use lowbit::{Engine, Options, Stage, Tensor};
-use std::path::PathBuf;
-
-fn examples() -> Vec<(String, String)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../dsl-examples");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-        .expect("the examples")
-        .map(|e| e.expect("an entry").path())
-        .filter(|p| p.extension().is_some_and(|e| e == "lowbit"))
-        .collect();
-    files.sort();
-    let name = |p: &PathBuf| {
-        p.file_stem()
-            .map(|s| s.to_string_lossy().into_owned())
-            .unwrap_or_default()
-    };
-    files
-        .iter()
-        .map(|p| (name(p), std::fs::read_to_string(p).expect("readable")))
-        .collect()
-}
+use lowbit_tests::examples;
 
 /// Extents for the dimensions of an example, by position.
 const SHAPES: [[u64; 4]; 6] = [

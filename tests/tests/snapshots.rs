@@ -1,41 +1,15 @@
 //! Every example at every stage on one page, and the instructions of its innermost loops on every target.
 
 use lowbit::compiler::target::{Target, names};
-use lowbit::{Engine, Kernel, Options};
-use std::path::PathBuf;
+use lowbit::{Engine, Kernel};
+use lowbit_tests::{examples, kernels};
 
 /// Extents that leave nothing over, so that a page shows one path.
 const BOUND: [(&str, u64); 5] = [("N", 64), ("K", 256), ("D", 256), ("V", 64), ("H", 64)];
 
-fn examples() -> Vec<(String, String)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../dsl-examples");
-    let entries = std::fs::read_dir(folder).expect("the examples");
-    let mut files: Vec<PathBuf> = entries.map(|e| e.expect("an entry").path()).collect();
-    files.retain(|p| p.extension().is_some_and(|e| e == "lowbit"));
-    files.sort();
-    let read = |p: &PathBuf| std::fs::read_to_string(p).expect("readable");
-    let name = |p: &PathBuf| p.file_stem().map(|s| s.to_string_lossy().into_owned());
-    files
-        .iter()
-        .map(|p| (name(p).unwrap_or_default(), read(p)))
-        .collect()
-}
-
 fn compile(text: &str, target: &str) -> Vec<Kernel> {
     let engine = Engine::new(Target::named(target).expect("a target")).expect("an engine");
-    let module = engine.load(text).expect("the example reads");
-    let compile = |spec: &lowbit::compiler::spec::kernel::Kernel| {
-        let has = |name: &&str| spec.dims.values().any(|d| d.name == **name);
-        let dims: Vec<(&str, u64)> = BOUND.iter().filter(|(n, _)| has(n)).copied().collect();
-        let options = Options {
-            kernel: Some(spec.name.clone()),
-            ..Options::default()
-        };
-        engine
-            .compile_module(&module, &dims, &options)
-            .expect("the example compiles")
-    };
-    module.kernels.iter().map(compile).collect()
+    kernels(&engine, text, &BOUND).expect("the example compiles")
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn spent_in(steps: &[Step], spent: &mut SecondaryMap<Value, bool>) {
     }
 }
 
-fn used_in(steps: &[Step], note: &mut impl FnMut(Value)) {
+pub(super) fn used_in(steps: &[Step], note: &mut impl FnMut(Value)) {
     for step in steps {
         match step {
             Step::Let(_, op) => op.operands().into_iter().for_each(&mut *note),

@@ -1,20 +1,17 @@
-//! What innermost loops keep in registers. Constants are not held through a whole function, where outer loops would push
-//! them out to the stack: those that an innermost loop uses are made right before it, as many as its registers leave room
-//! for, and all others where they are used, from the constant pool or as immediates. Where values do not fit, loads are
-//! repeated: that is cheaper than to put registers on the stack.
+//! What loops keep in registers. Constants are not held through a whole function, where they would be pushed out to the
+//! stack: a loop that has room for all that it and the loops within use gets them right before it, an innermost loop as
+//! many as it has room for, and all others are made where they are used, from the constant pool or as immediates. Where
+//! values do not fit, loads are repeated: that is cheaper than to put registers on the stack.
 
 use super::emit::Emit;
 use super::features::Arch;
 use super::legal::shape;
-use super::loads::repeats;
+use super::loads::{repeats, used_in};
 use super::parts::by_parts;
 use crate::vector::ir::{Elem, Function, Loop, Op, Step, Type, Value};
 use cranelift_entity::SecondaryMap;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Registers that instructions need on the way, beside those of values.
-const SLACK: usize = 5;
 
 impl Emit<'_, '_> {
     /// Emits a constant, if the value is one that is not in a register here.
@@ -33,20 +30,24 @@ impl Emit<'_, '_> {
         }
     }
 
-    /// Fits what an innermost loop keeps in registers to those that there are: loads that many operations use are repeated
-    /// where they would not stay, and constants are emitted here as far as there is room. Gives those constants.
+    /// Fits what a loop keeps in registers to those that there are, and gives the constants that were emitted for it: all
+    /// that it and the loops within use, if there is room for them; else, for an innermost loop, as many as there is room
+    /// for. Loads that many operations use are repeated where they would not stay.
     pub(super) fn fit_registers(&mut self, l: &Loop) -> Vec<Value> {
         self.forget_constants();
-        if l.body.iter().any(|s| matches!(s, Step::Loop(_))) {
-            return Vec::new();
-        }
-        let registers = match self.features.arch {
+        let constant = |v: Value| self.constants[v].is_some();
+        let mut lives = Lives::of(self.ir, l, constant);
+        let used = most_used(l, |v| constant(v) && in_vectors(self.ir.types[v]));
+        let (held, missing): (Vec<Value>, Vec<Value>) =
+            used.into_iter().partition(|v| !self.values[*v].is_empty());
+        let all = match self.features.arch {
             Arch::X86_64 => 16,
             Arch::Aarch64 => 32,
-        } - SLACK;
-        let mut lives = Lives::of(self.ir, l, |v| self.constants[v].is_some());
+        };
+        let registers = all - (lives.on_the_way() + held.len()).min(all);
+        let innermost = !l.body.iter().any(|s| matches!(s, Step::Loop(_)));
         let stores = l.body.iter().any(|s| matches!(s, Step::Store { .. }));
-        while !stores && lives.pressure() > registers {
+        while innermost && !stores && lives.pressure() > registers {
             let Some(load) = lives.longest_load() else {
                 break;
             };
@@ -54,10 +55,8 @@ impl Emit<'_, '_> {
             self.repeated[load] = true;
         }
         let room = registers.saturating_sub(lives.pressure());
-        for value in most_used(l, room, |v| {
-            self.constants[v].is_some() && in_vectors(self.ir.types[v])
-        }) {
-            self.materialise(value);
+        if innermost || missing.len() <= room {
+            missing.iter().take(room).for_each(|v| self.materialise(*v));
         }
         std::mem::take(&mut self.made)
     }
@@ -68,23 +67,49 @@ fn in_vectors(ty: Type) -> bool {
     ty.lanes > 1 || ty.elem == Elem::F32
 }
 
-/// The values that a loop uses most, of those that are asked for.
-fn most_used(l: &Loop, count: usize, wanted: impl Fn(Value) -> bool) -> Vec<Value> {
+/// The values that a loop and those within use, of those that are asked for, the most used first.
+fn most_used(l: &Loop, wanted: impl Fn(Value) -> bool) -> Vec<Value> {
     let mut uses: BTreeMap<Value, usize> = BTreeMap::new();
-    for value in l.body.iter().flat_map(operands).filter(|v| wanted(*v)) {
-        *uses.entry(value).or_default() += 1;
-    }
+    used_in(&l.body, &mut |value| {
+        if wanted(value) {
+            *uses.entry(value).or_default() += 1;
+        }
+    });
     let mut ranked: Vec<Value> = uses.keys().copied().collect();
     ranked.sort_by_key(|v| (Reverse(uses[v]), *v));
-    ranked.truncate(count);
     ranked
 }
 
+/// Values that a step uses; of a loop, those from outside.
 fn operands(step: &Step) -> Vec<Value> {
     match step {
         Step::Let(_, op) => op.operands(),
         Step::Store { value, base, .. } => vec![*value, *base],
-        Step::Loop(_) => Vec::new(),
+        Step::Loop(l) => {
+            let mut inside = BTreeSet::new();
+            defined_in(l, &mut inside);
+            let mut used = BTreeSet::new();
+            used_in(std::slice::from_ref(step), &mut |v| {
+                used.insert(v);
+            });
+            used.difference(&inside).copied().collect()
+        }
+    }
+}
+
+fn defined_in(l: &Loop, found: &mut BTreeSet<Value>) {
+    found.extend(l.carried.iter().map(|c| c.inside));
+    for step in &l.body {
+        match step {
+            Step::Let(value, _) => {
+                found.insert(*value);
+            }
+            Step::Store { .. } => {}
+            Step::Loop(inner) => {
+                found.extend(inner.carried.iter().map(|c| c.result));
+                defined_in(inner, found);
+            }
+        }
     }
 }
 
@@ -97,13 +122,20 @@ struct Life {
     load: bool,
 }
 
-/// The vector values of an innermost loop, constants excepted.
-struct Lives(BTreeMap<Value, Life>);
+/// The vector values of a loop, constants excepted.
+struct Lives {
+    values: BTreeMap<Value, Life>,
+    /// Registers that loops within need for values of their own, by step.
+    within: BTreeMap<usize, usize>,
+    /// Most registers of one value.
+    widest: usize,
+}
 
 impl Lives {
-    fn of(ir: &Function, l: &Loop, constant: impl Fn(Value) -> bool) -> Lives {
+    fn of(ir: &Function, l: &Loop, constant: impl Fn(Value) -> bool + Copy) -> Lives {
         let end = l.body.len();
-        let mut lives = BTreeMap::new();
+        let mut lives: BTreeMap<Value, Life> = BTreeMap::new();
+        let (mut within, mut widest) = (BTreeMap::new(), 1);
         let wanted = |v: Value| in_vectors(ir.types[v]) && !constant(v);
         let life = |v: Value, from: usize, until: usize| Life {
             from,
@@ -145,7 +177,16 @@ impl Lives {
                     }
                     lives.insert(*value, new);
                 }
-                Step::Let(..) | Step::Store { .. } | Step::Loop(_) => {}
+                Step::Loop(inner) => {
+                    let own = Lives::of(ir, inner, constant);
+                    let outside: BTreeSet<Value> = operands(step).into_iter().collect();
+                    within.insert(at, own.pressure_without(&outside));
+                    widest = widest.max(own.widest);
+                    for c in inner.carried.iter().filter(|c| wanted(c.result)) {
+                        lives.insert(c.result, life(c.result, at + 1, at + 1));
+                    }
+                }
+                Step::Let(..) | Step::Store { .. } => {}
             }
         }
         for c in &l.carried {
@@ -153,30 +194,52 @@ impl Lives {
                 life.until = end;
             }
         }
-        Lives(lives)
+        widest = lives.values().map(|l| l.registers).fold(widest, usize::max);
+        Lives {
+            values: lives,
+            within,
+            widest,
+        }
+    }
+
+    /// Registers that instructions need beside those of values: one value that is on its way, and one more.
+    fn on_the_way(&self) -> usize {
+        self.widest + 1
     }
 
     /// Most registers that are occupied at once.
     fn pressure(&self) -> usize {
-        let at = |step: usize| {
-            let here = self
-                .0
-                .values()
-                .filter(|l| l.from <= step && l.until >= step);
-            here.map(|l| l.registers).sum()
+        self.pressure_without(&BTreeSet::new())
+    }
+
+    /// The same, without some values.
+    fn pressure_without(&self, others: &BTreeSet<Value>) -> usize {
+        let counted = || self.values.iter().filter(|(v, _)| !others.contains(v));
+        let at = |step: usize| -> usize {
+            let here = counted().filter(|(_, l)| l.from <= step && l.until >= step);
+            let own: usize = here.map(|(_, l)| l.registers).sum();
+            own + self.within.get(&step).copied().unwrap_or(0)
         };
-        self.0.values().map(|l| at(l.from)).max().unwrap_or(0)
+        let starts = counted().map(|(_, l)| l.from);
+        starts
+            .chain(self.within.keys().copied())
+            .map(at)
+            .max()
+            .unwrap_or(0)
     }
 
     /// The load that occupies most registers for longest.
     fn longest_load(&self) -> Option<Value> {
-        let loads = self.0.iter().filter(|(_, l)| l.load && l.until > l.from);
+        let loads = self
+            .values
+            .iter()
+            .filter(|(_, l)| l.load && l.until > l.from);
         let longest = loads.max_by_key(|(_, l)| (l.until - l.from) * l.registers);
         longest.map(|(v, _)| *v)
     }
 
     /// Notes that a load is emitted at every use.
     fn repeat(&mut self, load: Value) {
-        self.0.remove(&load);
+        self.values.remove(&load);
     }
 }

@@ -162,7 +162,14 @@ pub fn node_cost(
         // The bits of one number go through scalar registers and back.
         Op::VDecode if node.lanes.is_empty() => plain.map(|c| by(c, SCALAR_DECODE)),
         Op::VDecode => plain.map(|c| by(c, regs)),
-        Op::VFetch | Op::VTable => plain.map(|c| by(c, lanes / 4.0)),
+        Op::VTable => plain.map(|c| by(c, lanes / 4.0)),
+        Op::VFetch => {
+            let Some(Node::Ref(element)) = node.data.last() else {
+                return None;
+            };
+            let small = terms.elements[*element as usize].bits() <= SMALL_TABLE;
+            plain.map(|c| by(c, lanes / 4.0 * if small { 1.0 } else { MISSES }))
+        }
         Op::VDot4
         | Op::VDot4S
         | Op::VMulPairs8
@@ -234,6 +241,12 @@ pub fn node_cost(
         | Op::Vec => None,
     }
 }
+
+/// Bits of codes whose values stay in the first cache.
+const SMALL_TABLE: u32 = 12;
+
+/// What a look-up costs in a table that does not.
+const MISSES: f64 = 8.0;
 
 /// Micro-operations of decoding one number, relative to those of a register of them.
 const SCALAR_DECODE: f64 = 2.5;

@@ -134,7 +134,7 @@ const BANS: &[&[Op]] = &[
         Op::VMulPairs8,
         Op::VMulPairs16,
         Op::VAddPairs16,
-        Op::VLookup32,
+        Op::VIMul,
     ],
     &[
         Op::VDot4,
@@ -142,8 +142,8 @@ const BANS: &[&[Op]] = &[
         Op::VMulPairs8,
         Op::VMulPairs16,
         Op::VAddPairs16,
+        Op::VIMul,
         Op::VLookup32,
-        Op::VDecode,
     ],
     &[Op::VStage],
 ];

@@ -66,7 +66,7 @@ pub enum When {
     SignedInteger(&'static str),
     /// Every value of the element is an integer within the type.
     ElementFits(&'static str, Ty),
-    /// A table of the element's values is small enough for the cache (2^12 entries), or there is no other way (2^16).
+    /// The element has at most 2^16 codes.
     Tabular(&'static str),
 }
 
@@ -418,8 +418,7 @@ impl When {
                 let ((low, high), (least, most)) = (ty.range(), e.range());
                 e.is_integer() && least >= low && most <= high
             }),
-            When::Tabular(e) => element(graph, subst, e)
-                .is_some_and(|e| e.bits() <= 12 || e.bits() <= 16 && !super::is_arithmetic(e)),
+            When::Tabular(e) => element(graph, subst, e).is_some_and(|e| e.bits() <= 16),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong at run time: in the text of a kernel, in compiling it, or in a call.
 
+use crate::files::FileError;
 use lowbit_compiler::codegen::CodegenError;
 use lowbit_compiler::diagnostic::Diagnostics;
 use lowbit_compiler::format::codec::CodecError;
@@ -90,6 +91,9 @@ pub enum Error {
         /// The extent that it indexes.
         extent: u64,
     },
+    /// A file with tensors that cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Results would take more memory than can be addressed.
     #[error("a buffer of {0} bytes is too large")]
     TooLarge(u64),

@@ -57,20 +57,29 @@ pub(super) fn derive(b: &BlockFormat) -> Option<Vec<EncodeStep>> {
             below.max(above)
         }
     };
-    let divisor = (reach * factor.abs()) as f32;
-    if !(divisor.is_finite() && divisor > 0.0) {
-        return None;
-    }
     let constant = |v: f64| Box::new(EncodeExpr::Const(v as f32));
-    let magnitude = EncodeExpr::Reduce(
-        ReduceOp::Max,
-        Box::new(EncodeExpr::Unary(UnOp::Abs, input())),
-    );
-    let scale = EncodeExpr::Binary(
-        BinOp::Div,
-        Box::new(magnitude),
-        Box::new(EncodeExpr::Const(divisor)),
-    );
+    let uneven =
+        matches!(element, Element::Codebook(_)) && low < zero && high > zero && below != above;
+    let scale = match uneven {
+        // Each sign has an end of its own to reach.
+        true => {
+            let (up, down) = if factor > 0.0 {
+                (above, below)
+            } else {
+                (below, above)
+            };
+            let positive = largest(input(), up * factor.abs())?;
+            let negative = largest(
+                Box::new(EncodeExpr::Unary(UnOp::Neg, input())),
+                down * factor.abs(),
+            )?;
+            EncodeExpr::Binary(BinOp::Max, Box::new(positive), Box::new(negative))
+        }
+        false => largest(
+            Box::new(EncodeExpr::Unary(UnOp::Abs, input())),
+            reach * factor.abs(),
+        )?,
+    };
     let mut code = EncodeExpr::Binary(BinOp::Div, input(), Box::new(EncodeExpr::Field(s)));
     if factor != 1.0 {
         code = EncodeExpr::Binary(BinOp::Div, Box::new(code), constant(factor));
@@ -88,6 +97,14 @@ pub(super) fn derive(b: &BlockFormat) -> Option<Vec<EncodeStep>> {
             expr: code,
         },
     ])
+}
+
+/// The largest of some values, divided; `None` if the divisor is no positive number.
+fn largest(values: Box<EncodeExpr>, divisor: f64) -> Option<EncodeExpr> {
+    let divisor = divisor as f32;
+    let most = Box::new(EncodeExpr::Reduce(ReduceOp::Max, values));
+    (divisor.is_finite() && divisor > 0.0)
+        .then(|| EncodeExpr::Binary(BinOp::Div, most, Box::new(EncodeExpr::Const(divisor))))
 }
 
 /// A polynomial: coefficients of products of fields (sorted).

@@ -236,3 +236,19 @@ fn a_scale_is_derived_for_any_spelling() {
         );
     }
 }
+
+#[test]
+fn both_ends_of_an_uneven_codebook_are_reached() {
+    let text = "language 1; format f = block i < 2 { d: f32; q[i]: codebook [-4, -1, 0, 2]; value = d * q[i]; }";
+    let m = module(text);
+    for (x, scale) in [
+        ([1.0, -1.0], 0.5),
+        ([1.0, -4.0], 1.0),
+        ([-1.0, -4.0], 1.0),
+        ([2.0, 0.0], 1.0),
+    ] {
+        let bytes = encode_tensor(&m.formats[0], &[2], &x).unwrap();
+        let d = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        assert_eq!(d, scale, "{x:?}");
+    }
+}

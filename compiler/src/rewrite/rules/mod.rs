@@ -4,6 +4,8 @@ pub mod floats;
 pub mod integers;
 pub mod real;
 pub mod tables;
+#[cfg(test)]
+mod tests;
 
 use super::rule::Rule;
 

@@ -1,0 +1,74 @@
+//! Mutants of rules that are sound: what their conditions are for instead.
+
+const SEARCH: &str = "the law holds without it; it keeps the graph small";
+const TABLES: &str =
+    "the law holds without it; a polynomial of one code is kept together, as one table";
+const ORDER: &str = "sums may change places; it keeps the orders few";
+const NUMBER: &str = "the same holds of constants; the rule `number` has them in one operation";
+const PRODUCT: &str =
+    "a sum of equal terms may be summed; the rule `constant-sum` has a product instead";
+const CODES: &str = "tables have at most sixteen entries, so their codes are bytes; it says so where bytes are made";
+const NARROW: &str = "the law holds without it; codes of at most a byte are taken from bytes";
+const LANES: &str = "what comes after a lane is a lane; it says so where lanes are made";
+const MODULAR: &str =
+    "the instruction wraps as the register of the left side does, and is not made to";
+const STAGE: &str = "the same register stands on the left side";
+
+/// Rule, change, and why nothing is wrong with it.
+pub(super) const UNCAUGHT: &[(&str, &str, &str)] = &[
+    ("distribute-left", "without AsDeep(\"?c\", \"?a\")", SEARCH),
+    ("distribute-left", "without AsDeep(\"?c\", \"?b\")", SEARCH),
+    ("distribute-right", "without AsDeep(\"?c\", \"?a\")", SEARCH),
+    ("distribute-right", "without AsDeep(\"?c\", \"?b\")", SEARCH),
+    ("distribute-right", "without NotConstant(\"?c\")", SEARCH),
+    (
+        "distribute-left",
+        "without ApartCodes(\"?a\", \"?c\")",
+        TABLES,
+    ),
+    (
+        "distribute-left",
+        "without ApartCodes(\"?b\", \"?c\")",
+        TABLES,
+    ),
+    (
+        "distribute-right",
+        "without ApartCodes(\"?a\", \"?c\")",
+        TABLES,
+    ),
+    (
+        "distribute-right",
+        "without ApartCodes(\"?b\", \"?c\")",
+        TABLES,
+    ),
+    ("fold-inwards", "without Folds(\"?l\")", ORDER),
+    ("fold-inwards", "without Folds(\"?j\")", ORDER),
+    ("fold-inwards", "without Before(\"?l\", \"?j\")", ORDER),
+    ("fold-inwards", "without Loop(\"?i\")", ORDER),
+    ("fold-pair-inwards", "without Folds(\"?j\")", ORDER),
+    ("fold-pair-inwards", "without Copies(\"?i\")", ORDER),
+    ("bias-byte", "without OverRows(\"?x\")", SEARCH),
+    ("lookup-bytes", "without Fits(\"?c\", U8)", CODES),
+    ("lookup-unsigned-bytes", "without Fits(\"?c\", U8)", CODES),
+    ("lookup-floats", "without Fits(\"?c\", U8)", CODES),
+    ("unpack-wide-bits", "without WideField(\"?f\")", NARROW),
+    ("int-to-float", "without NotConstant(\"?e\")", NUMBER),
+    ("widen-i16", "without NotConstant(\"?e\")", NUMBER),
+    ("widen-i8", "without NotConstant(\"?e\")", NUMBER),
+    ("widen-u8", "without NotConstant(\"?e\")", NUMBER),
+    ("spread", "without NotConstant(\"?e\")", NUMBER),
+    ("sum-i16", "without Needed(\"?i\", \"?e\")", PRODUCT),
+    ("sum-i32", "without Needed(\"?i\", \"?e\")", PRODUCT),
+    ("fold-i32", "without Needed(\"?i\", \"?e\")", PRODUCT),
+    ("sum-f32", "without Needed(\"?i\", \"?e\")", PRODUCT),
+    ("fold-f32", "without Needed(\"?i\", \"?e\")", PRODUCT),
+    ("dot4", "without Lane(\"?j\")", LANES),
+    ("dot4-swapped", "without Lane(\"?j\")", LANES),
+    ("dot4-signed", "without Lane(\"?j\")", LANES),
+    (
+        "mul-pairs16",
+        "without ProductSumFits(\"?j\", \"?a\", \"?b\", I32)",
+        MODULAR,
+    ),
+    ("stage-i32", "without SumFits(\"?i\", \"?e\", I32)", STAGE),
+];

@@ -2,9 +2,10 @@
 
 use crate::Failure;
 use clap::Args;
+use lowbit::compiler::spec::kernel::Kernel as Spec;
 use lowbit::compiler::spec::{self, Module};
 use lowbit::compiler::target::Target;
-use lowbit::{Engine, Kernel, Options};
+use lowbit::{Engine, Kernel, Options, find_kernel};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +50,13 @@ fn dimension(text: &str) -> Result<(String, u64), String> {
 }
 
 impl Source {
-    /// Reads, checks and compiles it. `bound` says which dimensions are bound: those of the command line, or none.
+    /// The kernel as it is written, no dimension bound.
+    pub(crate) fn spec(&self) -> Result<Spec, Failure> {
+        let module = module(&self.file)?;
+        Ok(find_kernel(&module, self.kernel.as_deref())?.clone())
+    }
+
+    /// Reads, checks and compiles it, with some dimensions bound.
     pub(crate) fn compile(&self, bound: &[(String, u64)]) -> Result<(Engine, Kernel), Failure> {
         let module = module(&self.file)?;
         let mut target = Target::named(&self.target)?;

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// Why a kernel could not be compiled.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq)]
 pub enum CompileError {
     /// No schedule.
     #[error(transparent)]

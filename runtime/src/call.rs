@@ -147,11 +147,15 @@ impl<'a> Prepared<'a> {
     }
 
     fn check_index(&self, index: TensorId, extent: u64) -> Result<(), Error> {
+        let refused = |what: &str| Error::Argument {
+            name: self.kernel.spec().tensors[index].name.clone(),
+            what: what.into(),
+        };
         let Some(tensor) = self.inputs[index.as_u32() as usize] else {
-            return Ok(());
+            return Err(refused("holds positions, and is not given by the caller"));
         };
         let FormatKind::Plain(element) = &tensor.format().kind else {
-            return Ok(());
+            return Err(refused("holds positions, and is no tensor of integers"));
         };
         let bytes = element.bits().div_ceil(8).next_power_of_two() as usize;
         for (position, chunk) in tensor.bytes().chunks_exact(bytes).enumerate() {

@@ -135,12 +135,15 @@ fn plain_bytes(element: &Element, count: u64, random: &mut Random) -> Vec<u8> {
         let code = match element {
             Element::Float(_) | Element::Codebook(_) => element.encode(random.real()),
             Element::Int { bits } | Element::UInt { bits } if *bits > 8 => {
-                random.below(1000) as u32
+                random.below(1000.min(1 << (*bits).min(31))) as u32
             }
             Element::Int { bits } => (random.number() as u32) & ((1 << bits) - 1),
             Element::UInt { bits } => (random.number() as u32) & ((1 << bits) - 1),
         };
-        bytes.extend(&code.to_le_bytes()[..width(element)]);
+        // Bits above the code's are not the format's: they must not matter.
+        let above = u64::MAX.checked_shl(element.bits()).unwrap_or(0);
+        let dirty = u64::from(code) | random.number() & above;
+        bytes.extend(&dirty.to_le_bytes()[..width(element)]);
     }
     bytes
 }

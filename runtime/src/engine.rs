@@ -3,6 +3,7 @@
 use crate::{Error, Kernel};
 use lowbit_compiler::rewrite::RuleSet;
 use lowbit_compiler::schedule::plan::Layouts;
+use lowbit_compiler::spec::kernel::Kernel as Spec;
 use lowbit_compiler::spec::{self, Module, bind};
 use lowbit_compiler::target::Target;
 use std::sync::Arc;
@@ -79,18 +80,7 @@ impl Engine {
         dims: &[(&str, u64)],
         options: &Options,
     ) -> Result<Kernel, Error> {
-        let named = |k: &&lowbit_compiler::spec::kernel::Kernel| {
-            options.kernel.as_ref().is_none_or(|n| *n == k.name)
-        };
-        let found: Vec<_> = module.kernels.iter().filter(named).collect();
-        let [kernel] = found[..] else {
-            let names: Vec<&str> = module.kernels.iter().map(|k| k.name.as_str()).collect();
-            return Err(Error::WhichKernel {
-                count: module.kernels.len(),
-                names: names.join(", "),
-            });
-        };
-        let kernel = bind(kernel, dims)?;
+        let kernel = bind(find_kernel(module, options.kernel.as_deref())?, dims)?;
         let mut layouts = Layouts::new();
         for (name, format) in &options.layouts {
             let tensor = kernel
@@ -106,4 +96,21 @@ impl Engine {
         }
         Kernel::new(self.clone(), kernel, layouts, options.force.clone())
     }
+}
+
+/// The kernel of a text that is named, or the only one.
+///
+/// # Errors
+/// [`Error::WhichKernel`] if there is none of the name, or if none is named and there is not exactly one.
+pub fn find_kernel<'m>(module: &'m Module, name: Option<&str>) -> Result<&'m Spec, Error> {
+    let named = |k: &&Spec| name.is_none_or(|n| *n == k.name);
+    let found: Vec<&Spec> = module.kernels.iter().filter(named).collect();
+    if let [kernel] = found[..] {
+        return Ok(kernel);
+    }
+    let names: Vec<&str> = module.kernels.iter().map(|k| k.name.as_str()).collect();
+    Err(Error::WhichKernel {
+        count: module.kernels.len(),
+        names: names.join(", "),
+    })
 }

@@ -27,7 +27,7 @@ mod show;
 mod tensor;
 
 pub use call::{Prepared, Rows, Scratch};
-pub use engine::{Engine, Options};
+pub use engine::{Engine, Options, find_kernel};
 pub use error::Error;
 pub use explain::{CandidateExplanation, Explanation, Resident, StepExplanation};
 pub use kernel::{Kernel, Stage};

@@ -118,10 +118,50 @@ fn a_free_reduction_has_a_largest_extent() {
         .expect("an engine")
         .compile(text, &[])
         .expect("it compiles");
-    let x = Tensor::from_f32(&[1, 65_537], &[1.0; 65_537]).expect("a row");
+    let x = Tensor::from_f32(&[1, 32_769], &[1.0; 32_769]).expect("a row");
     let error = kernel
         .call(&[("x", &x)])
         .expect_err("it is refused")
         .to_string();
-    assert!(error.contains("`K`") && error.contains("65537"), "{error}");
+    assert!(error.contains("`K`") && error.contains("32769"), "{error}");
+}
+
+#[test]
+fn integers_that_32_bits_may_not_hold_are_refused() {
+    let engine = Engine::host().expect("an engine");
+    let text = |x: &str, value: &str| {
+        format!(
+            "language 1;\nkernel k(input a: {x}[N, K], input b: i8[N, K]) -> output y: i32[N] {{ y[n] = {value}; }}"
+        )
+    };
+    let product = "sum(k) a[n, k] * b[n, k]";
+    for (x, value, k, holds) in [
+        ("i16", product, 300, true),
+        ("i16", product, 3000, false),
+        ("i32", product, 1, false),
+        ("i8", product, 60000, true),
+        (
+            "i8",
+            "max(k) min(a[n, k], b[n, k]) + abs(a[n, 0])",
+            30,
+            true,
+        ),
+        ("i32", "max(k) a[n, k]", 3, false),
+    ] {
+        let compiled = engine.compile(&text(x, value), &[("K", k)]);
+        match compiled {
+            Ok(kernel) => {
+                assert!(holds, "{x}, {value}, {k}");
+                let result = compare(&kernel, &[3], &mut Random::new(3)).expect("it runs");
+                assert!(result.differences.is_empty(), "{:?}", result.differences);
+            }
+            Err(error) => {
+                assert!(!holds, "{x}, {value}, {k}: {error}");
+                assert!(
+                    error.to_string().contains("more than 32 bits hold"),
+                    "{error}"
+                );
+            }
+        }
+    }
 }

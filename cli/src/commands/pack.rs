@@ -28,8 +28,8 @@ impl Pack {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let name = self.tensor.name().to_owned();
         let loaded = vec![(name.clone(), self.tensor.load()?)];
-        let (_, free) = self.source.compile(&[])?;
-        let dims = extents(free.spec(), &loaded, &self.source.dims);
+        let free = self.source.spec()?;
+        let dims = extents(&free, &loaded, &self.source.dims);
         let (_, kernel) = self.source.compile(&dims)?;
         let inputs = inputs(&kernel, loaded, &dims, 1)?;
         let found = kernel

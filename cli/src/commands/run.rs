@@ -42,8 +42,7 @@ impl Run {
             .iter()
             .map(|g| Ok((g.name().to_owned(), g.load()?)))
             .collect::<Result<_, Failure>>()?;
-        let (_, free) = self.source.compile(&[])?;
-        let dims = extents(free.spec(), &loaded, &self.source.dims);
+        let dims = extents(&self.source.spec()?, &loaded, &self.source.dims);
         let start = Instant::now();
         let (_, kernel) = self.source.compile(&dims)?;
         let compiled = start.elapsed();

@@ -381,7 +381,8 @@ impl Nest<'_, '_, '_> {
                 .lower
                 .put(ty, Op::Shift(Shift::UShr, value, shift as u8), &[value]);
         }
-        if shift + u64::from(field.width) < 8 {
+        // What lies above the code is dropped, unless the shift has done it.
+        if ty.elem != Elem::I8 || shift + u64::from(field.width) < 8 {
             let mask = self.lower.put_at(0, ty, Op::IConst((1 << field.width) - 1));
             value = self
                 .lower

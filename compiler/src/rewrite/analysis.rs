@@ -75,7 +75,8 @@ pub struct Hashes {
 }
 
 /// The largest extent at a call of a free dimension that a reduction runs over: it lets sums of integers be proved to fit.
-pub const FREE_REDUCTION: u64 = 1 << 16;
+/// 32 bits hold as many products of two bytes.
+pub const FREE_REDUCTION: u64 = 1 << 15;
 
 /// Largest number of entries of a table that a look-up instruction takes.
 pub const TABLE: usize = 16;

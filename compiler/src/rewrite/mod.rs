@@ -7,6 +7,7 @@ pub mod analysis;
 pub mod canon;
 pub mod cost;
 pub mod extract;
+mod integers;
 pub mod lang;
 pub mod print;
 pub mod proof;
@@ -17,14 +18,13 @@ mod scale;
 use crate::format::Element;
 use crate::schedule::index::AxisSet;
 use crate::schedule::place::Placed;
-use crate::schedule::term::Storage;
 use crate::spec::kernel::{Kernel, Role};
 use crate::target::Target;
-use analysis::{Facts, Graph, real};
+use analysis::{Facts, Graph};
 use cost::CostVector;
 use egg::{Rewrite, Runner, SimpleScheduler, StopReason};
 use extract::{Extracted, extract};
-use lang::{Node, Op, Ty};
+use lang::{Node, Op};
 use rule::{AddLookup, Rule, RuleError, Tabulate};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub const NODES: usize = 8_000;
 pub const ROUNDS: usize = 40;
 
 /// Why a statement could not be rewritten.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq)]
 pub enum RewriteError {
     /// A rule is not well formed.
     #[error(transparent)]
@@ -48,6 +48,17 @@ pub enum RewriteError {
         target: String,
         /// What was to be lowered.
         what: String,
+    },
+    /// Integers that may be too large for exact arithmetic.
+    #[error(
+        "the integers of `{name}` may reach {largest:.3e} on the way, more than 32 bits hold: bind the dimensions that are \
+         summed over, read narrower integers, or write a real result"
+    )]
+    Integers {
+        /// The result.
+        name: String,
+        /// What they may reach.
+        largest: f64,
     },
 }
 
@@ -163,7 +174,7 @@ pub fn rewrite(
     rules: &RuleSet,
 ) -> Result<Rewritten, RewriteError> {
     let mut graph = start(placed, kernel);
-    let roots = roots(&mut graph, placed);
+    let roots = roots(&mut graph, placed, kernel)?;
     let runner = saturate(graph, rules);
     let saturated = matches!(runner.stop_reason, Some(StopReason::Saturated));
     let rounds = runner.iterations.len();
@@ -235,11 +246,16 @@ fn start(placed: &Placed, kernel: &Kernel) -> Graph {
 }
 
 /// Inserts the results of a statement in canonical form, as vectors.
-fn roots(graph: &mut Graph, placed: &Placed) -> Vec<egg::Id> {
+fn roots(
+    graph: &mut Graph,
+    placed: &Placed,
+    kernel: &Kernel,
+) -> Result<Vec<egg::Id>, RewriteError> {
     let mut roots = Vec::new();
     for root in &placed.roots {
         let value = canon::insert(graph, root.term);
-        let ty = root_type(graph, value, root.storage);
+        let name = &kernel.tensors[root.tensor].name;
+        let ty = integers::result_type(graph, root.term, value, &root.element, name)?;
         let lanes = root
             .lanes
             .iter()
@@ -251,7 +267,7 @@ fn roots(graph: &mut Graph, placed: &Placed) -> Vec<egg::Id> {
         ];
         roots.push(graph.add(Node::Op(Op::Vec, children)));
     }
-    roots
+    Ok(roots)
 }
 
 /// Rewrites until nothing is new or a limit is reached.
@@ -272,14 +288,6 @@ fn weight_loads(placed: &Placed, kernel: &Kernel) -> Vec<bool> {
         .values()
         .map(|l| matches!(kernel.tensors[l.tensor].role, Role::Weight | Role::Stored))
         .collect()
-}
-
-/// Integers stay integers where the result is stored as one and the intervals prove it fits.
-fn root_type(graph: &Graph, value: egg::Id, storage: Storage) -> Ty {
-    let (low, high) = Ty::I32.range();
-    let fits = real(graph, value).is_some_and(|r| r.integer && r.low >= low && r.high <= high);
-    let integer = matches!(storage, Storage::I32 | Storage::I16 | Storage::I8);
-    if integer && fits { Ty::I32 } else { Ty::F32 }
 }
 
 /// A lowering in words: how weights are decoded, and how products are summed.

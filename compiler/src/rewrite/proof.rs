@@ -17,7 +17,8 @@ pub fn rules_behind(
     term: &Extracted,
 ) -> Vec<String> {
     let mut graph = super::start(placed, kernel).with_explanations_enabled();
-    let roots = roots(&mut graph, placed);
+    // A statement with a term for it has passed this before.
+    let roots = roots(&mut graph, placed, kernel).unwrap_or_default();
     let starts: Vec<RecExpr<Node>> = roots.iter().map(|r| graph.id_to_expr(*r)).collect();
     let mut graph = saturate(graph, rules).egraph;
     let mut names: Vec<String> = Vec::new();

@@ -48,6 +48,8 @@ pub enum When {
     AsDeep(&'static str, &'static str),
     /// The terms are not tables over the same code.
     ApartCodes(&'static str, &'static str),
+    /// The bit field is wider than a byte.
+    WideField(&'static str),
     /// The load is of unsigned 16-bit numbers.
     StoredAs16(&'static str),
     /// The term is a constant.
@@ -280,6 +282,7 @@ impl When {
             | When::SignedByteLoad(a)
             | When::OverRows(a)
             | When::StoredAs16(a)
+            | When::WideField(a)
             | When::Constant(a)
             | When::NotConstant(a)
             | When::TableFits(a, _)
@@ -358,6 +361,9 @@ impl When {
                     Some(graph.find(*code))
                 };
                 code(x).is_none_or(|c| code(y) != Some(c))
+            }
+            When::WideField(f) => {
+                reference(graph, id(f)).is_some_and(|f| facts.terms.fields[f as usize].width > 8)
             }
             When::StoredAs16(x) => {
                 reference(graph, id(x)).is_some_and(|l| facts.load_ty(l) == Ty::U16)

@@ -137,6 +137,8 @@ pub fn plans(
             (1, 2),
             (1, 1),
         ];
+        // Registers hold powers of two.
+        lists.retain(|(rows, _)| rows.is_power_of_two());
     }
     let fixed_blocks = blocks;
     for (rows, lanes) in lists {

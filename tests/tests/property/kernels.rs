@@ -84,7 +84,8 @@ fn format(m: &mut Maker, name: &'static str) -> &'static str {
 /// The name of a plain format.
 fn plain(m: &mut Maker, name: &'static str) -> &'static str {
     if m.once_in(3) {
-        let (text, _) = element(m, 8);
+        let most = m.pick(&[8, 12]);
+        let (text, _) = element(m, most);
         m.formats.push(format!("format {name} = {text};\n"));
         m.tag("tensor", "of plain elements");
         return name;

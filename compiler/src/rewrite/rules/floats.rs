@@ -48,9 +48,17 @@ pub const RULES: &[Rule] = &[
         name: "unpack-bits",
         left: "(vec ?l u8 (bits ?f ?b))",
         right: "(v.bits ?f (vec ?l u8 ?b))",
-        when: &[],
+        when: &[Fits("?b", Ty::U8)],
         bind: &[],
         why: "a shift and a mask",
+    },
+    Rule {
+        name: "unpack-wide-bits",
+        left: "(vec ?l i32 (bits ?f ?b))",
+        right: "(v.bits ?f (vec ?l i32 ?b))",
+        when: &[WideField("?f")],
+        bind: &[],
+        why: "the same for codes of more than a byte",
     },
     Rule {
         name: "spread",

@@ -5,7 +5,7 @@ use crate::format::{BinOp, BlockFormat, Element, Field, FieldId, FormatKind, UnO
 use crate::schedule::ScheduleError;
 use crate::schedule::fit::{Digit, FieldAccess, Place, field_access};
 use crate::schedule::index::{Affine, AxisId, Sym, div_ceil, mul};
-use crate::schedule::term::{Load, Storage, Strict, Term, TermId};
+use crate::schedule::term::{BitField, Load, Storage, Strict, Term, TermId};
 use crate::spec::kernel::{Binary, Func, IndexId, Subscript, TensorId};
 use crate::vector::ir::Scalar;
 use std::collections::BTreeMap;
@@ -35,7 +35,12 @@ impl Placer<'_> {
                     address,
                     bit: None,
                 });
-                Ok(self.number(&element, storage, load))
+                // Bits above the code's are not the format's.
+                let code = match element.bits() < bytes(storage) * 8 {
+                    true => self.terms.bits(whole_code(&element), load),
+                    false => load,
+                };
+                Ok(self.number(&element, storage, code))
             }
             FormatKind::Block(block) => self.block_load(tensor, &block, subscripts, spots, strict),
         }
@@ -360,6 +365,24 @@ fn at_position(
             Box::new(at),
         ))),
         field: None,
+    }
+}
+
+/// Bytes of a number in memory.
+fn bytes(storage: Storage) -> u32 {
+    match storage {
+        Storage::U8 | Storage::I8 => 1,
+        Storage::U16 | Storage::I16 => 2,
+        Storage::I32 | Storage::F32 => 4,
+        Storage::Code { bits } => u32::from(bits).div_ceil(8),
+    }
+}
+
+/// The low bits that hold a code.
+fn whole_code(element: &Element) -> BitField {
+    BitField {
+        shift: Affine::constant(0),
+        width: element.bits() as u8,
     }
 }
 

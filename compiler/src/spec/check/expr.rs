@@ -259,8 +259,27 @@ impl Draft<'_, '_> {
                 let g = self.readable(n)?;
                 let integer = matches!(
                     &self.kernel.tensors[g].format.kind,
-                    FormatKind::Plain(Element::Int { .. } | Element::UInt { .. })
+                    FormatKind::Plain(
+                        Element::Int { bits: 8 | 16 | 32 } | Element::UInt { bits: 8 | 16 }
+                    )
                 );
+                // Positions are checked before the call: code reads what they point at.
+                if matches!(self.kernel.tensors[g].role, Role::Output | Role::Local) {
+                    let place = self.tensors[g].place;
+                    let d = Diagnostic::error(
+                        "index",
+                        e.span,
+                        format!(
+                            "positions come from the caller, and `{}` is computed here",
+                            n.name
+                        ),
+                        "must be an input",
+                    );
+                    return self.c.fail(
+                        d.also(place, "declared here")
+                            .help("compute the positions in a kernel of their own"),
+                    );
+                }
                 if !integer {
                     let (format, place) = (
                         self.kernel.tensors[g].format.name.clone(),
@@ -270,7 +289,7 @@ impl Draft<'_, '_> {
                         "type",
                         e.span,
                         format!(
-                            "positions are looked up in a tensor of integers, and `{}` has the format `{format}`",
+                            "positions are looked up in a tensor of integers of 8, 16 or 32 bits, and `{}` has the format `{format}`",
                             n.name
                         ),
                         "must be integers",
@@ -308,7 +327,7 @@ impl Draft<'_, '_> {
                 let known: Vec<String> = self.scope.iter().map(|s| s.0.clone()).collect();
                 let near = d.clone().near(e.span, n, known.iter().map(String::as_str));
                 let d = d.help(format!(
-                    "put it on the left side, or reduce over it: `sum({n}) …`"
+                    "put it on the left side, or reduce over it: `sum({n}) …`, with parentheses round what is added"
                 ));
                 self.c.fail(if n.len() > 2 && near.fix.is_some() {
                     near

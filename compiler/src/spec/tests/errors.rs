@@ -213,7 +213,7 @@ fn extents_and_indices() {
     3 | kernel k(input x: f32[M, K]) -> output y: f32[M] { y[m] = x[m, k]; }
       |                                                                ^ not bound here
       |
-      = help: put it on the left side, or reduce over it: `sum(k) …`
+      = help: put it on the left side, or reduce over it: `sum(k) …`, with parentheses round what is added
     "#);
     insta::assert_snapshot!(kernel("kernel k(input x: f32[M, K]) -> output y: f32[M] { y[m] = sum(m, j) x[m, 0]; }"), @r#"
     error[binder]: index `m` is bound twice
@@ -300,7 +300,7 @@ fn types_and_order() {
       |
     "#);
     insta::assert_snapshot!(kernel("kernel k(input t: f32[V], input id: f32[T]) -> output y: f32[T] { y[i] = t[id[i]]; }"), @r#"
-    error[type]: positions are looked up in a tensor of integers, and `id` has the format `f32`
+    error[type]: positions are looked up in a tensor of integers of 8, 16 or 32 bits, and `id` has the format `f32`
      --> test.lowbit:3:76
       |
     3 | kernel k(input t: f32[V], input id: f32[T]) -> output y: f32[T] { y[i] = t[id[i]]; }
@@ -499,4 +499,16 @@ fn cut_and_garbled_texts_do_not_panic() {
         garbled.swap(n, (n * 7919 + 13) % text.len());
         errors(&String::from_utf8_lossy(&garbled));
     }
+}
+
+#[test]
+fn positions_come_from_the_caller_in_whole_bytes() {
+    let computed = kernel(
+        "kernel k(input a: f32[V, D], input t: f32[T]) -> (output s: i32[T], output y: f32[T, D]) { s[i] = round(t[i]); y[j, d] = a[s[j], d]; }",
+    );
+    assert!(computed.contains("`s` is computed here"), "{computed}");
+    let narrow = kernel(
+        "format i4 = int(4);\nkernel k(input a: f32[V, D], input t: i4[T]) -> output y: f32[T, D] { y[j, d] = a[t[j], d]; }",
+    );
+    assert!(narrow.contains("8, 16 or 32 bits"), "{narrow}");
 }

@@ -54,6 +54,12 @@ const SMALL: &[&str] = &[
     kernel many(weight w: squares[N, K], input x: i8[M, K]) -> output y: i32[M, N] {
         y[m, n] = sum(k) w[n, k] * x[m, k];
     }",
+    // A polynomial of a code: a table of integers that no element has.
+    "language 1;
+    format nibble = uint(4);
+    kernel powers(weight w: nibble[N, K]) -> output y: i32[N, K] {
+        y[n, k] = (w[n, k] + 3) * (w[n, k] + 1) * w[n, k] * w[n, k] * w[n, k] * w[n, k];
+    }",
     // The unsigned factor second.
     "language 1;
     kernel unsigned(weight w: i8[N, K], input x: u8[M, K]) -> output y: i32[M, N] {

@@ -11,7 +11,9 @@ mod sound;
 mod uncaught;
 mod vectors;
 
-use sound::{Outcome, trial};
+use crate::rewrite::rule::{AddLookup, Tabulate};
+use egg::Rewrite;
+use sound::{Outcome, trial, trial_of};
 use std::collections::BTreeSet;
 
 /// Instances that a rule must match.
@@ -38,6 +40,19 @@ fn both_sides_of_every_rule_agree() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Terms that depend on one code only, and others.
+const TABULATED: [&str; 3] = ["(elem ?x ?c)", "(mul ?a ?b)", "(add (mul ?a ?b) ?a)"];
+
+#[test]
+fn tables_are_worth_what_they_stand_for() {
+    let tabulate = Rewrite::new("tabulate", Tabulate, AddLookup).expect("a rule");
+    for left in TABULATED {
+        let trial = trial_of(&tabulate, left, DRAWN, ENOUGH);
+        let sound = matches!(trial.outcome, Outcome::Sound);
+        assert!(sound && trial.fired >= FIRED, "{left}: {trial:?}");
+    }
 }
 
 #[test]

@@ -83,10 +83,10 @@ impl Num {
         }
     }
 
-    /// Whether two numbers are the same but for rounding.
+    /// Whether two numbers are the same but for rounding; integers that the compiler's own numbers hold are exact.
     pub(super) fn same(self, other: Num) -> bool {
         match (self, other) {
-            (Int(a), Int(b)) => a == b,
+            (Int(a), Int(b)) if a.abs().max(b.abs()) < 1 << 53 => a == b,
             (a, b) => (a.float() - b.float()).abs() <= TOLERANCE * a.size().max(b.size()),
         }
     }

@@ -35,7 +35,17 @@ pub(super) struct Trial {
 /// Runs a rule on so many instances, or until it has fired often enough or differed.
 pub(super) fn trial(rule: &Rule, instances: u64, enough: usize) -> Trial {
     let compiled = rule.compile().expect("the rule compiles");
-    let left = Pattern::<Node>::from_str(rule.left).expect("a pattern");
+    trial_of(&compiled, rule.left, instances, enough)
+}
+
+/// The same for a compiled rule, on instances of a pattern.
+pub(super) fn trial_of(
+    compiled: &Rewrite<Node, Facts>,
+    left: &str,
+    instances: u64,
+    enough: usize,
+) -> Trial {
+    let left = Pattern::<Node>::from_str(left).expect("a pattern");
     let mut fired = 0;
     for seed in 0..instances {
         if fired >= enough {
@@ -43,7 +53,7 @@ pub(super) fn trial(rule: &Rule, instances: u64, enough: usize) -> Trial {
         }
         let mut random = Random::new(seed);
         let instance = draw(&left.ast, &mut random);
-        let Some((graph, known)) = run(&instance, &compiled) else {
+        let Some((graph, known)) = run(&instance, compiled) else {
             continue;
         };
         match difference(&graph, &known, &instance, seed) {

@@ -120,7 +120,6 @@ pub const RULES: &[Rule] = &[
         right: "(v.dot4 (vec ?n u8 ?a) (vec ?n i8 ?b))",
         when: &[
             Lane("?i"),
-            Lane("?j"),
             Two("?i"),
             Two("?j"),
             Innermost("?i", "?l"),
@@ -137,7 +136,6 @@ pub const RULES: &[Rule] = &[
         right: "(v.dot4 (vec ?n u8 ?b) (vec ?n i8 ?a))",
         when: &[
             Lane("?i"),
-            Lane("?j"),
             Two("?i"),
             Two("?j"),
             Innermost("?i", "?l"),
@@ -154,7 +152,6 @@ pub const RULES: &[Rule] = &[
         right: "(v.dot4s (vec ?n i8 ?a) (vec ?n i8 ?b))",
         when: &[
             Lane("?i"),
-            Lane("?j"),
             Two("?i"),
             Two("?j"),
             Innermost("?i", "?l"),

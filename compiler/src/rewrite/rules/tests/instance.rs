@@ -136,13 +136,18 @@ fn axes(random: &mut Random) -> (Axes, Vec<u64>) {
         let mut to = Scalar::Const(extent);
         let mut nominal = extent;
         if kind == AxisKind::Loop {
-            match random.below(3) {
+            match random.below(4) {
                 0 => {
                     extent = random.below(4);
                     to = Scalar::Dim(0);
                     nominal = 16;
                 }
                 1 => {
+                    extent = random.below(4);
+                    let end = Scalar::Dim(0);
+                    to = Scalar::Rem(Box::new(end), Box::new(Scalar::Const(4)));
+                }
+                2 => {
                     extent = 1 + random.below(4);
                     to = Scalar::Const(extent);
                 }

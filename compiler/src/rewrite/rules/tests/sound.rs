@@ -7,7 +7,6 @@ use super::machine::{Env, Machine, mix};
 use crate::rewrite::analysis::{Fact, Facts, Graph};
 use crate::rewrite::lang::Node;
 use crate::rewrite::rule::Rule;
-use crate::vector::ir::Scalar;
 use egg::{Id, Language, Pattern, Rewrite, Runner, SimpleScheduler};
 use std::str::FromStr;
 
@@ -100,7 +99,7 @@ fn difference(
         let mut env = Env::EMPTY;
         for (axis, facts) in graph.analysis.axes.iter() {
             let at = axis.as_u32() as usize;
-            if matches!(facts.to, Scalar::Dim(_)) {
+            if facts.to_const().is_none() {
                 extents[at] = mix(seed, at as u64) % 4;
             }
             env = env.with(axis, mix(seed, at as u64 + 50) % extents[at].max(1));

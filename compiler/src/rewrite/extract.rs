@@ -10,7 +10,7 @@ use crate::schedule::term::LoadId;
 use crate::target::{Target, Unit};
 use egg::{Id, Language};
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 
 /// An operation of an extracted term.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,15 +60,81 @@ struct Best {
 /// Weights of the units in a sum of micro-operations.
 pub type Weights = [f64; 6];
 
+/// The operations of a graph with their operands and users: what every extraction from it starts from.
+pub struct Operations<'a> {
+    graph: &'a Graph,
+    list: Vec<Operation<'a>>,
+    /// Operations that use a class.
+    users: HashMap<Id, Vec<usize>>,
+    /// Modes that terms can be in.
+    modes: &'static [Mode],
+    lane_axes: AxisSet,
+}
+
+/// An operation that a target may have.
+struct Operation<'a> {
+    class: Id,
+    op: Op,
+    node: &'a Node,
+    /// Classes of its vector operands.
+    operands: Vec<Id>,
+}
+
+impl<'a> Operations<'a> {
+    /// The operations of a graph.
+    pub fn of(graph: &'a Graph) -> Operations<'a> {
+        let facts = &graph.analysis;
+        let lane_axes = facts.axes.keys().filter(|a| facts.is_lane(*a));
+        let vector = |id: &Id| matches!(graph[*id].data, Fact::Vector { .. });
+        let mut list = Vec::new();
+        for class in graph.classes().filter(|c| vector(&c.id)) {
+            for node in &class.nodes {
+                let Node::Op(op, children) = node else {
+                    continue;
+                };
+                if *op == Op::Vec {
+                    continue;
+                }
+                let operands = children.iter().filter(|c| vector(c));
+                list.push(Operation {
+                    class: class.id,
+                    op: *op,
+                    node,
+                    operands: operands.map(|c| graph.find(*c)).collect(),
+                });
+            }
+        }
+        let mut users: HashMap<Id, Vec<usize>> = HashMap::new();
+        for (at, operation) in list.iter().enumerate() {
+            let used: BTreeSet<Id> = operation.operands.iter().copied().collect();
+            used.into_iter()
+                .for_each(|c| users.entry(c).or_default().push(at));
+        }
+        let stages = list.iter().any(|o| o.op == Op::VStage);
+        Operations {
+            graph,
+            list,
+            users,
+            modes: if stages {
+                &[Mode::Staged, Mode::Main]
+            } else {
+                &[Mode::Main]
+            },
+            lane_axes: lane_axes.fold(AxisSet::default(), |s, a| s.union(AxisSet::one(a))),
+        }
+    }
+}
+
 /// Extracts a term for the roots, without the operations banned. `None` if there is none on the target.
 pub fn extract(
-    graph: &Graph,
+    operations: &Operations<'_>,
     roots: &[Id],
     target: &Target,
     weights: Weights,
     banned: &[Op],
 ) -> Option<Extracted> {
-    let best = Search::new(graph, target, weights, banned).run();
+    let graph = operations.graph;
+    let best = Search::new(operations, target, weights, banned).run();
     let mut term = Extracted {
         nodes: Vec::new(),
         roots: Vec::new(),
@@ -98,12 +164,11 @@ type Place = (Id, Mode);
 /// from the cheapest up, so a term never contains itself and each class is settled once. Ties go to the smaller hash,
 /// which does not depend on how the graph was numbered.
 struct Search<'a> {
-    graph: &'a Graph,
+    operations: &'a Operations<'a>,
     target: &'a Target,
     weights: Weights,
     banned: &'a [Op],
-    lane_axes: AxisSet,
-    best: BTreeMap<Place, Best>,
+    best: HashMap<Place, Best>,
     waiting: BinaryHeap<Reverse<Ranked>>,
 }
 
@@ -134,28 +199,31 @@ impl PartialEq for Ranked {
 impl Eq for Ranked {}
 
 impl<'a> Search<'a> {
-    fn new(graph: &'a Graph, target: &'a Target, weights: Weights, banned: &'a [Op]) -> Search<'a> {
-        let facts = &graph.analysis;
-        let lane_axes = facts.axes.keys().filter(|a| facts.is_lane(*a));
+    fn new(
+        operations: &'a Operations<'a>,
+        target: &'a Target,
+        weights: Weights,
+        banned: &'a [Op],
+    ) -> Search<'a> {
         Search {
-            graph,
+            operations,
             target,
             weights,
             banned,
-            lane_axes: lane_axes.fold(AxisSet::default(), |s, a| s.union(AxisSet::one(a))),
-            best: BTreeMap::new(),
+            best: HashMap::new(),
             waiting: BinaryHeap::new(),
         }
     }
 
-    fn run(mut self) -> BTreeMap<Place, Best> {
-        let graph = self.graph;
-        for class in graph.classes() {
-            for node in &class.nodes {
-                if self.operands(node).next().is_none() {
-                    self.consider(node, (class.id, Mode::Staged));
-                    self.consider(node, (class.id, Mode::Main));
-                }
+    fn run(mut self) -> HashMap<Place, Best> {
+        for operation in self
+            .operations
+            .list
+            .iter()
+            .filter(|o| o.operands.is_empty())
+        {
+            for mode in self.operations.modes {
+                self.consider(operation, *mode);
             }
         }
         while let Some(Reverse(Ranked { place, found })) = self.waiting.pop() {
@@ -170,36 +238,32 @@ impl<'a> Search<'a> {
 
     /// Looks at the users of a class that became final.
     fn settled(&mut self, (class, mode): Place) {
-        let graph = self.graph;
-        let users: BTreeSet<Id> = graph[class].parents().map(|p| graph.find(p)).collect();
-        for user in users {
-            for node in &graph[user].nodes {
-                let Node::Op(op, _) = node else { continue };
-                if !self.operands(node).any(|c| c == class) {
-                    continue;
-                }
-                for user_mode in [Mode::Staged, Mode::Main] {
-                    if operand_mode(*op, user_mode) == mode {
-                        self.consider(node, (user, user_mode));
-                    }
+        let operations = self.operations;
+        for user in operations.users.get(&class).into_iter().flatten() {
+            let user = &operations.list[*user];
+            for user_mode in operations.modes {
+                if operand_mode(user.op, *user_mode) == mode {
+                    self.consider(user, *user_mode);
                 }
             }
         }
     }
 
-    /// Classes of the vector operands of a node.
-    fn operands(&self, node: &'a Node) -> impl Iterator<Item = Id> + use<'a> {
-        let graph = self.graph;
-        let vector = move |c: &&Id| matches!(graph[**c].data, Fact::Vector { .. });
-        let children = node.children().iter().filter(vector);
-        children.map(move |c| graph.find(*c))
-    }
-
-    fn consider(&mut self, node: &Node, place: Place) {
-        if self.best.contains_key(&place) {
+    fn consider(&mut self, operation: &Operation<'_>, mode: Mode) {
+        let place = (operation.class, mode);
+        let allowed = !self.banned.contains(&operation.op)
+            && (operation.op != Op::VStage || mode == Mode::Main);
+        if !allowed || self.best.contains_key(&place) {
             return;
         }
-        if let Some(found) = self.evaluate(node, place) {
+        let final_too = |c: &Id| {
+            self.best
+                .contains_key(&(*c, operand_mode(operation.op, mode)))
+        };
+        if !operation.operands.iter().all(final_too) {
+            return;
+        }
+        if let Some(found) = self.evaluate(operation.node, place) {
             self.waiting.push(Reverse(Ranked { place, found }));
         }
     }
@@ -209,14 +273,10 @@ impl<'a> Search<'a> {
         let Node::Op(op, children) = node else {
             return None;
         };
-        let Fact::Vector { lanes, ty } = self.graph[class].data else {
+        let Fact::Vector { lanes, ty } = self.operations.graph[class].data else {
             return None;
         };
-        if *op == Op::Vec || self.banned.contains(op) || (*op == Op::VStage && mode == Mode::Staged)
-        {
-            return None;
-        }
-        let graph = self.graph;
+        let graph = self.operations.graph;
         let facts = &graph.analysis;
         let mut cost = 0.0;
         let mut hash = fnv(op.name().as_bytes(), u64::from(mode == Mode::Staged) + 17);
@@ -246,7 +306,7 @@ impl<'a> Search<'a> {
         }
         if let (Op::VLoad, Some(Node::Ref(load))) = (*op, data.last()) {
             let axes = facts.terms.load_axes(LoadId::from_u32(*load));
-            runs = axes.minus(self.lane_axes);
+            runs = axes.minus(self.operations.lane_axes);
         }
         if let (Op::VBits, Some(Node::Ref(field))) = (*op, data.first()) {
             runs = runs.union(facts.terms.fields[*field as usize].shift.axes());
@@ -335,7 +395,7 @@ fn word(leaf: &Node) -> u64 {
 
 fn build(
     graph: &Graph,
-    best: &BTreeMap<Place, Best>,
+    best: &HashMap<Place, Best>,
     class: Id,
     mode: Mode,
     term: &mut Extracted,

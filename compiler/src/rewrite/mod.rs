@@ -23,7 +23,7 @@ use crate::target::Target;
 use analysis::{Facts, Graph};
 use cost::CostVector;
 use egg::{Rewrite, Runner, SimpleScheduler, StopReason};
-use extract::{Extracted, extract};
+use extract::{Extracted, Operations, extract};
 use lang::{Node, Op};
 use rule::{AddLookup, Rule, RuleError, Tabulate};
 use std::collections::BTreeMap;
@@ -184,6 +184,7 @@ pub fn rewrite(
     }
     let graph = runner.egraph;
     let weights = weight_loads(placed, kernel);
+    let operations = Operations::of(&graph);
     let mut lowerings: Vec<Lowering> = Vec::new();
     for weighting in WEIGHTINGS {
         // Terms found under this weighting, with what was banned then.
@@ -196,7 +197,7 @@ pub fn rewrite(
             if known {
                 continue;
             }
-            let Some(term) = extract(&graph, &roots, target, *weighting, banned) else {
+            let Some(term) = extract(&operations, &roots, target, *weighting, banned) else {
                 continue;
             };
             found.push((banned, term.clone()));

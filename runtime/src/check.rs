@@ -70,6 +70,9 @@ pub fn shape(spec: &Spec, id: TensorId, dims: &[u64]) -> Vec<u64> {
     spec.tensors[id].shape.iter().map(extent).collect()
 }
 
+/// Most elements, and most bytes, of a tensor that is made up.
+const MOST: u64 = 1 << 32;
+
 /// A random tensor in the format that a kernel declares: quantised values where the format can, random codes elsewhere;
 /// indices within the axes that they index.
 pub fn random_tensor(
@@ -80,7 +83,12 @@ pub fn random_tensor(
 ) -> Result<Tensor, Error> {
     let format = &spec.tensors[id].format;
     let shape = shape(spec, id, dims);
-    let count: u64 = shape.iter().product();
+    let count = shape.iter().try_fold(1u64, |n, e| n.checked_mul(*e));
+    let bytes = format.tensor_bytes(&shape).unwrap_or(u64::MAX);
+    let count = match count {
+        Some(count) if count <= MOST && bytes <= MOST => count,
+        _ => return Err(Error::TooLarge(bytes)),
+    };
     if let Some(extent) = indexed(spec, id, dims) {
         let bytes = index_bytes(format, count, extent, random);
         return Tensor::from_bytes(format.clone(), &shape, bytes);

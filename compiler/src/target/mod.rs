@@ -45,6 +45,7 @@ impl Unit {
 
 /// What an operation costs on one register.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cost {
     /// The unit that it occupies.
     pub unit: Unit,
@@ -109,6 +110,7 @@ pub enum TargetError {
 
 /// A file of costs: operations by name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CostFile {
     /// Costs of operations, by the operation's name.
     #[serde(default)]

@@ -3,11 +3,12 @@
 use crate::kernel::{Made, layout_error};
 use crate::{Error, Kernel, Tensor};
 use lowbit_compiler::codegen::MachineCode;
-use lowbit_compiler::format::layout::layout_id;
+use lowbit_compiler::format::layout::same_layout;
 use lowbit_compiler::format::{Element, FormatKind};
 use lowbit_compiler::rewrite::analysis::FREE_REDUCTION;
 use lowbit_compiler::spec::kernel::{Expr, Extent, Role, Subscript, TensorId};
 use lowbit_compiler::vector::ir::ParamKind;
+use std::sync::Arc;
 
 /// Memory for intermediates, kept between calls so that they need not allocate.
 #[derive(Debug, Default)]
@@ -61,7 +62,7 @@ impl<'a> Prepared<'a> {
                 return Err(argument("is an output".into()));
             }
             let wanted = kernel.layout_of(id);
-            if layout_id(&wanted) != tensor.layout_id() {
+            if !Arc::ptr_eq(&wanted, tensor.format()) && !same_layout(&wanted, tensor.format()) {
                 return Err(layout_error(name, tensor, &wanted));
             }
             if tensor.shape().len() != declared.shape.len() {

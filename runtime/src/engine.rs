@@ -1,9 +1,10 @@
 //! The engine: a target with its rules; it turns text into kernels.
 
+use crate::kernel::is_layout_of;
 use crate::{Error, Kernel};
 use lowbit_compiler::rewrite::RuleSet;
 use lowbit_compiler::schedule::plan::Layouts;
-use lowbit_compiler::spec::kernel::Kernel as Spec;
+use lowbit_compiler::spec::kernel::{Kernel as Spec, Role};
 use lowbit_compiler::spec::{self, Module, bind};
 use lowbit_compiler::target::Target;
 use std::sync::Arc;
@@ -92,7 +93,18 @@ impl Engine {
                 name: name.clone(),
                 what: "is no tensor of the kernel".into(),
             };
-            layouts[tensor.ok_or_else(missing)?] = Some(format.clone());
+            let tensor = tensor.ok_or_else(missing)?;
+            let declared = &kernel.tensors[tensor];
+            if declared.role != Role::Weight || !is_layout_of(format, &declared.format) {
+                return Err(Error::Argument {
+                    name: name.clone(),
+                    what: format!(
+                        "cannot lie as `{}`: that is no layout of a weight of its format",
+                        format.name
+                    ),
+                });
+            }
+            layouts[tensor] = Some(format.clone());
         }
         Kernel::new(self.clone(), kernel, layouts, options.force.clone())
     }

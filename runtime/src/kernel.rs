@@ -3,8 +3,8 @@
 use crate::call::{Prepared, Scratch};
 use crate::{Engine, Error, Tensor};
 use lowbit_compiler::codegen::{self, MachineCode};
-use lowbit_compiler::format::layout::{layout_id, relayout};
-use lowbit_compiler::format::{Format, FormatKind};
+use lowbit_compiler::format::layout::{layout_id, relayout, same_layout};
+use lowbit_compiler::format::{BlockFormat, Field, Format, FormatKind};
 use lowbit_compiler::pipeline::{self, Program, Request};
 use lowbit_compiler::schedule::plan::Layouts;
 use lowbit_compiler::spec::kernel::{Extent, Kernel as Spec, Role, TensorId};
@@ -341,7 +341,7 @@ impl Kernel {
 
 /// A tensor in another layout of the same fields.
 fn relaid(name: &str, tensor: &Tensor, wanted: Arc<Format>) -> Result<Tensor, Error> {
-    if layout_id(&wanted) == tensor.layout_id() {
+    if same_layout(&wanted, tensor.format()) {
         return Ok(tensor.clone());
     }
     if plain_values(tensor.format(), &wanted) || plain_values(&wanted, tensor.format()) {
@@ -351,19 +351,29 @@ fn relaid(name: &str, tensor: &Tensor, wanted: Arc<Format>) -> Result<Tensor, Er
     else {
         return Err(layout_error(name, tensor, &wanted));
     };
-    let same_fields = from.len == to.len
-        && from.value == to.value
-        && from.fields.len() == to.fields.len()
-        && from
-            .fields
-            .values()
-            .zip(to.fields.values())
-            .all(|(a, b)| a.element == b.element && a.count == b.count);
-    if !same_fields {
+    if !same_fields(from, to) {
         return Err(layout_error(name, tensor, &wanted));
     }
     let bytes = relayout(from, to, tensor.shape(), tensor.bytes())?;
     Tensor::from_bytes(wanted, tensor.shape(), bytes)
+}
+
+/// Whether a format is a layout of the values of another.
+pub(crate) fn is_layout_of(layout: &Format, declared: &Format) -> bool {
+    match (&layout.kind, &declared.kind) {
+        (FormatKind::Block(a), FormatKind::Block(b)) => same_fields(a, b),
+        (FormatKind::Plain(_), FormatKind::Plain(_)) => same_layout(layout, declared),
+        (FormatKind::Block(_), FormatKind::Plain(_)) => plain_values(declared, layout),
+        (FormatKind::Plain(_), FormatKind::Block(_)) => false,
+    }
+}
+
+fn same_fields(a: &BlockFormat, b: &BlockFormat) -> bool {
+    let same = |(x, y): (&Field, &Field)| x.element == y.element && x.count == y.count;
+    a.len == b.len
+        && a.value == b.value
+        && a.fields.len() == b.fields.len()
+        && a.fields.values().zip(b.fields.values()).all(same)
 }
 
 /// Whether blocks hold the plain values of a format as they are.

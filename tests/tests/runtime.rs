@@ -2,7 +2,7 @@
 
 use lowbit::compiler::format::text::definition;
 use lowbit::compiler::spec::load;
-use lowbit::{Engine, Error, Kernel, Scratch, Tensor};
+use lowbit::{Engine, Error, Kernel, Options, Scratch, Tensor};
 
 const TEXT: &str = "language 1;
     format i4 = block i < 32 { d: f16; q[i]: uint(4); value = d * (q[i] - 8); }
@@ -177,5 +177,39 @@ fn an_index_outside_its_axis_is_refused() {
         let ids = Tensor::from_i32(&[2], &[0, index]).expect("indices");
         let found = kernel.call(&[("t", &table), ("id", &ids)]);
         assert_eq!(found.is_ok(), fits, "{index}");
+    }
+}
+
+#[test]
+fn a_layout_of_another_format_is_refused() {
+    let engine = Engine::host().expect("an engine");
+    let text = |format: &str| {
+        format!(
+            "language 1;\nformat f = {format};\nkernel k(weight w: f[N, K], input x: f32[M, K]) -> output y: f32[M, N] {{ y[m, n] = sum(k) w[n, k] * x[m, k]; }}"
+        )
+    };
+    let narrow = text("block i < 32 { s: f16; q[i]: int(4); value = s * q[i]; }");
+    let wide = text("block i < 32 { s: f16; q[i]: int(8); value = s * q[i]; }");
+    let layout = |text: &str| {
+        let kernel = engine.compile(text, &[]).expect("it compiles");
+        kernel.layout("w").expect("a layout")
+    };
+    let compile = |name: &str, layout| {
+        let options = Options {
+            layouts: vec![(name.to_owned(), layout)],
+            ..Options::default()
+        };
+        engine.compile_with(&narrow, &[], &options)
+    };
+    compile("w", layout(&narrow)).expect("its own layout is accepted");
+    for (name, layout) in [
+        ("w", layout(&wide)),
+        ("x", layout(&narrow)),
+        ("y", layout(&narrow)),
+    ] {
+        let error = compile(name, layout)
+            .expect_err("it is refused")
+            .to_string();
+        assert!(error.contains("no layout of a weight"), "{error}");
     }
 }

@@ -113,6 +113,27 @@ impl Fnv {
     }
 }
 
+/// Whether two formats lay the same values out in the same way; names and `encode` clauses do not matter. Their ids are
+/// equal then, but equal ids are no proof.
+pub fn same_layout(a: &Format, b: &Format) -> bool {
+    let (a, b) = match (&a.kind, &b.kind) {
+        (FormatKind::Plain(a), FormatKind::Plain(b)) => return a == b,
+        (FormatKind::Block(a), FormatKind::Block(b)) => (a, b),
+        (FormatKind::Plain(_), FormatKind::Block(_))
+        | (FormatKind::Block(_), FormatKind::Plain(_)) => {
+            return false;
+        }
+    };
+    let fields = || a.fields.values().zip(b.fields.values());
+    (a.rows, a.len, a.bytes, a.fields.len()) == (b.rows, b.len, b.bytes, b.fields.len())
+        && a.value == b.value
+        && fields().all(|(x, y)| {
+            (&x.element, x.scope, x.count) == (&y.element, y.scope, y.count)
+                && x.occurrence == y.occurrence
+                && x.address == y.address
+        })
+}
+
 /// Moves every code of a tensor from one layout to another that holds the same fields: other rows to a block, other
 /// addresses. Padding rows and bits between fields become 0.
 pub fn relayout(

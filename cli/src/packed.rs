@@ -49,7 +49,7 @@ fn description(name: &str, tensor: &Tensor) -> String {
     )
 }
 
-/// Reads a tensor that [`write`] wrote.
+/// Reads a tensor that [`write()`] wrote.
 pub(crate) fn read(path: &Path) -> Result<Tensor, Failure> {
     let text = beside(path);
     let error = |what: &str| Failure::Input(format!("{}: {what}", text.display()));

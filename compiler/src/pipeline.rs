@@ -197,7 +197,13 @@ fn choose(
     let Some((at, which, plan, _)) = best else {
         let none = RewriteError::NoLowering {
             target: request.target.name.clone(),
-            what: format!("`{}`", kernel.name),
+            what: match request.force {
+                Some(text) if failure.is_none() => format!(
+                    "`{}`: none of those considered has `{text}` in its description",
+                    kernel.name
+                ),
+                Some(_) | None => format!("`{}`", kernel.name),
+            },
         };
         return Err(failure.unwrap_or(none.into()));
     };

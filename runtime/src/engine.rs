@@ -113,16 +113,23 @@ impl Engine {
 /// The kernel of a text that is named, or the only one.
 ///
 /// # Errors
-/// [`Error::WhichKernel`] if there is none of the name, or if none is named and there is not exactly one.
+/// [`Error::NoKernel`] if there is none of the name, [`Error::WhichKernel`] if none is named and there is not exactly one.
 pub fn find_kernel<'m>(module: &'m Module, name: Option<&str>) -> Result<&'m Spec, Error> {
     let named = |k: &&Spec| name.is_none_or(|n| *n == k.name);
     let found: Vec<&Spec> = module.kernels.iter().filter(named).collect();
     if let [kernel] = found[..] {
         return Ok(kernel);
     }
-    let names: Vec<&str> = module.kernels.iter().map(|k| k.name.as_str()).collect();
-    Err(Error::WhichKernel {
-        count: module.kernels.len(),
-        names: names.join(", "),
+    let all: Vec<&str> = module.kernels.iter().map(|k| k.name.as_str()).collect();
+    let names = all.join(", ");
+    Err(match name {
+        Some(name) => Error::NoKernel {
+            name: name.into(),
+            names,
+        },
+        None => Error::WhichKernel {
+            count: all.len(),
+            names,
+        },
     })
 }

@@ -24,6 +24,14 @@ pub enum Error {
         /// Their names.
         names: String,
     },
+    /// The text has no kernel of the name.
+    #[error("the text has no kernel `{name}`; it has {names}")]
+    NoKernel {
+        /// What was asked for.
+        name: String,
+        /// The names of its kernels.
+        names: String,
+    },
     /// A dimension cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),

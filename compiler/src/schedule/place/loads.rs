@@ -147,10 +147,11 @@ impl Placer<'_> {
             let (q, r) = index
                 .divide(u64::from(block.rows), &self.axes)
                 .ok_or_else(|| {
-                    ScheduleError::Unsupported(
-                        "rows of an interleaved layout at positions that the schedule cannot split"
-                            .into(),
-                    )
+                    let name = &self.kernel.tensors[tensor].name;
+                    ScheduleError::Unsupported(format!(
+                        "reading `{name}`, whose layout interleaves {} rows, at rows that the schedule cannot split",
+                        block.rows
+                    ))
                 })?;
             base = base.plus(&q.times(&group));
             row = r;
@@ -173,8 +174,11 @@ impl Placer<'_> {
             }
             None => {
                 let position = self.subscript(last, spots)?;
+                let name = &self.kernel.tensors[tensor].name;
                 let (q, r) = position.divide(len, &self.axes).ok_or_else(|| {
-                    ScheduleError::Unsupported("two block tensors whose blocks run along different indices of one statement".into())
+                    ScheduleError::Unsupported(format!(
+                        "reading blocks of `{name}` along another index than the one that the statement runs along"
+                    ))
                 })?;
                 base = base.plus(&q.times(&bytes));
                 return self.value_at(block, tensor, &base, &row, &Inner::Position(r), strict);

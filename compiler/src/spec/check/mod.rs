@@ -33,6 +33,22 @@ pub struct Module {
     pub warnings: Diagnostics,
 }
 
+/// What other languages call the formats that are known without an import.
+const SPELLINGS: [(&str, &str); 12] = [
+    ("float", "f32"),
+    ("float32", "f32"),
+    ("fp32", "f32"),
+    ("float16", "f16"),
+    ("fp16", "f16"),
+    ("half", "f16"),
+    ("bfloat16", "bf16"),
+    ("int8", "i8"),
+    ("int16", "i16"),
+    ("int32", "i32"),
+    ("uint8", "u8"),
+    ("byte", "u8"),
+];
+
 impl Module {
     /// The format of that name.
     pub fn format(&self, name: &str) -> Option<&Arc<Format>> {
@@ -373,11 +389,15 @@ impl Checker<'_> {
                 .also(*place, "defined only here")
                 .help("move the definition up: names are defined before they are used"),
             None => {
-                let d = d.near(
-                    name.span,
-                    &name.name,
-                    self.formats.keys().map(String::as_str),
-                );
+                let elsewhere = SPELLINGS.iter().find(|(other, _)| *other == name.name);
+                let d = match elsewhere {
+                    Some((_, here)) => d.help("it has another name here").fix(name.span, *here),
+                    None => d.near(
+                        name.span,
+                        &name.name,
+                        self.formats.keys().map(String::as_str),
+                    ),
+                };
                 match crate::format::std::module_of(&name.name) {
                     Some(m) if d.fix.is_none() => d.help(format!("`import \"{m}\";` brings it in")),
                     _ => d,

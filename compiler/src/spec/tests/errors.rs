@@ -512,3 +512,12 @@ fn positions_come_from_the_caller_in_whole_bytes() {
     );
     assert!(narrow.contains("8, 16 or 32 bits"), "{narrow}");
 }
+
+#[test]
+fn names_of_other_languages_are_known() {
+    let found = kernel("kernel k(input x: float32[N]) -> output y: fp16[N] { y[n] = x[n]; }");
+    assert!(
+        found.contains("input x: f32[N]") && found.contains("output y: f16[N]"),
+        "{found}"
+    );
+}

@@ -8,7 +8,7 @@ use super::lang::{Node, Op, Ty};
 use crate::schedule::index::AxisSet;
 use crate::schedule::term::LoadId;
 use crate::target::{Target, Unit};
-use egg::{Id, Language};
+use egg::Id;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 
@@ -53,31 +53,51 @@ pub struct Extracted {
 struct Best {
     cost: f64,
     hash: u64,
-    node: Node,
+    /// The operation, by its position in [`Operations`].
+    operation: usize,
     picked: Picked,
 }
 
 /// Weights of the units in a sum of micro-operations.
 pub type Weights = [f64; 6];
 
-/// The operations of a graph with their operands and users: what every extraction from it starts from.
+/// The operations of a graph with their operands and users, classes numbered from 0: what every extraction starts from.
 pub struct Operations<'a> {
     graph: &'a Graph,
-    list: Vec<Operation<'a>>,
+    classes: HashMap<Id, usize>,
+    list: Vec<Operation>,
     /// Operations that use a class.
-    users: HashMap<Id, Vec<usize>>,
+    users: Vec<Vec<usize>>,
     /// Modes that terms can be in.
     modes: &'static [Mode],
     lane_axes: AxisSet,
 }
 
 /// An operation that a target may have.
-struct Operation<'a> {
-    class: Id,
+struct Operation {
+    class: usize,
     op: Op,
-    node: &'a Node,
-    /// Classes of its vector operands.
-    operands: Vec<Id>,
+    lanes: AxisSet,
+    ty: Ty,
+    children: Vec<Child>,
+    planes: usize,
+}
+
+/// An operand.
+enum Child {
+    /// A class of vectors.
+    Vector(usize),
+    /// Data, and its hash.
+    Data(Node, u64),
+}
+
+impl Operation {
+    fn operands(&self) -> impl Iterator<Item = usize> {
+        self.children.iter().filter_map(|c| match c {
+            Child::Vector(class) => Some(*class),
+            Child::Data(..) => None,
+        })
+    }
 }
 
 impl<'a> Operations<'a> {
@@ -85,34 +105,54 @@ impl<'a> Operations<'a> {
     pub fn of(graph: &'a Graph) -> Operations<'a> {
         let facts = &graph.analysis;
         let lane_axes = facts.axes.keys().filter(|a| facts.is_lane(*a));
-        let vector = |id: &Id| matches!(graph[*id].data, Fact::Vector { .. });
+        let vectors = || {
+            graph.classes().filter_map(|class| match class.data {
+                Fact::Vector { lanes, ty } => Some((class, lanes, ty)),
+                Fact::Real(_) | Fact::Data(_) => None,
+            })
+        };
+        let numbers = vectors()
+            .enumerate()
+            .map(|(at, (class, ..))| (class.id, at));
+        let classes: HashMap<Id, usize> = numbers.collect();
         let mut list = Vec::new();
-        for class in graph.classes().filter(|c| vector(&c.id)) {
+        for (class, lanes, ty) in vectors() {
             for node in &class.nodes {
-                let Node::Op(op, children) = node else {
+                let Node::Op(op, ids) = node else {
                     continue;
                 };
-                if *op == Op::Vec {
+                let children: Option<Vec<Child>> = ids
+                    .iter()
+                    .map(|id| child(graph, &classes, *op, *id))
+                    .collect();
+                let (Some(children), false) = (children, *op == Op::Vec) else {
                     continue;
-                }
-                let operands = children.iter().filter(|c| vector(c));
+                };
+                let planes = match (op, children.first()) {
+                    (Op::VLookup32, Some(Child::Data(Node::Ref(table), _))) => {
+                        float_planes(&facts.tables[*table as usize])
+                    }
+                    _ => 0,
+                };
                 list.push(Operation {
-                    class: class.id,
+                    class: classes[&class.id],
                     op: *op,
-                    node,
-                    operands: operands.map(|c| graph.find(*c)).collect(),
+                    lanes,
+                    ty,
+                    children,
+                    planes,
                 });
             }
         }
-        let mut users: HashMap<Id, Vec<usize>> = HashMap::new();
+        let mut users = vec![Vec::new(); classes.len()];
         for (at, operation) in list.iter().enumerate() {
-            let used: BTreeSet<Id> = operation.operands.iter().copied().collect();
-            used.into_iter()
-                .for_each(|c| users.entry(c).or_default().push(at));
+            let used: BTreeSet<usize> = operation.operands().collect();
+            used.into_iter().for_each(|c| users[c].push(at));
         }
         let stages = list.iter().any(|o| o.op == Op::VStage);
         Operations {
             graph,
+            classes,
             list,
             users,
             modes: if stages {
@@ -125,6 +165,19 @@ impl<'a> Operations<'a> {
     }
 }
 
+/// An operand of an operation; `None` for a real one that is no constant.
+fn child(graph: &Graph, classes: &HashMap<Id, usize>, op: Op, id: Id) -> Option<Child> {
+    Some(match &graph[id].data {
+        Fact::Vector { .. } => Child::Vector(*classes.get(&graph.find(id))?),
+        Fact::Data(leaf) => Child::Data(leaf.clone(), leaf_hash(graph, op, leaf)),
+        Fact::Real(real) => {
+            let number = Node::num(real.constant?);
+            let hash = word(&number);
+            Child::Data(number, hash)
+        }
+    })
+}
+
 /// Extracts a term for the roots, without the operations banned. `None` if there is none on the target.
 pub fn extract(
     operations: &Operations<'_>,
@@ -133,7 +186,6 @@ pub fn extract(
     weights: Weights,
     banned: &[Op],
 ) -> Option<Extracted> {
-    let graph = operations.graph;
     let best = Search::new(operations, target, weights, banned).run();
     let mut term = Extracted {
         nodes: Vec::new(),
@@ -142,23 +194,25 @@ pub fn extract(
     };
     let mut placed = BTreeMap::new();
     for root in roots {
-        let at = build(
-            graph,
-            &best,
-            graph.find(*root),
-            Mode::Main,
-            &mut term,
-            &mut placed,
-        )?;
+        let class = *operations.classes.get(&operations.graph.find(*root))?;
+        let place = (class, Mode::Main);
+        let at = build(operations, &best, place, &mut term, &mut placed)?;
         term.roots.push(at);
-        let hash = best.get(&(graph.find(*root), Mode::Main))?.hash;
+        let hash = settled_at(&best, place)?.hash;
         term.hash = fnv(&hash.to_le_bytes(), term.hash);
     }
     Some(term)
 }
 
-/// A class and where its term is computed.
-type Place = (Id, Mode);
+/// A class, by its number, and where its term is computed.
+type Place = (usize, Mode);
+
+/// What is settled, by class and mode.
+type Settled = Vec<[Option<Best>; 2]>;
+
+fn settled_at(best: &Settled, (class, mode): Place) -> Option<&Best> {
+    best[class][mode as usize].as_ref()
+}
 
 /// Knuth's generalisation of Dijkstra's algorithm (A generalization of Dijkstra's algorithm, 1977): choices become final
 /// from the cheapest up, so a term never contains itself and each class is settled once. Ties go to the smaller hash,
@@ -168,7 +222,7 @@ struct Search<'a> {
     target: &'a Target,
     weights: Weights,
     banned: &'a [Op],
-    best: HashMap<Place, Best>,
+    best: Settled,
     waiting: BinaryHeap<Reverse<Ranked>>,
 }
 
@@ -210,27 +264,25 @@ impl<'a> Search<'a> {
             target,
             weights,
             banned,
-            best: HashMap::new(),
+            best: vec![[None, None]; operations.users.len()],
             waiting: BinaryHeap::new(),
         }
     }
 
-    fn run(mut self) -> HashMap<Place, Best> {
-        for operation in self
-            .operations
-            .list
-            .iter()
-            .filter(|o| o.operands.is_empty())
-        {
-            for mode in self.operations.modes {
-                self.consider(operation, *mode);
+    fn run(mut self) -> Settled {
+        for at in 0..self.operations.list.len() {
+            if self.operations.list[at].operands().next().is_none() {
+                for mode in self.operations.modes {
+                    self.consider(at, *mode);
+                }
             }
         }
         while let Some(Reverse(Ranked { place, found })) = self.waiting.pop() {
-            if self.best.contains_key(&place) {
+            let (class, mode) = place;
+            if self.best[class][mode as usize].is_some() {
                 continue;
             }
-            self.best.insert(place, found);
+            self.best[class][mode as usize] = Some(found);
             self.settled(place);
         }
         self.best
@@ -239,80 +291,69 @@ impl<'a> Search<'a> {
     /// Looks at the users of a class that became final.
     fn settled(&mut self, (class, mode): Place) {
         let operations = self.operations;
-        for user in operations.users.get(&class).into_iter().flatten() {
-            let user = &operations.list[*user];
+        for at in &operations.users[class] {
             for user_mode in operations.modes {
-                if operand_mode(user.op, *user_mode) == mode {
-                    self.consider(user, *user_mode);
+                if operand_mode(operations.list[*at].op, *user_mode) == mode {
+                    self.consider(*at, *user_mode);
                 }
             }
         }
     }
 
-    fn consider(&mut self, operation: &Operation<'_>, mode: Mode) {
+    fn consider(&mut self, at: usize, mode: Mode) {
+        let operation = &self.operations.list[at];
         let place = (operation.class, mode);
         let allowed = !self.banned.contains(&operation.op)
             && (operation.op != Op::VStage || mode == Mode::Main);
-        if !allowed || self.best.contains_key(&place) {
+        if !allowed || settled_at(&self.best, place).is_some() {
             return;
         }
-        let final_too = |c: &Id| {
-            self.best
-                .contains_key(&(*c, operand_mode(operation.op, mode)))
-        };
-        if !operation.operands.iter().all(final_too) {
+        let inner = operand_mode(operation.op, mode);
+        if !operation
+            .operands()
+            .all(|c| settled_at(&self.best, (c, inner)).is_some())
+        {
             return;
         }
-        if let Some(found) = self.evaluate(operation.node, place) {
+        if let Some(found) = self.evaluate(at, mode) {
             self.waiting.push(Reverse(Ranked { place, found }));
         }
     }
 
-    /// The cost of a node on top of its operands; nothing while an operand is not final.
-    fn evaluate(&self, node: &Node, (class, mode): Place) -> Option<Best> {
-        let Node::Op(op, children) = node else {
-            return None;
-        };
-        let Fact::Vector { lanes, ty } = self.operations.graph[class].data else {
-            return None;
-        };
-        let graph = self.operations.graph;
-        let facts = &graph.analysis;
+    /// The cost of an operation on top of its operands; nothing while an operand is not final.
+    fn evaluate(&self, at: usize, mode: Mode) -> Option<Best> {
+        let operation = &self.operations.list[at];
+        let op = operation.op;
+        let facts = &self.operations.graph.analysis;
         let mut cost = 0.0;
         let mut hash = fnv(op.name().as_bytes(), u64::from(mode == Mode::Staged) + 17);
         let (mut data, mut operands) = (Vec::new(), Vec::new());
         let (mut runs, mut bound) = (AxisSet::default(), AxisSet::default());
-        for child in children {
-            match &graph[*child].data {
-                Fact::Vector { .. } => {
-                    let place = (graph.find(*child), operand_mode(*op, mode));
-                    let chosen = self.best.get(&place)?;
+        for child in &operation.children {
+            match child {
+                Child::Vector(class) => {
+                    let chosen = settled_at(&self.best, (*class, operand_mode(op, mode)))?;
                     cost += chosen.cost;
                     hash = fnv(&chosen.hash.to_le_bytes(), hash);
                     runs = runs.union(chosen.picked.free);
                     bound = bound.union(chosen.picked.bound);
                     operands.push(&chosen.picked);
                 }
-                Fact::Data(leaf) => {
-                    hash = fnv(&leaf_hash(graph, *op, leaf).to_le_bytes(), hash);
+                Child::Data(leaf, contents) => {
+                    hash = fnv(&contents.to_le_bytes(), hash);
                     data.push(leaf.clone());
-                }
-                Fact::Real(real) => {
-                    let number = Node::num(real.constant?);
-                    hash = fnv(&word(&number).to_le_bytes(), hash);
-                    data.push(number);
                 }
             }
         }
-        if let (Op::VLoad, Some(Node::Ref(load))) = (*op, data.last()) {
+        if let (Op::VLoad, Some(Node::Ref(load))) = (op, data.last()) {
             let axes = facts.terms.load_axes(LoadId::from_u32(*load));
             runs = axes.minus(self.operations.lane_axes);
         }
-        if let (Op::VBits, Some(Node::Ref(field))) = (*op, data.first()) {
+        if let (Op::VBits, Some(Node::Ref(field))) = (op, data.first()) {
             runs = runs.union(facts.terms.fields[*field as usize].shift.axes());
         }
         let mut free = runs;
-        if let (Op::VSum | Op::VMaxOver, Some(Node::Axis(axis))) = (*op, data.first()) {
+        if let (Op::VSum | Op::VMaxOver, Some(Node::Axis(axis))) = (op, data.first()) {
             // Loops have one binder: two equal terms may meet here although neither was written inside the other.
             if bound.has(*axis) {
                 return None;
@@ -321,21 +362,17 @@ impl<'a> Search<'a> {
             free = free.minus(AxisSet::one(*axis));
             runs = runs.union(AxisSet::one(*axis));
         }
-        let planes = match (*op, data.first()) {
-            (Op::VLookup32, Some(Node::Ref(table))) => float_planes(&facts.tables[*table as usize]),
-            _ => 0,
-        };
         let picked = Picked {
-            op: *op,
+            op,
             data,
             children: Vec::new(),
-            lanes,
-            ty,
+            lanes: operation.lanes,
+            ty: operation.ty,
             free,
             bound,
             runs,
             mode,
-            planes,
+            planes: operation.planes,
         };
         let own = node_cost(self.target, &facts.terms, &facts.axes, &picked, &operands)?;
         let unit = Unit::ALL.iter().position(|u| *u == own.unit).unwrap_or(0);
@@ -343,7 +380,7 @@ impl<'a> Search<'a> {
         Some(Best {
             cost,
             hash,
-            node: node.clone(),
+            operation: at,
             picked,
         })
     }
@@ -394,35 +431,26 @@ fn word(leaf: &Node) -> u64 {
 }
 
 fn build(
-    graph: &Graph,
-    best: &HashMap<Place, Best>,
-    class: Id,
-    mode: Mode,
+    operations: &Operations<'_>,
+    best: &Settled,
+    place: Place,
     term: &mut Extracted,
     placed: &mut BTreeMap<Place, usize>,
 ) -> Option<usize> {
-    if let Some(at) = placed.get(&(class, mode)) {
+    if let Some(at) = placed.get(&place) {
         return Some(*at);
     }
-    let chosen = best.get(&(class, mode))?;
-    let mut children = Vec::new();
-    for child in chosen.node.children() {
-        if matches!(graph[*child].data, Fact::Vector { .. }) {
-            children.push(build(
-                graph,
-                best,
-                graph.find(*child),
-                operand_mode(chosen.picked.op, mode),
-                term,
-                placed,
-            )?);
-        }
-    }
+    let chosen = settled_at(best, place)?;
+    let mode = operand_mode(chosen.picked.op, place.1);
+    let operands = operations.list[chosen.operation].operands();
+    let children = operands
+        .map(|class| build(operations, best, (class, mode), term, placed))
+        .collect::<Option<Vec<usize>>>()?;
     term.nodes.push(Picked {
         children,
         ..chosen.picked.clone()
     });
     let at = term.nodes.len() - 1;
-    placed.insert((class, mode), at);
+    placed.insert(place, at);
     Some(at)
 }

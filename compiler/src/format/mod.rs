@@ -7,6 +7,7 @@
 pub mod codec;
 pub mod element;
 pub mod layout;
+pub mod search;
 pub mod std;
 pub mod text;
 

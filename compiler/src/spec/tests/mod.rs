@@ -3,6 +3,7 @@
 mod errors;
 mod eval;
 mod formats;
+mod search;
 
 use super::{Module, load};
 

@@ -1,0 +1,165 @@
+//! Quantisation by search: the codes of a block that make the (weighted) squared error small, for any format whose
+//! `value` is affine in each scale while the others are held fixed.
+//!
+//! Nothing here knows a format. [`SearchPlan`] reads the structure off the value expression: which fields belong to one
+//! element (the codes), which are shared (the scales, on as many levels as there are), and what multiplies what. Then, for
+//! each row of each block:
+//!
+//! 1. `fit.rs` fits real-valued parameters to each cell (the elements that share all scales), from many starting points,
+//!    and quantises those parameters in the same way: a sub-block's scales are elements of a coarser block.
+//! 2. `descend.rs` moves one scale, or a scale and a minimum together, to neighbouring codes as long as the error
+//!    falls. Each candidate is judged with the best codes of all elements that it touches.
+//!
+//! | file | what |
+//! |---|---|
+//! | `polynomial.rs` | `value` as a polynomial in the scales with tables over the codes as coefficients |
+//! | `table.rs` | what the codes of an element are worth, and the nearest of them |
+//! | `plan.rs` | levels, cells, moves: all that depends on the format alone |
+//! | `start.rs` | parameters of one cell |
+//! | `fit.rs` | parameters of all cells, level by level |
+//! | `descend.rs` | moves to neighbouring codes |
+//!
+//! The search is deterministic. Its result is never worse than the block that the format's `encode` clause gives: the
+//! two are decoded and compared at the end, and on a tie the clause's block is taken (so an all-zero block is as the
+//! clause says; without a clause it gets the smallest scales, and codes of 0).
+//! A NaN counts as 0 and has no weight; an infinity counts as the largest finite magnitude of its row of the block and
+//! has no weight. Weights that are negative or no numbers count as 0. What has no weight gets the nearest code, but
+//! moves no scale; where nothing has a weight, everything has the same.
+
+mod descend;
+mod fit;
+mod plan;
+mod polynomial;
+mod start;
+mod table;
+
+use super::{BlockFormat, FieldId};
+use cranelift_entity::EntityRef;
+use descend::Descent;
+use plan::Cells;
+
+pub use plan::SearchPlan;
+
+/// Why a format cannot be searched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAffine {
+    /// A scale occurs in an operation that is not affine in it.
+    #[error("`value` is not affine in `{field}`: {what}")]
+    Scale {
+        /// The field.
+        field: String,
+        /// The operation.
+        what: &'static str,
+    },
+    /// The codes of an element have too many bits together to be listed.
+    #[error(
+        "the codes of an element have {bits} bits together; a search lists at most {} bits",
+        plan::MAX_CODE_BITS
+    )]
+    Codes {
+        /// Their bits.
+        bits: u32,
+    },
+    /// No code is worth a finite number.
+    #[error("no code of an element is worth a finite number")]
+    NoCodes,
+    /// `value` has more independent parts than a fit can solve for.
+    #[error(
+        "`value` is a sum of more than {} independent products of scales and codes",
+        table::MAX_COLUMNS
+    )]
+    Parts,
+    /// A field that belongs to the row or to the tensor.
+    #[error("`{field}` is no field of the block")]
+    Scope {
+        /// The field.
+        field: String,
+    },
+}
+
+/// Writes the block whose values come nearest to `values` (row after row, `rows * len` of them) into `out` (`bytes`
+/// long). What is missing of `values` is 0 and has no weight, and so has what is missing of `weights`.
+pub fn search_block(
+    format: &BlockFormat,
+    plan: &SearchPlan,
+    values: &[f32],
+    weights: Option<&[f32]>,
+    out: &mut [u8],
+) {
+    let len = format.len as usize;
+    out.fill(0);
+    for r in 0..format.rows {
+        let from = (r as usize * len).min(values.len());
+        let row = &values[from..values.len().min(from + len)];
+        let weights = weights.map(|w| &w[from.min(w.len())..w.len().min(from + len)]);
+        let cells = Cells::new(plan, row, weights);
+        let mut search = Descent::new(plan, &cells);
+        search.run();
+        store(format, plan, &search, &cells, r, out);
+    }
+    keep_better(format, values, weights, out);
+}
+
+/// Replaces the block by the one of the `encode` clause, if there is one and it is as good.
+fn keep_better(format: &BlockFormat, values: &[f32], weights: Option<&[f32]>, out: &mut [u8]) {
+    let mut padded = values.to_vec();
+    padded.resize((format.rows * format.len) as usize, 0.0);
+    let Some(nearest) = format.encode_block(&padded) else {
+        return;
+    };
+    let error = |bytes: &[u8]| {
+        let e = block_error(format, values, weights, bytes);
+        if e.is_nan() { f64::INFINITY } else { e }
+    };
+    if error(&nearest) <= error(out) {
+        out.copy_from_slice(&nearest);
+    }
+}
+
+/// The weighted squared error of a block, as its bytes decode; inputs that are not finite are left out.
+pub fn block_error(
+    format: &BlockFormat,
+    values: &[f32],
+    weights: Option<&[f32]>,
+    bytes: &[u8],
+) -> f64 {
+    let mut decoded = vec![0.0; (format.rows * format.len) as usize];
+    format.decode_block(bytes, &mut decoded);
+    let weight = |i: usize| match weights {
+        None => 1.0,
+        Some(w) => plan::sane_weight(w.get(i).copied().unwrap_or(0.0)),
+    };
+    let pairs = values.iter().zip(&decoded).enumerate();
+    pairs
+        .filter(|(i, (x, _))| x.is_finite() && weight(*i) > 0.0)
+        .map(|(i, (x, y))| weight(i) * (f64::from(*x) - f64::from(*y)).powi(2))
+        .sum()
+}
+
+/// Writes all codes of row `r`: the scales that the search ended with, and the nearest codes under them.
+fn store(
+    format: &BlockFormat,
+    plan: &SearchPlan,
+    search: &Descent,
+    cells: &Cells,
+    r: u32,
+    out: &mut [u8],
+) {
+    let mut write = |field: FieldId, occurrence: u32, code: u32| {
+        let f = &format.fields[field];
+        let slot = (r * f.count + occurrence) as usize;
+        if let Some(address) = f.address.get(slot) {
+            super::codec::write_code(out, u64::from(*address), f.element.bits(), code);
+        }
+    };
+    for field in &plan.scales {
+        let codes = search.scales.codes[field.index()].iter().enumerate();
+        codes.for_each(|(o, code)| write(*field, o as u32, *code));
+    }
+    for (element, codes) in search.element_codes(cells) {
+        for (field, code) in plan.root.own.split(codes) {
+            let occurrence = format.fields[field].occurrence.get(element as usize);
+            write(field, occurrence.copied().unwrap_or(0), code);
+        }
+    }
+}

@@ -4,6 +4,7 @@ use crate::files::FileError;
 use lowbit_compiler::codegen::CodegenError;
 use lowbit_compiler::diagnostic::Diagnostics;
 use lowbit_compiler::format::codec::CodecError;
+use lowbit_compiler::format::search::NotAffine;
 use lowbit_compiler::pipeline::CompileError;
 use lowbit_compiler::rewrite::rule::RuleError;
 use lowbit_compiler::spec::BindError;
@@ -50,6 +51,23 @@ pub enum Error {
     /// Values and format do not go together.
     #[error(transparent)]
     Codec(#[from] CodecError),
+    /// A format that values cannot be brought into: it has no `encode` clause, and a search does not know its `value`.
+    #[error("format `{format}` is decode-only: it has no `encode` clause, and {reason}")]
+    DecodeOnly {
+        /// The format.
+        format: String,
+        /// Why it cannot be searched.
+        #[source]
+        reason: NotAffine,
+    },
+    /// Importances that are not one for each column.
+    #[error("{found} importances given for {columns} columns")]
+    Importances {
+        /// The columns.
+        columns: u64,
+        /// How many were given.
+        found: u64,
+    },
     /// Bytes that are not as many as the format takes.
     #[error("{found} bytes given, but `{format}` takes {} for shape {shape:?}", wanted.map_or("more than can be addressed".to_owned(), |w| w.to_string()))]
     Length {

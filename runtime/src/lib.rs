@@ -23,6 +23,7 @@ mod error;
 mod explain;
 pub mod files;
 mod kernel;
+pub mod quantize;
 mod show;
 mod tensor;
 
@@ -32,4 +33,5 @@ pub use error::Error;
 pub use explain::{CandidateExplanation, Explanation, Resident, StepExplanation};
 pub use kernel::{Kernel, Stage};
 pub use lowbit_compiler as compiler;
+pub use quantize::{Fidelity, fidelity, quantize};
 pub use tensor::{SharedBytes, Tensor};

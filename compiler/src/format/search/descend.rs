@@ -15,6 +15,8 @@ const RESCALES: usize = 2;
 const FACTORS: [f64; 10] = [
     1.008, 0.992, 1.02, 0.98, 1.04, 0.96, 1.075, 0.93, 1.13, 0.88,
 ];
+/// How a coarse scale is tried that several parameters share: the first choice looked at one of them.
+const WIDE_FACTORS: [f64; 6] = [0.7, 1.4, 0.5, 2.0, 0.25, 4.0];
 /// A gain below this part of the error is none.
 const GAIN: f64 = 1e-9;
 
@@ -293,7 +295,8 @@ impl<'a> Descent<'a> {
     fn rescale(&mut self, rescale: &Rescale) {
         let m = &rescale.coarse;
         let (field, at) = (m.fields[0], m.occurrence as usize);
-        for factor in FACTORS {
+        let wide: &[f64] = if rescale.shared { &WIDE_FACTORS } else { &[] };
+        for factor in wide.iter().chain(&FACTORS) {
             let here = self.scales.values[field.index()][at];
             let code = self.plan.nearest(field, here * factor);
             if code == self.scales.codes[field.index()][at] {

@@ -1,7 +1,7 @@
 //! The first choice of all scales, level by level: real parameters for each cell, which are then the values that the
 //! level above quantises, each as important as the error grows with it.
 
-use super::plan::{Level, Part, Scales, SearchPlan, Source};
+use super::plan::{Cell, Level, Part, Scales, SearchPlan, Source};
 use super::start::{self, Fit};
 use super::table::{Items, Theta};
 use crate::format::FieldId;
@@ -19,16 +19,21 @@ pub(super) fn choose(plan: &SearchPlan, level: &Level, scales: &mut Scales, x: &
     let mut free: Vec<usize> = (0..level.parts.len())
         .filter(|k| !matches!(level.parts[*k].source, Source::Known))
         .collect();
-    let fit = |cell: &super::plan::Cell, scales: &Scales| {
+    let fit = |cell: &Cell, signs: &[f64]| {
         let mut theta = Theta::default();
         for (k, part) in level.parts.iter().enumerate() {
             if !free.contains(&k) {
                 theta[k] = scales.eval(plan, &part.polynomial, cell.element);
             }
         }
-        start::fit(&level.table, items(&cell.items), &theta, &free)
+        start::fit(&level.table, items(&cell.items), &theta, &free, signs)
     };
-    let mut fits: Vec<Fit> = level.cells.iter().map(|c| fit(c, scales)).collect();
+    let fit_all =
+        |signs: &[f64]| -> Vec<Fit> { level.cells.iter().map(|c| fit(c, signs)).collect() };
+    let mut fits = match level.one_sign {
+        true => better(fit_all(&[1.0]), fit_all(&[-1.0])),
+        false => fit_all(&[1.0, -1.0]),
+    };
     while let Some(k) = free.first().copied() {
         let wanted: Vec<(f64, f64)> = fits
             .iter()
@@ -56,6 +61,12 @@ pub(super) fn choose(plan: &SearchPlan, level: &Level, scales: &mut Scales, x: &
             }
         }
     }
+}
+
+/// The fits with the smaller error, on a tie the first.
+fn better(a: Vec<Fit>, b: Vec<Fit>) -> Vec<Fit> {
+    let error = |fits: &[Fit]| fits.iter().map(|f| f.sums.error).sum::<f64>();
+    if error(&b) < error(&a) { b } else { a }
 }
 
 /// Chooses the scales of one parameter, which should be `wanted` (with how much it matters) in each cell.

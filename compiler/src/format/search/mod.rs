@@ -22,6 +22,7 @@
 //! The search is deterministic. Its result is never worse than the block that the format's `encode` clause gives: the
 //! two are decoded and compared at the end, and on a tie the clause's block is taken (so an all-zero block is as the
 //! clause says; without a clause it gets the smallest scales, and codes of 0).
+//! Rows past the end of a tensor, and elements past the end of a row, are zeros without weight.
 //! A NaN counts as 0 and has no weight; an infinity counts as the largest finite magnitude of its row of the block and
 //! has no weight. Weights that are negative or no numbers count as 0. What has no weight gets the nearest code, but
 //! moves no scale; where nothing has a weight, everything has the same.
@@ -33,6 +34,7 @@ mod polynomial;
 mod start;
 mod table;
 
+use super::codec::{CodecError, Grid, for_each_block};
 use super::{BlockFormat, FieldId};
 use cranelift_entity::EntityRef;
 use descend::Descent;
@@ -98,6 +100,80 @@ pub fn search_block(
         store(format, plan, &search, &cells, r, out);
     }
     keep_better(format, values, weights, out);
+}
+
+/// The bytes of a tensor with values near the given ones, in row-major order. `importance` has a weight for each column.
+/// Rows that fill up a group of a layout that interleaves them are 0.
+///
+/// # Errors
+/// If there are not as many values, or weights, as the shape says.
+pub fn search_tensor(
+    format: &BlockFormat,
+    plan: &SearchPlan,
+    shape: &[u64],
+    values: &[f32],
+    importance: Option<&[f32]>,
+) -> Result<Vec<u8>, CodecError> {
+    let grid = grid_of(format, shape, values.len())?;
+    if let Some(found) = importance.map(<[f32]>::len)
+        && found as u64 != grid.cols
+    {
+        return Err(CodecError::Elements {
+            shape: vec![grid.cols],
+            expected: grid.cols,
+            found: found as u64,
+        });
+    }
+    let (len, bytes) = (format.len as usize, format.bytes as usize);
+    let mut out = vec![0; grid.blocks().unwrap_or(0) as usize * bytes];
+    let mut tile = vec![0.0; len * format.rows as usize];
+    let mut weights = tile.clone();
+    for_each_block(format, &grid, |block, rows| {
+        tile.fill(0.0);
+        weights.fill(0.0);
+        for (r, (start, n)) in rows.iter().enumerate() {
+            let here = r * len..r * len + n;
+            tile[here.clone()].copy_from_slice(&values[*start..start + n]);
+            let column = (*start as u64 % grid.cols) as usize;
+            match importance {
+                Some(w) => weights[here].copy_from_slice(&w[column..column + n]),
+                None => weights[here].fill(1.0),
+            }
+        }
+        let at = block as usize * bytes;
+        search_block(
+            format,
+            plan,
+            &tile,
+            Some(&weights),
+            &mut out[at..at + bytes],
+        );
+    });
+    Ok(out)
+}
+
+/// How the blocks of a tensor lie, if it has so many values and memory can hold them.
+fn grid_of(format: &BlockFormat, shape: &[u64], values: usize) -> Result<Grid, CodecError> {
+    let too_large = || CodecError::TooLarge {
+        shape: shape.to_vec(),
+    };
+    let expected = shape.iter().try_fold(1u64, |a, b| a.checked_mul(*b));
+    let expected = expected.ok_or_else(too_large)?;
+    if expected != values as u64 {
+        return Err(CodecError::Elements {
+            shape: shape.to_vec(),
+            expected,
+            found: values as u64,
+        });
+    }
+    let grid = Grid::new(format, shape).ok_or_else(too_large)?;
+    let bytes = grid
+        .blocks()
+        .and_then(|b| b.checked_mul(u64::from(format.bytes)));
+    match bytes {
+        Some(n) if n <= isize::MAX as u64 => Ok(grid),
+        _ => Err(too_large()),
+    }
 }
 
 /// Replaces the block by the one of the `encode` clause, if there is one and it is as good.

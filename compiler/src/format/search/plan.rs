@@ -16,7 +16,8 @@ use std::ops::Range;
 pub(super) const MAX_CODE_BITS: u32 = 16;
 /// Scales of up to so many bits are listed; wider ones are found by their encoder.
 const MAX_LISTED_BITS: u32 = 12;
-/// A weight that is 0 counts as this part of the largest, so that its element has a code that is not arbitrary.
+/// Where nothing of a cell has a weight, everything has this part of the largest of the row, so that its codes are not
+/// arbitrary.
 const FAINT: f64 = 1.0 / (1u64 << 30) as f64;
 
 /// How to search the codes of a format's blocks: depends on the format alone, and serves any number of blocks.
@@ -60,6 +61,8 @@ pub(super) struct Level {
     pub(super) cells: Vec<Cell>,
     /// For each column of the table, where its parameters come from.
     pub(super) parts: Vec<Part>,
+    /// Whether the first parameter has the same sign in all cells: the scales that it is made of have one.
+    pub(super) one_sign: bool,
 }
 
 /// An element, or some cells of the level below.
@@ -87,6 +90,16 @@ pub(super) struct Part {
     pub(super) polynomial: Polynomial,
     /// How the scales in it are chosen at first.
     pub(super) source: Source,
+}
+
+impl Part {
+    fn one_sign(&self) -> bool {
+        let Source::Level(level) = &self.source else {
+            return false;
+        };
+        let (low, high) = level.table.range(0);
+        level.table.is_line() && !level.table.constant && (low >= 0.0 || high <= 0.0)
+    }
 }
 
 /// How the scales of a polynomial are chosen at first.
@@ -156,6 +169,8 @@ pub(super) struct Rescale {
     pub(super) coarse: Move,
     /// The moves of the finer scales that it multiplies, where it does.
     pub(super) fine: Vec<Move>,
+    /// Whether it is in several parameters, of which the first choice looked at one.
+    pub(super) shared: bool,
 }
 
 impl SearchPlan {
@@ -269,11 +284,16 @@ impl SearchPlan {
                 .cloned()
                 .collect::<Vec<_>>()
         };
+        let parts_of = |f: FieldId| {
+            let parts = self.root.parts.iter();
+            parts.filter(|p| p.polynomial.fields().contains(&f)).count()
+        };
         let single = self.moves.iter().filter(|m| m.fields.len() == 1);
         let mut out: Vec<Rescale> = single
             .map(|m| Rescale {
                 coarse: m.clone(),
                 fine: finer(m),
+                shared: parts_of(m.fields[0]) > 1,
             })
             .filter(|r| !r.fine.is_empty())
             .collect();
@@ -362,6 +382,7 @@ impl Planner<'_> {
             table,
             items,
             cells,
+            one_sign: parts.first().is_some_and(Part::one_sign),
             parts,
         })
     }
@@ -524,9 +545,12 @@ impl Cells {
         let mut w: Vec<f64> = order().map(weight).collect();
         let most = w.iter().fold(0.0f64, |a, v| a.max(*v));
         // relative to the largest: weights as small as they come must not underflow
-        match most > 0.0 {
-            true => w.iter_mut().for_each(|v| *v = (*v / most).max(FAINT)),
-            false => w.fill(1.0),
+        w.iter_mut().for_each(|v| *v /= most.max(f64::MIN_POSITIVE));
+        for cell in &plan.root.cells {
+            let w = &mut w[cell.items.clone()];
+            if w.iter().all(|v| *v == 0.0) {
+                w.fill(FAINT);
+            }
         }
         Cells {
             x: order().map(value).collect(),

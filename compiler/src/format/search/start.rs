@@ -7,9 +7,11 @@
 use super::table::{Items, Sums, Table, Theta};
 
 /// Sizes of the codes' range over that of the values, at first.
-const SIZES: [f64; 13] = [
-    1.06, 1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.63, 0.56, 0.5, 0.42, 0.34,
+const SIZES: [f64; 15] = [
+    1.33, 1.15, 1.06, 1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.63, 0.56, 0.5, 0.42, 0.34,
 ];
+/// Between which sizes many codes are tried closely.
+const FINE: (f64, f64) = (1.3, 0.9);
 /// Steps around the best size, on each side.
 const STEPS: i32 = 6;
 /// How far they go: the range grows by so many codes a step.
@@ -27,8 +29,14 @@ pub(super) struct Fit {
     pub(super) sums: Sums,
 }
 
-/// Fits the free parameters; the others stay as in `theta`.
-pub(super) fn fit(table: &Table, items: Items, theta: &Theta, free: &[usize]) -> Fit {
+/// Fits the free parameters, the first with one of the given signs; the others stay as in `theta`.
+pub(super) fn fit(
+    table: &Table,
+    items: Items,
+    theta: &Theta,
+    free: &[usize],
+    signs: &[f64],
+) -> Fit {
     let sums_of = |t: &Theta| table.sums(t, items);
     if free.is_empty() {
         return Fit {
@@ -36,9 +44,12 @@ pub(super) fn fit(table: &Table, items: Items, theta: &Theta, free: &[usize]) ->
             sums: sums_of(theta),
         };
     }
+    let allowed = |t: &Theta| !free.contains(&0) || signs.iter().any(|s| s * t[0] >= 0.0);
     let mut best = Candidates::default();
-    for start in starts(table, items, theta, free, &SIZES) {
-        best.add(table, items, start, free);
+    for start in starts(table, items, theta, free, &sizes(table)) {
+        if allowed(&start) {
+            best.add(table, items, start, free);
+        }
     }
     if table.is_line() && free.contains(&0) {
         for size in fractions(table) {
@@ -96,6 +107,18 @@ impl Candidates {
     }
 }
 
+/// The sizes to begin with: with many codes as close to each other as minima are.
+fn sizes(table: &Table) -> Vec<f64> {
+    let mut sizes = SIZES.to_vec();
+    let codes = table.len();
+    if (33..=256).contains(&codes) {
+        let step = 1.4 / codes as f64;
+        let count = ((FINE.0 - FINE.1) / step) as i32;
+        sizes.extend((0..=count).map(|i| FINE.0 - f64::from(i) * step));
+    }
+    sizes
+}
+
 /// Sizes around 1 that grow the range of the codes by fractions of a code.
 fn fractions(table: &Table) -> Vec<f64> {
     let codes = table.len().min(256) as f64;
@@ -150,7 +173,7 @@ fn starts(table: &Table, items: Items, theta: &Theta, free: &[usize], sizes: &[f
     };
     let mut out = Vec::new();
     for end in [low, high] {
-        if end == 0.0 || (end == low && low == -high) {
+        if end == 0.0 || (end == low && table.symmetric) {
             continue;
         }
         for size in sizes {

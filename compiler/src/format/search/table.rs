@@ -56,6 +56,8 @@ pub(super) struct Table {
     pub(super) width: usize,
     /// Whether the last column is 1 everywhere.
     pub(super) constant: bool,
+    /// Whether the values of a line change only their order with the sign of its slope.
+    pub(super) symmetric: bool,
     nearest: Nearest,
 }
 
@@ -89,11 +91,13 @@ impl Table {
 
     /// All values of an element that is too wide to be listed, and a constant column if wanted.
     pub(super) fn wide(element: &Element, constant: bool) -> Table {
+        let (low, high) = element.range();
         Table {
             codes: Vec::new(),
             columns: Vec::new(),
             width: 1 + usize::from(constant),
             constant,
+            symmetric: low == -high,
             nearest: Nearest::Wide {
                 element: element.clone(),
             },
@@ -121,7 +125,9 @@ impl Table {
         } else {
             Nearest::Any
         };
+        let mirrored = |c: &Vec<f64>| c.iter().zip(c.iter().rev()).all(|(a, b)| *a == -b);
         Table {
+            symmetric: columns.first().is_some_and(mirrored),
             codes,
             columns,
             width,

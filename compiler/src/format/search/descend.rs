@@ -2,7 +2,8 @@
 //! best codes of all elements is smaller.
 
 use super::fit;
-use super::plan::{Cells, Move, Rescale, Scales, SearchPlan};
+use super::plan::{Level, Move, Rescale, SearchPlan};
+use super::state::{Cells, Scales};
 use super::table::{Sums, Theta};
 use crate::format::FieldId;
 use cranelift_entity::EntityRef;
@@ -57,10 +58,24 @@ impl Candidates {
 }
 
 impl<'a> Descent<'a> {
-    /// At the first choice of the scales.
-    pub(super) fn new(plan: &'a SearchPlan, cells: &'a Cells) -> Descent<'a> {
+    /// The best of the descents from all first choices.
+    pub(super) fn best(plan: &'a SearchPlan, cells: &'a Cells) -> Descent<'a> {
+        let mut best = Descent::new(plan, &plan.root, cells);
+        best.run();
+        if let Some(other) = &plan.other {
+            let mut other = Descent::new(plan, other, cells);
+            other.run();
+            if other.error(None) < best.error(None) {
+                return other;
+            }
+        }
+        best
+    }
+
+    /// At the first choice of the scales, by the levels from `root` on.
+    fn new(plan: &'a SearchPlan, root: &Level, cells: &'a Cells) -> Descent<'a> {
         let mut scales = Scales::new(plan);
-        fit::choose(plan, &plan.root, &mut scales, &cells.x, &cells.w);
+        fit::choose(plan, root, &mut scales, &cells.x, &cells.w);
         let mut all = Descent {
             plan,
             cells,
@@ -74,7 +89,7 @@ impl<'a> Descent<'a> {
     }
 
     /// Goes downhill until nothing is gained, or long enough.
-    pub(super) fn run(&mut self) {
+    fn run(&mut self) {
         self.sweep(&self.plan.moves, SWEEPS);
         for _ in 0..RESCALES {
             let before = self.error(None);

@@ -1,8 +1,9 @@
 //! The first choice of all scales, level by level: real parameters for each cell, which are then the values that the
 //! level above quantises, each as important as the error grows with it.
 
-use super::plan::{Cell, Level, Part, Scales, SearchPlan, Source};
+use super::plan::{Cell, Level, Part, SearchPlan, Source};
 use super::start::{self, Fit};
+use super::state::Scales;
 use super::table::{Items, Theta};
 use crate::format::FieldId;
 use cranelift_entity::EntityRef;
@@ -16,7 +17,10 @@ pub(super) fn choose(plan: &SearchPlan, level: &Level, scales: &mut Scales, x: &
         x: &x[range.clone()],
         w: &w[range.clone()],
     };
-    let mut free: Vec<usize> = (0..level.parts.len())
+    let mut free: Vec<usize> = level
+        .order
+        .iter()
+        .copied()
         .filter(|k| !matches!(level.parts[*k].source, Source::Known))
         .collect();
     let fit = |cell: &Cell, signs: &[f64]| {

@@ -14,7 +14,9 @@
 //! |---|---|
 //! | `polynomial.rs` | `value` as a polynomial in the scales with tables over the codes as coefficients |
 //! | `table.rs` | what the codes of an element are worth, and the nearest of them |
-//! | `plan.rs` | levels, cells, moves: all that depends on the format alone |
+//! | `linear.rs` | small systems of linear equations |
+//! | `plan.rs`, `levels.rs` | levels, cells, moves: all that depends on the format alone |
+//! | `state.rs` | all that belongs to one row of one block |
 //! | `start.rs` | parameters of one cell |
 //! | `fit.rs` | parameters of all cells, level by level |
 //! | `descend.rs` | moves to neighbouring codes |
@@ -29,16 +31,19 @@
 
 mod descend;
 mod fit;
+mod levels;
+mod linear;
 mod plan;
 mod polynomial;
 mod start;
+mod state;
 mod table;
 
 use super::codec::{CodecError, Grid, for_each_block};
 use super::{BlockFormat, FieldId};
 use cranelift_entity::EntityRef;
 use descend::Descent;
-use plan::Cells;
+use state::Cells;
 
 pub use plan::SearchPlan;
 
@@ -56,7 +61,7 @@ pub enum NotAffine {
     /// The codes of an element have too many bits together to be listed.
     #[error(
         "the codes of an element have {bits} bits together; a search lists at most {} bits",
-        plan::MAX_CODE_BITS
+        levels::MAX_CODE_BITS
     )]
     Codes {
         /// Their bits.
@@ -95,8 +100,7 @@ pub fn search_block(
         let row = &values[from..values.len().min(from + len)];
         let weights = weights.map(|w| &w[from.min(w.len())..w.len().min(from + len)]);
         let cells = Cells::new(plan, row, weights);
-        let mut search = Descent::new(plan, &cells);
-        search.run();
+        let search = Descent::best(plan, &cells);
         store(format, plan, &search, &cells, r, out);
     }
     keep_better(format, values, weights, out);
@@ -203,7 +207,7 @@ pub fn block_error(
     format.decode_block(bytes, &mut decoded);
     let weight = |i: usize| match weights {
         None => 1.0,
-        Some(w) => plan::sane_weight(w.get(i).copied().unwrap_or(0.0)),
+        Some(w) => state::sane_weight(w.get(i).copied().unwrap_or(0.0)),
     };
     let pairs = values.iter().zip(&decoded).enumerate();
     pairs

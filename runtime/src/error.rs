@@ -60,6 +60,14 @@ pub enum Error {
         #[source]
         reason: NotAffine,
     },
+    /// A format without an `encode` clause, where that was to be followed.
+    #[error(
+        "format `{format}` has no `encode` clause to follow; `Method::Search` quantises into it"
+    )]
+    NoClause {
+        /// The format.
+        format: String,
+    },
     /// Importances that are not one for each column.
     #[error("{found} importances given for {columns} columns")]
     Importances {

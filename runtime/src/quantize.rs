@@ -3,7 +3,7 @@
 
 use crate::{Error, Tensor};
 use lowbit_compiler::format::codec::{CodecError, encode_tensor};
-use lowbit_compiler::format::search::{NotAffine, SearchPlan, search_tensor};
+use lowbit_compiler::format::search::{SearchPlan, search_tensor};
 use lowbit_compiler::format::{BlockFormat, Format, FormatKind};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,7 +40,8 @@ pub struct Options<'a> {
 /// Brings values (outermost axis first) into a format.
 ///
 /// # Errors
-/// [`Error::DecodeOnly`] if the format can only be read, [`Error::Importances`] and [`Error::Codec`] if numbers do not go
+/// [`Error::DecodeOnly`] if the format can only be read, [`Error::NoClause`] if it can be searched alone,
+/// [`Error::Importances`] and [`Error::Codec`] if numbers do not go
 /// with the shape.
 pub fn quantize(
     values: &[f32],
@@ -74,28 +75,23 @@ impl<'a> Coder<'a> {
         let FormatKind::Block(block) = &format.kind else {
             return Ok(Coder::Nearest(format));
         };
-        let decode_only = |reason: NotAffine| Error::DecodeOnly {
-            format: format.name.clone(),
-            reason,
-        };
-        match (options.method, &block.encode) {
-            (Method::Nearest, Some(_)) => Ok(Coder::Nearest(format)),
-            (Method::Nearest, None) => match SearchPlan::new(block) {
-                Ok(_) => Err(CodecError::DecodeOnly {
-                    format: format.name.clone(),
-                }
-                .into()),
-                Err(reason) => Err(decode_only(reason)),
-            },
-            (Method::Search, encode) => match SearchPlan::new(block) {
-                Ok(plan) => Ok(Coder::Search {
-                    block,
-                    plan: Box::new(plan),
-                    importances: options.importances,
-                }),
-                Err(_) if encode.is_some() => Ok(Coder::Nearest(format)),
-                Err(reason) => Err(decode_only(reason)),
-            },
+        if options.method == Method::Nearest && block.encode.is_some() {
+            return Ok(Coder::Nearest(format));
+        }
+        match (SearchPlan::new(block), options.method) {
+            (Ok(plan), Method::Search) => Ok(Coder::Search {
+                block,
+                plan: Box::new(plan),
+                importances: options.importances,
+            }),
+            (Ok(_), Method::Nearest) => Err(Error::NoClause {
+                format: format.name.clone(),
+            }),
+            (Err(_), _) if block.encode.is_some() => Ok(Coder::Nearest(format)),
+            (Err(reason), _) => Err(Error::DecodeOnly {
+                format: format.name.clone(),
+                reason,
+            }),
         }
     }
 
@@ -393,7 +389,7 @@ mod tests {
         );
         assert!(matches!(
             refused("nested", Method::Nearest),
-            Error::Codec(CodecError::DecodeOnly { .. })
+            Error::NoClause { .. }
         ));
         let empty = quantize(&[], &[0, 8], &int4, &Options::default()).expect("no values");
         assert!(empty.bytes().is_empty());

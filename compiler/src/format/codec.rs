@@ -6,8 +6,8 @@
 //! - `value` and `encode` compute in f32, rounding to nearest even at each step, in the order written.
 
 use super::{
-    BinOp, BlockFormat, EncodeExpr, EncodeStep, FieldId, Format, FormatKind, ReduceOp, UnOp,
-    ValueExpr,
+    BinOp, BlockFormat, EncodeExpr, EncodeStep, Field, FieldId, Format, FormatKind, Part, ReduceOp,
+    UnOp, ValueExpr,
 };
 use cranelift_entity::EntityRef;
 
@@ -285,8 +285,49 @@ pub(crate) fn for_each_block(
     }
 }
 
+impl Field {
+    /// Occurrences over all rows of a block.
+    pub fn slots(&self) -> usize {
+        self.parts.first().map_or(0, |p| p.address.len())
+    }
+
+    /// The addresses, if the bits of a code lie in one place.
+    pub fn whole(&self) -> Option<&[u32]> {
+        match self.parts.as_slice() {
+            [part] => Some(&part.address),
+            _ => None,
+        }
+    }
+
+    /// The parts, each with the place of its lowest bit in the code.
+    pub fn placed_parts(&self) -> impl Iterator<Item = (u32, &Part)> {
+        self.parts.iter().scan(0, |up, part| {
+            let at = *up;
+            *up += u32::from(part.bits);
+            Some((at, part))
+        })
+    }
+
+    /// The code of an occurrence, from the bytes of a block.
+    pub fn read(&self, bytes: &[u8], slot: usize) -> u32 {
+        self.placed_parts().fold(0, |code, (up, part)| {
+            let address = part.address.get(slot).copied().unwrap_or(0);
+            code | read_code(bytes, u64::from(address), u32::from(part.bits)) << up
+        })
+    }
+
+    /// Stores the code of an occurrence in the bytes of a block.
+    pub fn write(&self, bytes: &mut [u8], slot: usize, code: u32) {
+        for (up, part) in self.placed_parts() {
+            if let Some(address) = part.address.get(slot) {
+                write_code(bytes, u64::from(*address), u32::from(part.bits), code >> up);
+            }
+        }
+    }
+}
+
 impl BlockFormat {
-    /// The occurrence of a field that element `i` of row `r` uses, as an index into `address`.
+    /// The occurrence of a field that element `i` of row `r` uses, as an index into the addresses of its parts.
     pub(crate) fn slot(&self, field: FieldId, r: u32, i: u32) -> usize {
         let f = &self.fields[field];
         (r * f.count + f.occurrence.get(i as usize).copied().unwrap_or(0)) as usize
@@ -307,12 +348,9 @@ impl BlockFormat {
 
     /// The decoded occurrences of every field.
     fn decode_fields(&self, bytes: &[u8]) -> Vec<Vec<f32>> {
-        let decode = |f: &super::Field| {
-            let bits = f.element.bits();
-            f.address
-                .iter()
-                .map(|a| f.element.decode(read_code(bytes, u64::from(*a), bits)) as f32)
-                .collect()
+        let decode = |f: &Field| {
+            let value = |slot| f.element.decode(f.read(bytes, slot)) as f32;
+            (0..f.slots()).map(value).collect()
         };
         self.fields.values().map(decode).collect()
     }
@@ -331,14 +369,10 @@ impl BlockFormat {
 
     fn encode_with(&self, steps: &[EncodeStep], values: &[f32], out: &mut [u8]) {
         out.fill(0);
-        let mut read_back: Vec<Vec<f32>> = self
-            .fields
-            .values()
-            .map(|f| vec![0.0; f.address.len()])
-            .collect();
+        let mut read_back: Vec<Vec<f32>> =
+            self.fields.values().map(|f| vec![0.0; f.slots()]).collect();
         for step in steps {
             let field = &self.fields[step.field];
-            let bits = field.element.bits();
             // the elements of each occurrence
             let mut members: Vec<Vec<u32>> = vec![Vec::new(); field.count as usize];
             for (i, o) in field.occurrence.iter().enumerate() {
@@ -357,7 +391,7 @@ impl BlockFormat {
                     let x = scope.eval(&step.expr, group.first().copied().unwrap_or(0));
                     let slot = r as usize * field.count as usize + o;
                     let code = field.element.encode(x);
-                    write_code(out, u64::from(field.address[slot]), bits, code);
+                    field.write(out, slot, code);
                     read_back[step.field.index()][slot] = field.element.decode(code) as f32;
                 }
             }

@@ -1,7 +1,7 @@
 //! Ids of layouts, and the way from one layout to another of the same fields.
 
-use super::codec::{CodecError, Grid, check_bytes, read_code, write_code};
-use super::{BlockFormat, Element, Format, FormatKind, Specials, UnOp, ValueExpr};
+use super::codec::{CodecError, Grid, check_bytes};
+use super::{BlockFormat, Element, Format, FormatKind, Part, Specials, UnOp, ValueExpr};
 use cranelift_entity::EntityRef;
 
 /// The identity of a layout: equal for two formats if the same bytes mean the same values in both, bit for bit and
@@ -32,10 +32,8 @@ pub fn layout_id(format: &Format) -> LayoutId {
                 h.element(&f.element);
                 h.word(f.scope as u32);
                 h.word(f.count);
-                f.occurrence
-                    .iter()
-                    .chain(&f.address)
-                    .for_each(|w| h.word(*w));
+                f.occurrence.iter().for_each(|w| h.word(*w));
+                h.places(&f.parts);
             }
             h.value(&b.value);
         }
@@ -50,6 +48,18 @@ impl Fnv {
     fn word(&mut self, w: u32) {
         for b in w.to_le_bytes() {
             self.0 = (self.0 ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    /// A code in one place is hashed as its addresses alone, one in several with the widths of its parts.
+    fn places(&mut self, parts: &[Part]) {
+        for part in parts {
+            if parts.len() > 1 {
+                [30, u32::from(part.bits)]
+                    .into_iter()
+                    .for_each(|w| self.word(w));
+            }
+            part.address.iter().for_each(|w| self.word(*w));
         }
     }
 
@@ -130,7 +140,7 @@ pub fn same_layout(a: &Format, b: &Format) -> bool {
         && fields().all(|(x, y)| {
             (&x.element, x.scope, x.count) == (&y.element, y.scope, y.count)
                 && x.occurrence == y.occurrence
-                && x.address == y.address
+                && x.parts == y.parts
         })
 }
 
@@ -195,10 +205,9 @@ pub fn relayout(
                 let source = &bytes[source..source + from.bytes as usize];
                 let target = &mut out[target..target + to.bytes as usize];
                 for (a, b) in from.fields.values().zip(to.fields.values()) {
-                    let (bits, count) = (a.element.bits(), a.count as usize);
+                    let count = a.count as usize;
                     for o in 0..count {
-                        let code = read_code(source, u64::from(a.address[r * count + o]), bits);
-                        write_code(target, u64::from(b.address[s * count + o]), bits, code);
+                        b.write(target, s * count + o, a.read(source, r * count + o));
                     }
                 }
             }

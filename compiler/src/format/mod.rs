@@ -83,7 +83,17 @@ pub enum Scope {
     Tensor,
 }
 
-/// A field of a block: a run of equal elements, each at its own bit address.
+/// Some neighbouring bits of every code of a field, and where they lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// How many bits, 1 to 32.
+    pub bits: u8,
+    /// Bit address in the block for occurrence `j` of row `r`, at `[r * count + j]`. The lowest of the bits lies there,
+    /// the next ones follow upwards (little endian).
+    pub address: Vec<u32>,
+}
+
+/// A field of a block: a run of equal elements, each at its own bit addresses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
     /// Its name in the text.
@@ -96,9 +106,8 @@ pub struct Field {
     pub count: u32,
     /// `occurrence[i]` is the occurrence that element `i` of a row uses; `len` entries, each below `count`.
     pub occurrence: Vec<u32>,
-    /// Bit address in the block of occurrence `j` of row `r`, at `[r * count + j]`. The low bit of the code lies there,
-    /// the next ones follow upwards (little endian).
-    pub address: Vec<u32>,
+    /// Where the bits of a code lie: in one place, or in several. The low bits of the code come first.
+    pub parts: Vec<Part>,
 }
 
 /// Binary operations of `value` and `encode`, in f32, rounded to nearest even each.

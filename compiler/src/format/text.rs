@@ -4,7 +4,7 @@
 //! counts as placed by an author, as its text then says where the bits lie.
 
 use super::{
-    BinOp, BlockFormat, Element, EncodeExpr, Field, FloatSpec, Format, FormatKind, ReduceOp,
+    BinOp, BlockFormat, Element, EncodeExpr, Field, FloatSpec, Format, FormatKind, Part, ReduceOp,
     Specials, UnOp, ValueExpr,
 };
 use crate::syntax::format_source;
@@ -116,7 +116,7 @@ fn block(name: &str, b: &BlockFormat) -> String {
             element(&f.element)
         );
         if placed {
-            let _ = write!(out, " at {}", address(b, f, row, &i));
+            let _ = write!(out, " at {}", places(b, f, row, &i));
         }
         out += ";\n";
     }
@@ -146,23 +146,32 @@ fn compiler_places(b: &BlockFormat) -> bool {
     let mut end = 0u64;
     for f in b.fields.values() {
         let (start, bits) = (end.div_ceil(8) * 8, u64::from(f.element.bits()));
-        if !f
-            .address
-            .iter()
-            .enumerate()
-            .all(|(o, a)| u64::from(*a) == start + bits * o as u64)
-        {
+        let in_order = f.whole().is_some_and(|whole| {
+            let mut places = whole.iter().enumerate();
+            places.all(|(o, a)| u64::from(*a) == start + bits * o as u64)
+        });
+        if !in_order {
             return false;
         }
-        end = start + bits * f.address.len() as u64;
+        end = start + bits * f.slots() as u64;
     }
     u64::from(b.bytes) == end.div_ceil(8)
 }
 
-/// The addresses as a formula of the indices, or as a list.
-fn address(b: &BlockFormat, f: &Field, row: Option<&str>, i: &str) -> String {
+/// Where the bits of a field lie.
+fn places(b: &BlockFormat, f: &Field, row: Option<&str>, i: &str) -> String {
+    if let [part] = f.parts.as_slice() {
+        return address(b, f, part, row, i);
+    }
+    let piece = |p: &Part| format!("{}: {}", p.bits, address(b, f, p, row, i));
+    let pieces: Vec<String> = f.parts.iter().map(piece).collect();
+    format!("({})", pieces.join(", "))
+}
+
+/// The addresses of a part as a formula of the indices, or as a list.
+fn address(b: &BlockFormat, f: &Field, part: &Part, row: Option<&str>, i: &str) -> String {
     let at = |r: u32, o: u32| {
-        f.address
+        part.address
             .get((r * f.count + o) as usize)
             .copied()
             .unwrap_or(0)
@@ -199,7 +208,7 @@ fn address(b: &BlockFormat, f: &Field, row: Option<&str>, i: &str) -> String {
         Some(text) => text.replace("+ -", "- "),
         None => format!(
             "[{}]",
-            f.address
+            part.address
                 .iter()
                 .map(u32::to_string)
                 .collect::<Vec<_>>()

@@ -2,7 +2,7 @@
 //! stores that invert the bit-address map of the block.
 
 use super::{I32, I64, Lower};
-use crate::format::{BlockFormat, EncodeExpr, Field, FieldId, FormatKind, ReduceOp};
+use crate::format::{BlockFormat, EncodeExpr, Field, FieldId, FormatKind, Part, ReduceOp};
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{div, div_ceil, mul, rem};
 use crate::spec::kernel::TensorId;
@@ -147,7 +147,7 @@ fn one_block(
                 Scope::Run(first, format.len),
                 field,
             )?;
-            store_code(lower, &block, field, first, code)?;
+            store_code(lower, &block, field, first, code);
             let decoded = lower.decode_code(&field.element, code)?;
             block.single.insert(step.field, decoded);
             continue;
@@ -163,7 +163,7 @@ fn one_block(
             }
         };
         let code = encoded(lower, &block, &step.expr, scope, field)?;
-        store_code(lower, &block, field, at, code)?;
+        store_code(lower, &block, field, at, code);
         lower.close(&[]);
     }
     Ok(())
@@ -375,21 +375,21 @@ fn run_bounds(lower: &mut Lower<'_>, scope: Scope) -> (Value, Value) {
     (first, end)
 }
 
-/// Bit address of an occurrence as i64.
-fn bit_address(lower: &mut Lower<'_>, field: &Field, occurrence: Value) -> Value {
-    let slope = field
+/// Bit address of a part of an occurrence as i64.
+fn bit_address(lower: &mut Lower<'_>, name: &str, part: &Part, occurrence: Value) -> Value {
+    let slope = part
         .address
         .get(1)
-        .zip(field.address.first())
+        .zip(part.address.first())
         .map_or(0, |(b, a)| i64::from(*b) - i64::from(*a));
-    let first = i64::from(field.address[0]);
-    let affine = field
+    let first = i64::from(part.address[0]);
+    let affine = part
         .address
         .iter()
         .enumerate()
         .all(|(o, a)| i64::from(*a) == first + slope * o as i64);
     if !affine {
-        return table_entry(lower, &field.name, field.address.clone(), occurrence);
+        return table_entry(lower, name, part.address.clone(), occurrence);
     }
     let (slope, first) = (
         lower.put_at(0, I64, Op::IConst(slope)),
@@ -409,20 +409,43 @@ fn load_code(
     field: &Field,
     occurrence: Value,
 ) -> Result<Value, ScheduleError> {
-    let bit = bit_address(lower, field, occurrence);
-    lower.code(block.bytes, bit, field.element.bits() as u8)
+    let mut sum = None;
+    for (up, part) in field.placed_parts() {
+        let bit = bit_address(lower, &field.name, part, occurrence);
+        let bits = lower.code(block.bytes, bit, part.bits)?;
+        let placed = match up {
+            0 => bits,
+            up => lower.put(I32, Op::Shift(Shift::Shl, bits, up as u8), &[bits]),
+        };
+        sum = Some(match sum {
+            None => placed,
+            Some(sum) => lower.put(I32, Op::Bin(Bin::Or, sum, placed), &[sum, placed]),
+        });
+    }
+    sum.ok_or(ScheduleError::Internal("a field of no parts"))
 }
 
-/// Stores a code at its bit address: whole bytes as they are, parts of bytes by `or`.
+/// Stores a code, part by part.
 fn store_code(
     lower: &mut Lower<'_>,
     block: &Block<'_>,
     field: &Field,
     occurrence: Value,
     code: Value,
-) -> Result<(), ScheduleError> {
-    let bits = field.element.bits();
-    let bit = bit_address(lower, field, occurrence);
+) {
+    for (up, part) in field.placed_parts() {
+        let bits = match up {
+            0 => code,
+            up => lower.put(I32, Op::Shift(Shift::UShr, code, up as u8), &[code]),
+        };
+        let bit = bit_address(lower, &field.name, part, occurrence);
+        store_part(lower, block, part, bit, bits);
+    }
+}
+
+/// Stores the low bits of a code at a bit address: whole bytes as they are, parts of bytes by `or`.
+fn store_part(lower: &mut Lower<'_>, block: &Block<'_>, part: &Part, bit: Value, code: Value) {
+    let bits = u32::from(part.bits);
     let byte = lower.put(I64, Op::Shift(Shift::UShr, bit, 3), &[bit]);
     let pointer = lower.put(
         I64,
@@ -430,7 +453,7 @@ fn store_code(
         &[block.bytes, byte],
     );
     let here = lower.here();
-    let whole = field.address.iter().all(|a| a % 8 == 0);
+    let whole = part.address.iter().all(|a| a % 8 == 0);
     if whole && [8, 16, 32].contains(&bits) {
         let value = match bits {
             8 => lower.put(I8, Op::Convert(Convert::Narrow, code), &[code]),
@@ -442,7 +465,7 @@ fn store_code(
             _ => code,
         };
         lower.b.store_at(here, value, pointer, 0);
-        return Ok(());
+        return;
     }
     let mask = lower.put_at(0, I64, Op::IConst(7));
     let shift = lower.put(I64, Op::Bin(Bin::And, bit, mask), &[bit, mask]);
@@ -480,5 +503,4 @@ fn store_code(
         let new = lower.put(I8, Op::Bin(Bin::Or, old, part), &[old, part]);
         lower.b.store_at(here, new, pointer, 0);
     }
-    Ok(())
 }

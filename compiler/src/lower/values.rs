@@ -375,15 +375,21 @@ impl Nest<'_, '_, '_> {
             .lower
             .known_affine(&field.shift, &self.lane_zeros(env))
             .ok_or(ScheduleError::Internal("a shift that changes in a loop"))?;
+        let up = u64::from(field.up);
         let mut value = byte;
-        if shift > 0 {
+        let moved = match shift >= up {
+            true => (Shift::UShr, shift - up),
+            false => (Shift::Shl, up - shift),
+        };
+        if moved.1 > 0 {
             value = self
                 .lower
-                .put(ty, Op::Shift(Shift::UShr, value, shift as u8), &[value]);
+                .put(ty, Op::Shift(moved.0, value, moved.1 as u8), &[value]);
         }
-        // What lies above the code is dropped, unless the shift has done it.
-        if ty.elem != Elem::I8 || shift + u64::from(field.width) < 8 {
-            let mask = self.lower.put_at(0, ty, Op::IConst((1 << field.width) - 1));
+        // What lies beside the bits is dropped, unless the shift has done it.
+        if ty.elem != Elem::I8 || up > 0 || shift + u64::from(field.width) < 8 {
+            let mask = ((1 << field.width) - 1) << field.up;
+            let mask = self.lower.put_at(0, ty, Op::IConst(mask));
             value = self
                 .lower
                 .put(ty, Op::Bin(Bin::And, value, mask), &[value, mask]);

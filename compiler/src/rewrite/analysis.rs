@@ -427,17 +427,21 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], own: Id) -> Real {
             ..unknown(free, false)
         },
         Op::Bits => {
-            let width = number.map_or(8, |f| facts.terms.fields[f as usize].width);
-            let shift = number.map_or(AxisSet::default(), |f| {
-                facts.terms.fields[f as usize].shift.axes()
-            });
+            let Some(field) = number.map(|f| &facts.terms.fields[f as usize]) else {
+                return unknown(free, call);
+            };
+            let free = free.union(field.shift.axes());
+            let table = match field.up {
+                0 => identity(own, field.width),
+                _ => None,
+            };
             Real {
-                free: free.union(shift),
+                free,
                 low: 0.0,
-                high: 2f64.powi(i32::from(width)) - 1.0,
+                high: field.most(),
                 integer: true,
-                table: identity(own, width),
-                ..unknown(free.union(shift), call)
+                table,
+                ..unknown(free, call)
             }
         }
         Op::Elem => element_fact(graph, number, children, free, call),

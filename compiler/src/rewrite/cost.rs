@@ -25,6 +25,16 @@ pub struct CostVector {
     pub cycles: f64,
 }
 
+impl CostVector {
+    /// Cheaper first: by cycles, and of equals by all the micro-operations together, which leave room for others.
+    pub fn order(&self, other: &CostVector) -> std::cmp::Ordering {
+        let work = |c: &CostVector| c.units.iter().sum::<f64>();
+        self.cycles
+            .total_cmp(&other.cycles)
+            .then(work(self).total_cmp(&work(other)))
+    }
+}
+
 /// Where a node stands: in the loops over rows, or in a stage before them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {

@@ -48,7 +48,7 @@ pub enum When {
     AsDeep(&'static str, &'static str),
     /// The terms are not tables over the same code.
     ApartCodes(&'static str, &'static str),
-    /// The bit field is wider than a byte.
+    /// The bits, at their place in the code, do not fit a byte.
     WideField(&'static str),
     /// The load is of unsigned 16-bit numbers.
     StoredAs16(&'static str),
@@ -362,9 +362,8 @@ impl When {
                 };
                 code(x).is_none_or(|c| code(y) != Some(c))
             }
-            When::WideField(f) => {
-                reference(graph, id(f)).is_some_and(|f| facts.terms.fields[f as usize].width > 8)
-            }
+            When::WideField(f) => reference(graph, id(f))
+                .is_some_and(|f| facts.terms.fields[f as usize].most() > 255.0),
             When::StoredAs16(x) => {
                 reference(graph, id(x)).is_some_and(|l| facts.load_ty(l) == Ty::U16)
             }

@@ -140,8 +140,12 @@ impl Shown<'_> {
             }
             Term::Bits(field, e) => {
                 let field = &terms.fields[*field as usize];
+                let up = match field.up {
+                    0 => String::new(),
+                    up => format!(" << {up}"),
+                };
                 format!(
-                    "bits{}({} >> {})",
+                    "bits{}({} >> {}){up}",
                     field.width,
                     self.term(*e),
                     self.affine(&field.shift)

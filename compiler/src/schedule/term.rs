@@ -52,13 +52,22 @@ pub struct Load {
     pub bit: Option<Affine>,
 }
 
-/// Bits of a byte: `(byte >> shift) & (2^width - 1)`; the shift may depend on unrolled axes.
+/// Bits of a number: `((number >> shift) & (2^width - 1)) << up`; the shift may depend on unrolled axes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BitField {
     /// Bits to shift right by.
     pub shift: Affine,
-    /// Width of the code.
+    /// How many bits.
     pub width: u8,
+    /// The place of the lowest of them in the code.
+    pub up: u8,
+}
+
+impl BitField {
+    /// The largest value it can have.
+    pub fn most(&self) -> f64 {
+        (2f64.powi(i32::from(self.width)) - 1.0) * 2f64.powi(i32::from(self.up))
+    }
 }
 
 /// Declared (f32, rounded) arithmetic on terms.

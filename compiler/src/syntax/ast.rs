@@ -244,13 +244,33 @@ pub struct Field {
     pub span: Span,
 }
 
-/// The bit addresses of a field.
+/// Where the bits of a field lie.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Placement {
+    /// All bits of a code in one place.
+    Whole(Addresses),
+    /// So many bits in each of several places, low bits first.
+    Pieces(Vec<(Expr, Addresses)>, Span),
+}
+
+/// Bit addresses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Addresses {
+    /// Whether they count from the highest bit of each byte, and a code's highest bit comes first.
+    pub msb: bool,
+    /// The addresses.
+    pub kind: AddressKind,
+    /// All of it.
+    pub span: Span,
+}
+
+/// How bit addresses are given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AddressKind {
     /// A formula of the block's indices.
     Formula(Expr),
     /// One address for each occurrence.
-    List(Vec<Expr>, Span),
+    List(Vec<Expr>),
 }
 
 /// `d = max(i) abs(x[i]) / 7;` in an encode clause.

@@ -300,11 +300,15 @@ impl Builder {
         let element = self.element(it.next()?)?;
         let at = match it.next() {
             None => None,
-            Some(p) if p.as_rule() == Rule::address_list => {
+            Some(p) if p.as_rule() == Rule::pieces => {
                 let span = self.span(&p);
-                Some(Placement::List(self.list(parts(p))?, span))
+                let pieces = parts(p).map(|p| {
+                    let mut it = parts(p);
+                    Some((self.root(it.next()?)?, self.addresses(it.next()?)?))
+                });
+                Some(Placement::Pieces(pieces.collect::<Option<_>>()?, span))
             }
-            Some(p) => Some(Placement::Formula(self.root(p)?)),
+            Some(p) => Some(Placement::Whole(self.addresses(p)?)),
         };
         Some(Field {
             scope,
@@ -314,6 +318,18 @@ impl Builder {
             at,
             span,
         })
+    }
+
+    fn addresses(&mut self, p: P<'_>) -> Option<Addresses> {
+        let span = self.span(&p);
+        let mut it = parts(p).peekable();
+        let msb = it.next_if(|p| p.as_rule() == Rule::kw_msb).is_some();
+        let p = it.next()?;
+        let kind = match p.as_rule() {
+            Rule::address_list => AddressKind::List(self.list(parts(p))?),
+            _ => AddressKind::Formula(self.root(p)?),
+        };
+        Some(Addresses { msb, kind, span })
     }
 
     fn kernel<'a>(&mut self, it: impl Iterator<Item = P<'a>>, span: Span) -> Option<Item> {

@@ -278,10 +278,30 @@ fn field(f: &Field, indent: usize) -> String {
     let text = element(&f.element, &head, indent);
     match &f.at {
         None => format!("{text};"),
-        Some(Placement::Formula(e)) => format!("{text} at {};", expr(e)),
-        Some(Placement::List(list, _)) => {
-            format!("{};", numbers(&format!("{text} at "), list, indent))
+        Some(Placement::Whole(a)) => {
+            format!("{};", addresses(&format!("{text} at "), a, indent))
         }
+        Some(Placement::Pieces(pieces, _)) => {
+            let piece = |(bits, a): &(Expr, Addresses)| {
+                addresses(&format!("{}: ", expr(bits)), a, indent + 1)
+            };
+            let pieces: Vec<String> = pieces.iter().map(piece).collect();
+            let one = format!("{text} at ({});", pieces.join(", "));
+            if one.len() + 4 * indent <= WIDTH {
+                return one;
+            }
+            let lines = pieces.join(",\n").replace('\n', "\n    ");
+            format!("{text} at (\n    {lines}\n);")
+        }
+    }
+}
+
+/// Addresses after `head`.
+fn addresses(head: &str, a: &Addresses, indent: usize) -> String {
+    let order = if a.msb { "msb " } else { "" };
+    match &a.kind {
+        AddressKind::Formula(e) => format!("{head}{order}{}", expr(e)),
+        AddressKind::List(list) => numbers(&format!("{head}{order}"), list, indent),
     }
 }
 

@@ -295,6 +295,30 @@ fn value(m: &mut Maker, form: u64, len: u64, fields: &mut Vec<Field>) -> (String
     }
 }
 
+/// The bits of a code in two planes, low bits first or last in the block.
+fn pieces(m: &mut Maker, field: &Field, index: &str, at: &mut u64) -> String {
+    m.tag("addresses", "in pieces");
+    let low = m.between(1, field.bits - 1);
+    let mut piece = |m: &mut Maker, bits: u64| {
+        let order = match m.once_in(3) {
+            true => "msb ",
+            false => "",
+        };
+        *at = u64::next_multiple_of(*at, 8);
+        let text = format!("{bits}: {order}{at} + {bits} * ({index})");
+        *at = u64::next_multiple_of(*at + bits * field.count, 8);
+        text
+    };
+    let (first, second) = match m.once_in(2) {
+        true => (piece(m, low), piece(m, field.bits - low)),
+        false => {
+            let high = piece(m, field.bits - low);
+            (piece(m, low), high)
+        }
+    };
+    format!("({first}, {second})")
+}
+
 /// Bit addresses of fields, and the bits that they need: in order, permuted, as a formula; scales on bytes, codes anywhere.
 fn addresses(m: &mut Maker, fields: &[Field]) -> (Vec<String>, u64) {
     let mut at = 0;
@@ -311,7 +335,19 @@ fn addresses(m: &mut Maker, fields: &[Field]) -> (Vec<String>, u64) {
             s => &s[1..s.len() - 1],
         };
         let half = field.count / 2;
-        texts[f] = match m.below(3) {
+        texts[f] = match m.below(5) {
+            3 if field.anywhere => {
+                m.tag("addresses", "from the highest bit");
+                at = u64::next_multiple_of(at, 8);
+                let text = format!("msb {at} + {} * ({index})", field.bits);
+                at = u64::next_multiple_of(at + field.bits * field.count, 8);
+                texts[f] = text;
+                continue;
+            }
+            4 if field.anywhere && field.bits > 1 => {
+                texts[f] = pieces(m, field, index, &mut at);
+                continue;
+            }
             0 if field.count > 1 && field.count <= 64 => {
                 m.tag("addresses", "permuted");
                 let slots: Vec<String> = m

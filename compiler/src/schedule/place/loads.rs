@@ -1,9 +1,11 @@
 //! Loads: subscripts into addresses, fields of blocks into codes, codes into values, and where results are stored.
 
 use super::{Placer, Root, Spot};
-use crate::format::{BinOp, BlockFormat, Element, Field, FieldId, FormatKind, UnOp, ValueExpr};
+use crate::format::{
+    BinOp, BlockFormat, Element, Field, FieldId, FormatKind, Part, UnOp, ValueExpr,
+};
 use crate::schedule::ScheduleError;
-use crate::schedule::fit::{Digit, FieldAccess, Place, field_access};
+use crate::schedule::fit::{Digit, FieldAccess, Place, part_access};
 use crate::schedule::index::{Affine, AxisId, Sym, div_ceil, mul};
 use crate::schedule::term::{BitField, Load, Storage, Strict, Term, TermId};
 use crate::spec::kernel::{Binary, Func, IndexId, Subscript, TensorId};
@@ -226,36 +228,52 @@ impl Placer<'_> {
                 "an unsigned 32-bit field in a kernel".into(),
             ));
         }
-        let FieldAccess {
-            storage,
-            address,
-            bit,
-            field: bits,
-        } = match inner {
-            Inner::Digits(digits, chunk) => field_access(
-                block,
-                field,
-                &Place {
-                    base,
-                    row,
-                    digits,
-                    chunk: *chunk,
-                },
-                &self.axes,
-            ),
-            Inner::Position(position) => at_position(block, field, base, row, position),
-        };
+        let mut parts = Vec::new();
+        let mut stored = None;
+        for (up, part) in field.placed_parts() {
+            let access = match inner {
+                Inner::Digits(digits, chunk) => {
+                    let place = Place {
+                        base,
+                        row,
+                        digits,
+                        chunk: *chunk,
+                    };
+                    part_access(block, field, (up, part), &place, &self.axes)
+                }
+                Inner::Position(position) => at_position(block, field, part, base, row, position),
+            };
+            stored = Some(access.storage);
+            parts.push(self.part(tensor, up, access));
+        }
+        match (parts.as_slice(), stored) {
+            ([code], Some(storage)) => Ok(self.number(&field.element, storage, *code)),
+            _ => {
+                let code = self.terms.add(Term::Add(parts));
+                Ok(match field.element {
+                    Element::UInt { .. } => code,
+                    _ => self.terms.element(&field.element, code),
+                })
+            }
+        }
+    }
+
+    /// A part of a code, at its place in the code.
+    fn part(&mut self, tensor: TensorId, up: u32, access: FieldAccess) -> TermId {
         let load = self.terms.load(Load {
             tensor,
-            storage,
-            address,
-            bit,
+            storage: access.storage,
+            address: access.address,
+            bit: access.bit,
         });
-        let code = match bits {
+        match access.field {
             Some(bits) => self.terms.bits(bits, load),
+            None if up > 0 => {
+                let factor = self.terms.add(Term::Const(2f64.powi(up as i32)));
+                self.terms.add(Term::Mul(vec![factor, load]))
+            }
             None => load,
-        };
-        Ok(self.number(&field.element, storage, code))
+        }
     }
 
     fn value(
@@ -348,21 +366,20 @@ enum Inner<'a> {
 fn at_position(
     block: &BlockFormat,
     field: &Field,
+    part: &Part,
     base: &Affine,
     row: &Affine,
     position: &Affine,
 ) -> FieldAccess {
     let entries = (0..block.rows)
         .flat_map(|r| field.occurrence.iter().map(move |o| (r, o)))
-        .map(|(r, o)| field.address[(r * field.count + o) as usize])
+        .map(|(r, o)| part.address[(r * field.count + o) as usize])
         .collect::<Vec<_>>();
     let at = position
         .clone()
         .plus(&row.clone().times(&Scalar::Const(u64::from(block.len))));
     FieldAccess {
-        storage: Storage::Code {
-            bits: field.element.bits() as u8,
-        },
+        storage: Storage::Code { bits: part.bits },
         address: base.clone(),
         bit: Some(Affine::symbol(Sym::Table(
             std::sync::Arc::new(entries),
@@ -387,6 +404,7 @@ fn whole_code(element: &Element) -> BitField {
     BitField {
         shift: Affine::constant(0),
         width: element.bits() as u8,
+        up: 0,
     }
 }
 

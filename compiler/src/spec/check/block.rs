@@ -1,18 +1,18 @@
-//! Blocks: how often each field occurs, and where its bits lie.
+//! Blocks: their extents, and how often each field occurs. Where the bits lie is next, in `place.rs`.
 
 use super::consts::Formula;
 use super::{Checked, Checker, Reported};
 use crate::diagnostic::Diagnostic;
 use crate::format::{BlockFormat, Field, FieldId, Scope};
-use crate::syntax::ast::{self, Ident, Member, Placement, Span};
-use cranelift_entity::{EntityRef, PrimaryMap};
+use crate::syntax::ast::{self, Ident, Member, Span};
+use cranelift_entity::PrimaryMap;
 
 /// Longest row of a block.
 const MAX_LEN: i64 = 1 << 16;
 /// Most rows of a block.
 const MAX_ROWS: i64 = 64;
 /// Most bytes of a block.
-const MAX_BYTES: i64 = 1 << 20;
+pub(super) const MAX_BYTES: i64 = 1 << 20;
 /// Most elements of a block, over all its rows.
 const MAX_ELEMENTS: u64 = 1 << 20;
 /// Most fields of a block.
@@ -20,7 +20,7 @@ const MAX_FIELDS: usize = 256;
 /// Most steps to evaluate all formulas of a file over all elements.
 const MAX_WORK: usize = 1 << 28;
 /// Most occurrences of all fields together.
-const MAX_OCCURRENCES: usize = 1 << 21;
+pub(super) const MAX_OCCURRENCES: usize = 1 << 21;
 
 /// The indices of a block.
 pub(super) struct Axes<'a> {
@@ -232,7 +232,7 @@ impl Checker<'_> {
             scope: Scope::Block,
             count,
             occurrence,
-            address: Vec::new(),
+            parts: Vec::new(),
         })
     }
 
@@ -298,7 +298,7 @@ impl Checker<'_> {
     }
 
     /// Counts the steps of evaluating a formula, so that no text keeps the checker busy for long.
-    fn bound_work(&mut self, formula: &Formula, points: usize) -> Checked<()> {
+    pub(super) fn bound_work(&mut self, formula: &Formula, points: usize) -> Checked<()> {
         self.work = self
             .work
             .saturating_add(formula.size().saturating_mul(points));
@@ -312,238 +312,5 @@ impl Checker<'_> {
             message,
             "one too many",
         ))
-    }
-
-    /// Gives every occurrence its address; returns the bits used and whether the author placed them.
-    fn place(
-        &mut self,
-        fields: &mut PrimaryMap<FieldId, Field>,
-        declared: &[&ast::Field],
-        axes: &Axes<'_>,
-    ) -> Checked<(u64, bool)> {
-        let placed = declared.iter().filter(|f| f.at.is_some()).count();
-        if placed != 0 && placed != declared.len() {
-            let (with, without) = (
-                declared.iter().find(|f| f.at.is_some()),
-                declared.iter().find(|f| f.at.is_none()),
-            );
-            if let (Some(with), Some(without)) = (with, without) {
-                let d = Diagnostic::error(
-                    "placement",
-                    without.name.span,
-                    format!(
-                        "`{}` has no address, but `{}` has one",
-                        without.name.name, with.name.name
-                    ),
-                    "expected `at`",
-                );
-                return self.fail(
-                    d.also(with.span, "placed here")
-                        .help("place all fields, or none"),
-                );
-            }
-        }
-        let mut end = 0u64;
-        for (id, source) in fields.keys().collect::<Vec<_>>().into_iter().zip(declared) {
-            let (bits, count) = (
-                u64::from(fields[id].element.bits()),
-                fields[id].count * axes.rows,
-            );
-            let address = match &source.at {
-                None => {
-                    let start = end.div_ceil(8) * 8;
-                    end = start + bits * u64::from(count);
-                    if end > 8 * MAX_BYTES as u64 {
-                        return self.fail(Diagnostic::error(
-                            "limit",
-                            source.span,
-                            format!("the block has more than {MAX_BYTES} bytes"),
-                            "does not fit",
-                        ));
-                    }
-                    (0..u64::from(count))
-                        .map(|o| (start + bits * o) as u32)
-                        .collect()
-                }
-                Some(Placement::List(list, span)) => {
-                    if list.len() != count as usize {
-                        return self.fail(Diagnostic::error(
-                            "placement",
-                            *span,
-                            format!(
-                                "`{}` occurs {count} times, but {} addresses are given",
-                                source.name.name,
-                                list.len()
-                            ),
-                            format!("expected {count} addresses"),
-                        ));
-                    }
-                    let mut out = Vec::with_capacity(list.len());
-                    for e in list {
-                        out.push(self.count(e, "a bit address", 0, 8 * MAX_BYTES - 1)? as u32);
-                    }
-                    out
-                }
-                Some(Placement::Formula(e)) => self.addresses(e, &fields[id], axes)?,
-            };
-            end = address
-                .iter()
-                .map(|a| u64::from(*a) + bits)
-                .max()
-                .unwrap_or(0)
-                .max(end);
-            fields[id].address = address;
-        }
-        Ok((end, placed > 0))
-    }
-
-    fn addresses(&mut self, e: &ast::Expr, field: &Field, axes: &Axes<'_>) -> Checked<Vec<u32>> {
-        let formula = self.formula(e, &axes.vars())?;
-        self.bound_work(&formula, axes.len as usize * axes.rows as usize)?;
-        let mut out: Vec<Option<(u32, u32)>> = vec![None; (field.count * axes.rows) as usize];
-        let mut stack = Vec::new();
-        for r in 0..axes.rows {
-            for i in 0..axes.len {
-                let at = |text: String| match axes.row {
-                    Some(row) => {
-                        format!("{text} for {} = {r}, {} = {i}", row.name, axes.element.name)
-                    }
-                    None => format!("{text} for {} = {i}", axes.element.name),
-                };
-                let v = formula.eval(&[i64::from(r), i64::from(i)], &mut stack);
-                let Some(v) = v.filter(|v| (0..8 * MAX_BYTES).contains(v)) else {
-                    let text = v.map_or("no number".to_string(), |v| v.to_string());
-                    return self.fail(Diagnostic::error(
-                        "placement",
-                        e.span,
-                        "a bit address lies outside of any block",
-                        at(format!("comes to {text}")),
-                    ));
-                };
-                let slot = &mut out[(r * field.count + field.occurrence[i as usize]) as usize];
-                match *slot {
-                    Some((old, j)) if old != v as u32 => {
-                        let label = at(format!("{old} for {} = {j}, but {v}", axes.element.name));
-                        return self.fail(Diagnostic::error("placement", e.span, format!("elements that share an occurrence of `{}` give it different addresses", field.name), label));
-                    }
-                    _ => *slot = Some((v as u32, i)),
-                }
-            }
-        }
-        Ok(out.into_iter().map(|o| o.map_or(0, |o| o.0)).collect())
-    }
-
-    /// The bytes of a block, which must hold all fields.
-    fn block_bytes(
-        &mut self,
-        used: u64,
-        bytes: Option<(u32, Span)>,
-        fields: &PrimaryMap<FieldId, Field>,
-        declared: &[&ast::Field],
-        placed: bool,
-        head: Span,
-    ) -> Checked<u32> {
-        let needed = used.div_ceil(8);
-        let Some((given, span)) = bytes else {
-            if needed > MAX_BYTES as u64 {
-                return self.fail(Diagnostic::error(
-                    "limit",
-                    head,
-                    format!("the block has more than {MAX_BYTES} bytes"),
-                    format!("needs {needed}"),
-                ));
-            }
-            return Ok(needed as u32);
-        };
-        if needed <= u64::from(given) && (placed || needed == u64::from(given)) {
-            return Ok(given);
-        }
-        if placed {
-            for (f, source) in fields.values().zip(declared) {
-                let bits = u64::from(f.element.bits());
-                if let Some(a) = f
-                    .address
-                    .iter()
-                    .find(|a| u64::from(**a) + bits > 8 * u64::from(given))
-                {
-                    let place = match &source.at {
-                        Some(Placement::Formula(e)) => e.span,
-                        Some(Placement::List(_, s)) => *s,
-                        None => source.span,
-                    };
-                    let label = format!("puts bits {a} to {}", u64::from(*a) + bits - 1);
-                    let d = Diagnostic::error(
-                        "placement",
-                        place,
-                        format!("`{}` lies outside of the block", f.name),
-                        label,
-                    );
-                    return self.fail(d.also(
-                        span,
-                        format!("the block ends at bit {}", 8 * u64::from(given)),
-                    ));
-                }
-            }
-        }
-        let parts: Vec<String> = fields
-            .values()
-            .map(|f| {
-                format!(
-                    "{} x {} bits of `{}`",
-                    f.address.len(),
-                    f.element.bits(),
-                    f.name
-                )
-            })
-            .collect();
-        let d = Diagnostic::error(
-            "size",
-            span,
-            format!("the fields take {needed} bytes, not {given}"),
-            format!("the fields take {needed}"),
-        );
-        self.fail(d.help(parts.join(", ")).fix(span, needed.to_string()))
-    }
-
-    fn overlaps(
-        &mut self,
-        fields: &PrimaryMap<FieldId, Field>,
-        declared: &[&ast::Field],
-        size: u32,
-        axes: &Axes<'_>,
-    ) -> Checked<()> {
-        self.work = self.work.saturating_add(size as usize);
-        // 0 is free, else one more than the field's number
-        let mut owner = vec![0u16; size as usize * 8];
-        for (id, f) in fields.iter() {
-            for (slot, a) in f.address.iter().enumerate() {
-                let range = *a as usize..*a as usize + f.element.bits() as usize;
-                let Some(bits) = owner.get_mut(range) else {
-                    continue;
-                };
-                if let Some(other) = bits.iter().find(|b| **b != 0).copied() {
-                    let other = FieldId::new(usize::from(other) - 1);
-                    let place = |id: FieldId| declared[id.index()].span;
-                    let occurrence = if axes.rows * f.count > 1 {
-                        format!("occurrence {slot} of `{}`", f.name)
-                    } else {
-                        format!("`{}`", f.name)
-                    };
-                    let d = Diagnostic::error(
-                        "overlap",
-                        place(id),
-                        format!("{occurrence} overlaps `{}`", fields[other].name),
-                        format!("bits {a} to {}", *a + f.element.bits() - 1),
-                    );
-                    return self.fail(if other == id {
-                        d
-                    } else {
-                        d.also(place(other), "these bits are taken by this field")
-                    });
-                }
-                bits.fill(id.index() as u16 + 1);
-            }
-        }
-        Ok(())
     }
 }

@@ -11,6 +11,7 @@ mod default_encode;
 mod element;
 mod expr;
 mod kernel;
+mod place;
 mod statement;
 mod value;
 

@@ -64,12 +64,23 @@ impl Builder<'_> {
         {
             shift = Affine::axis(axis, 2);
         }
-        self.instance
-            .facts
-            .terms
-            .fields
-            .push(BitField { shift, width });
+        let field = BitField {
+            shift,
+            width,
+            up: 0,
+        };
+        self.instance.facts.terms.fields.push(field);
         self.instance.facts.terms.fields.len() as u32 - 1
+    }
+
+    /// A field of so many bits, in half of the cases higher in its code than 0, and then often beyond a byte.
+    pub(super) fn part(&mut self, width: u8, free: AxisSet) -> u32 {
+        let field = self.field(width, free);
+        if self.random.one_in(2) {
+            let up = self.random.below(12) as u8;
+            self.instance.facts.terms.fields[field as usize].up = up;
+        }
+        field
     }
 
     /// An integer in memory to take a code from that ends at some bit.

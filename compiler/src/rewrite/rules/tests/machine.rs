@@ -195,9 +195,9 @@ impl<'a> Machine<'a> {
                 let Some(word) = self.real(c[1], env)?.integer() else {
                     return Err(Bad::Fault("bits of no integer"));
                 };
-                let width = facts.terms.fields[field as usize].width;
+                let bits = &facts.terms.fields[field as usize];
                 let shifted = word >> self.shift(field, env)?;
-                Ok(Num::Int(shifted & ((1 << width) - 1)))
+                Ok(Num::Int((shifted & ((1 << bits.width) - 1)) << bits.up))
             }
             Op::Elem => {
                 let element = &facts.terms.elements[self.number(c[0]) as usize];

@@ -198,7 +198,7 @@ pub struct Block {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Member {
     /// A field.
-    Field(Field),
+    Field(Box<Field>),
     /// `value = …;`
     Value {
         /// What an element is worth.

@@ -263,7 +263,7 @@ impl Builder {
                 }
                 _ => {
                     let f = self.field(p)?;
-                    block.members.push(Member::Field(f));
+                    block.members.push(Member::Field(Box::new(f)));
                 }
             }
         }

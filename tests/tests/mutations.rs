@@ -63,8 +63,9 @@ const SMALL: &[&str] = &[
     // Codes in two planes.
     "language 1;
     format three = block i < 32 { s: f16; q[i]: int(3); value = s * q[i]; }
-    kernel planes(weight w: three[N, K], input x: f32[M, K]) -> output y: f32[M, N] {
-        y[m, n] = sum(k) w[n, k] * x[m, k];
+    format six = block i < 32 { s: f16; q[i]: uint(6); value = s * q[i]; }
+    kernel planes(weight w: three[N, K], weight v: six[N, K], input x: f32[M, K]) -> output y: f32[M, N] {
+        y[m, n] = sum(k) (w[n, k] + v[n, k]) * x[m, k];
     }",
     // The unsigned factor second.
     "language 1;

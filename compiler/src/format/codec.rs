@@ -6,8 +6,8 @@
 //! - `value` and `encode` compute in f32, rounding to nearest even at each step, in the order written.
 
 use super::{
-    BinOp, BlockFormat, EncodeExpr, EncodeStep, Field, FieldId, Format, FormatKind, Part, ReduceOp,
-    UnOp, ValueExpr,
+    BinOp, BlockFormat, Element, EncodeExpr, EncodeStep, Field, FieldId, Format, FormatKind, Part,
+    Product, ReduceOp, UnOp, ValueExpr,
 };
 use cranelift_entity::EntityRef;
 
@@ -308,12 +308,46 @@ impl Field {
         })
     }
 
+    /// Whether every element has a value of its own: a code, or a component of one.
+    pub fn per_element(&self) -> bool {
+        let mut seen = std::collections::HashSet::new();
+        let mut own = self.occurrence.iter().zip(&self.component);
+        own.all(|place| seen.insert(place))
+    }
+
     /// The code of an occurrence, from the bytes of a block.
     pub fn read(&self, bytes: &[u8], slot: usize) -> u32 {
         self.placed_parts().fold(0, |code, (up, part)| {
             let address = part.address.get(slot).copied().unwrap_or(0);
             code | read_code(bytes, u64::from(address), u32::from(part.bits)) << up
         })
+    }
+
+    /// The elements of a row in the order of their occurrences (and of their components, ascending), and where those of each
+    /// occurrence start; one more start ends the last.
+    pub fn members(&self) -> (Vec<u32>, Vec<u32>) {
+        let mut order: Vec<u32> = (0..self.occurrence.len() as u32).collect();
+        let key = |i: u32| (self.occurrence[i as usize], self.component[i as usize]);
+        order.sort_by_key(|i| key(*i));
+        let before = |o: u32| order.partition_point(|i| self.occurrence[*i as usize] < o) as u32;
+        let start = (0..=self.count).map(before).collect();
+        (order, start)
+    }
+
+    /// The components that the elements of an occurrence use.
+    pub fn components(&self, members: &[u32]) -> Vec<u32> {
+        members
+            .iter()
+            .map(|i| self.component[*i as usize])
+            .collect()
+    }
+
+    /// The values of a code, one for each component.
+    pub fn values(&self, code: u32) -> Vec<f32> {
+        let components = 0..self.element.width();
+        components
+            .map(|c| self.element.decode_at(code, c) as f32)
+            .collect()
     }
 
     /// Stores the code of an occurrence in the bytes of a block.
@@ -342,17 +376,26 @@ impl BlockFormat {
             .take((self.rows * self.len) as usize)
         {
             let (r, i) = (n as u32 / self.len, n as u32 % self.len);
-            *o = eval_value(&self.value, &|f| decoded[f.index()][self.slot(f, r, i)]);
+            *o = eval_value(&self.value, &|f| {
+                decoded[f.index()][self.value_slot(f, r, i)]
+            });
         }
     }
 
-    /// The decoded occurrences of every field.
+    /// The decoded values of every field, occurrence after occurrence.
     fn decode_fields(&self, bytes: &[u8]) -> Vec<Vec<f32>> {
         let decode = |f: &Field| {
-            let value = |slot| f.element.decode(f.read(bytes, slot)) as f32;
-            (0..f.slots()).map(value).collect()
+            let values = |slot| f.values(f.read(bytes, slot));
+            (0..f.slots()).flat_map(values).collect()
         };
         self.fields.values().map(decode).collect()
+    }
+
+    /// The value of a field that element `i` of row `r` uses, among all values of all occurrences.
+    fn value_slot(&self, field: FieldId, r: u32, i: u32) -> usize {
+        let f = &self.fields[field];
+        let component = f.component.get(i as usize).copied().unwrap_or(0);
+        self.slot(field, r, i) * f.element.width() as usize + component as usize
     }
 
     /// The bytes of a block with the given values, row after row; `None` if the format is decode-only or there are not
@@ -369,18 +412,16 @@ impl BlockFormat {
 
     fn encode_with(&self, steps: &[EncodeStep], values: &[f32], out: &mut [u8]) {
         out.fill(0);
-        let mut read_back: Vec<Vec<f32>> =
-            self.fields.values().map(|f| vec![0.0; f.slots()]).collect();
+        let blank = |f: &Field| vec![0.0; f.slots() * f.element.width() as usize];
+        let mut read_back: Vec<Vec<f32>> = self.fields.values().map(blank).collect();
         for step in steps {
             let field = &self.fields[step.field];
-            // the elements of each occurrence
-            let mut members: Vec<Vec<u32>> = vec![Vec::new(); field.count as usize];
-            for (i, o) in field.occurrence.iter().enumerate() {
-                members[*o as usize].push(i as u32);
-            }
+            let (order, start) = field.members();
+            let mut coder = Coder::new(field);
             for r in 0..self.rows {
                 let row = &values[(r * self.len) as usize..][..self.len as usize];
-                for (o, group) in members.iter().enumerate() {
+                for o in 0..field.count as usize {
+                    let group = &order[start[o] as usize..start[o + 1] as usize];
                     let scope = Encoding {
                         block: self,
                         r,
@@ -388,14 +429,55 @@ impl BlockFormat {
                         group,
                         read_back: &read_back,
                     };
-                    let x = scope.eval(&step.expr, group.first().copied().unwrap_or(0));
+                    let code = coder.code(group, &|i| scope.eval(&step.expr, i));
                     let slot = r as usize * field.count as usize + o;
-                    let code = field.element.encode(x);
                     field.write(out, slot, code);
-                    read_back[step.field.index()][slot] = field.element.decode(code) as f32;
+                    let width = field.element.width() as usize;
+                    read_back[step.field.index()][slot * width..][..width]
+                        .copy_from_slice(&field.values(code));
                 }
             }
         }
+    }
+}
+
+/// Finds the codes of one field; what it learns of the components in use serves the next occurrences.
+struct Coder<'a> {
+    field: &'a Field,
+    /// The components of the occurrence before, and the table as a product over them if it is one.
+    product: Option<(Vec<u32>, Option<Product>)>,
+}
+
+impl<'a> Coder<'a> {
+    fn new(field: &'a Field) -> Coder<'a> {
+        Coder {
+            field,
+            product: None,
+        }
+    }
+
+    /// The code nearest to the values of the elements that share it.
+    fn code(&mut self, group: &[u32], value: &dyn Fn(u32) -> f32) -> u32 {
+        let book = match &self.field.element {
+            Element::Codebook(book) if book.width > 1 => book,
+            element => return element.encode(value(group.first().copied().unwrap_or(0))),
+        };
+        let components = self.field.components(group);
+        let wanted = group.iter().map(|i| value(*i));
+        let known = self.product.take().filter(|(c, _)| *c == components);
+        let (components, product) = known.unwrap_or_else(|| {
+            let product = book.product(&components);
+            (components, product)
+        });
+        let code = match &product {
+            Some(product) => product.nearest(&wanted.collect::<Vec<f32>>()),
+            None => {
+                let wanted = components.iter().copied().zip(wanted);
+                book.nearest(&wanted.collect::<Vec<(u32, f32)>>())
+            }
+        };
+        self.product = Some((components, product));
+        code
     }
 }
 
@@ -414,7 +496,7 @@ impl Encoding<'_> {
         match e {
             EncodeExpr::Const(c) => *c,
             EncodeExpr::Input => self.row[i as usize],
-            EncodeExpr::Field(f) => self.read_back[f.index()][self.block.slot(*f, self.r, i)],
+            EncodeExpr::Field(f) => self.read_back[f.index()][self.block.value_slot(*f, self.r, i)],
             EncodeExpr::Unary(op, a) => unary(*op, self.eval(a, i)),
             EncodeExpr::Binary(BinOp::Div, a, b) => {
                 let b = self.eval(b, i);

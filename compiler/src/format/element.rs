@@ -120,9 +120,7 @@ impl Element {
         match self {
             Element::Int { bits } | Element::UInt { bits } => u32::from(*bits),
             Element::Float(f) => f.bits(),
-            Element::Codebook(c) => {
-                (usize::BITS - (c.entries.len().max(2) - 1).leading_zeros()).max(1)
-            }
+            Element::Codebook(c) => (usize::BITS - (c.codes().max(2) - 1).leading_zeros()).max(1),
         }
     }
 
@@ -180,12 +178,31 @@ impl Element {
                     (a.min(v), b.max(v))
                 });
                 // a code past the end is worth 0
-                if c.entries.len().is_power_of_two() && c.entries.len() > 1 {
+                if c.codes().is_power_of_two() && c.codes() > 1 {
                     (low, high)
                 } else {
                     (low.min(0.0), high.max(0.0))
                 }
             }
+        }
+    }
+
+    /// How many elements of a block a code gives values to.
+    pub fn width(&self) -> u32 {
+        match self {
+            Element::Codebook(c) => c.width.max(1),
+            Element::Int { .. } | Element::UInt { .. } | Element::Float(_) => 1,
+        }
+    }
+
+    /// What one component of a code is worth, exactly.
+    pub fn decode_at(&self, code: u32, component: u32) -> f64 {
+        match self {
+            Element::Codebook(c) if c.width > 1 => {
+                let value = c.entry(code).get(component as usize);
+                f64::from(value.copied().unwrap_or(0.0))
+            }
+            _ => self.decode(code),
         }
     }
 
@@ -279,6 +296,7 @@ impl Element {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Codebook;
     use super::*;
 
     fn float(exp: u8, man: u8, specials: Specials) -> Element {
@@ -396,9 +414,8 @@ mod tests {
             ),
             (7, 8, 2, 0)
         );
-        let book = Element::Codebook(std::sync::Arc::new(super::super::Codebook {
-            entries: vec![-1.0, 0.0, 1.0],
-        }));
+        let entries = vec![-1.0, 0.0, 1.0];
+        let book = Element::Codebook(std::sync::Arc::new(Codebook::scalar(entries)));
         assert_eq!(
             (
                 book.bits(),

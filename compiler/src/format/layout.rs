@@ -33,6 +33,9 @@ pub fn layout_id(format: &Format) -> LayoutId {
                 h.word(f.scope as u32);
                 h.word(f.count);
                 f.occurrence.iter().for_each(|w| h.word(*w));
+                if f.element.width() > 1 {
+                    f.component.iter().for_each(|w| h.word(*w));
+                }
                 h.places(&f.parts);
             }
             h.value(&b.value);
@@ -92,6 +95,9 @@ impl Fnv {
                 [13, c.entries.len() as u32]
                     .into_iter()
                     .for_each(|w| self.word(w));
+                if c.width > 1 {
+                    [31, c.width].into_iter().for_each(|w| self.word(w));
+                }
                 c.entries.iter().for_each(|v| self.word(v.to_bits()));
             }
         }
@@ -140,6 +146,7 @@ pub fn same_layout(a: &Format, b: &Format) -> bool {
         && fields().all(|(x, y)| {
             (&x.element, x.scope, x.count) == (&y.element, y.scope, y.count)
                 && x.occurrence == y.occurrence
+                && x.component == y.component
                 && x.parts == y.parts
         })
 }
@@ -167,6 +174,7 @@ pub fn relayout(
         if a.element.bits() != b.element.bits()
             || a.count != b.count
             || a.occurrence != b.occurrence
+            || a.component != b.component
         {
             return differ(format!(
                 "`{}` and `{}` are of different kinds",

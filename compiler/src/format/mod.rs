@@ -1,14 +1,17 @@
 //! What a number format *is*: elements, blocks, the place of every bit, and what each element is worth.
 //!
 //! Data types only know themselves here: [`Element`] is one code and its value, [`BlockFormat`] a tile of elements
-//! with scales. `element.rs` holds the reference decode and encode of one code, `codec.rs` that of whole blocks,
+//! with scales. `element.rs` and `codebook.rs` hold the reference decode and encode of one code, `codec.rs` that of whole blocks,
 //! `layout.rs` ids and relayout. Nothing in the compiler matches on the *name* of a format.
 
+mod codebook;
 pub mod codec;
 pub mod element;
 pub mod layout;
 pub mod std;
 pub mod text;
+
+pub use codebook::Product;
 
 use ::std::sync::Arc;
 use cranelift_entity::{PrimaryMap, entity_impl};
@@ -41,11 +44,14 @@ pub struct FloatSpec {
     pub subnormal: bool,
 }
 
-/// A table of values; code `c` is worth `entries[c]`. Codes past the end decode to 0.
+/// A table of values: a code is worth one of them, or several neighbouring ones for as many elements. Codes past the end
+/// decode to 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Codebook {
-    /// The values, at least 1 and at most 2^16 of them, all finite.
+    /// The values, code after code; at least 1 and at most 2^16 of them, all finite.
     pub entries: Vec<f32>,
+    /// Values of a code, at least 1.
+    pub width: u32,
 }
 
 /// One scalar number: how many bits its code has and what a code is worth.
@@ -106,6 +112,8 @@ pub struct Field {
     pub count: u32,
     /// `occurrence[i]` is the occurrence that element `i` of a row uses; `len` entries, each below `count`.
     pub occurrence: Vec<u32>,
+    /// Which of the values of a code element `i` of a row has; `len` entries, all 0 unless a code has several values.
+    pub component: Vec<u32>,
     /// Where the bits of a code lie: in one place, or in several. The low bits of the code come first.
     pub parts: Vec<Part>,
 }

@@ -23,11 +23,13 @@ pub fn definition(format: &Format) -> String {
 /// The subscript that a field is declared with, `[i / 16]`; empty for a field without one. `None` if no short formula
 /// gives it.
 pub(crate) fn subscript_text(f: &Field, row: Option<&str>, index: &str) -> Option<String> {
-    let element = match f.occurrence.iter().all(|o| *o == 0) {
-        true => None,
-        false => Some(digits(&f.occurrence, index)?),
-    };
-    let parts: Vec<String> = row.map(str::to_string).into_iter().chain(element).collect();
+    let mut parts: Vec<String> = row.map(str::to_string).into_iter().collect();
+    if f.element.width() > 1 {
+        parts.push(digits(&f.occurrence, index)?);
+        parts.push(digits(&f.component, index)?);
+    } else if f.occurrence.iter().any(|o| *o != 0) {
+        parts.push(digits(&f.occurrence, index)?);
+    }
     Some(if parts.is_empty() {
         String::new()
     } else {
@@ -42,7 +44,11 @@ fn element(e: &Element) -> String {
         Element::Float(f) => float(f),
         Element::Codebook(c) => {
             let entries: Vec<String> = c.entries.iter().map(|v| number(*v)).collect();
-            format!("codebook [{}]", entries.join(", "))
+            let width = match c.width {
+                1 => String::new(),
+                width => format!("j < {width}: "),
+            };
+            format!("codebook {width}[{}]", entries.join(", "))
         }
     }
 }
@@ -100,11 +106,12 @@ fn block(name: &str, b: &BlockFormat) -> String {
     let subscript = |f: &Field| {
         let text = subscript_text(f, row, &i);
         text.unwrap_or_else(|| {
-            format!(
-                "[{}{}]",
-                row.map(|r| format!("{r}, ")).unwrap_or_default(),
-                steps(&f.occurrence, &i)
-            )
+            let row = row.map(|r| format!("{r}, ")).unwrap_or_default();
+            let component = match f.element.width() {
+                1 => String::new(),
+                _ => format!(", {}", steps(&f.component, &i)),
+            };
+            format!("[{row}{}{component}]", steps(&f.occurrence, &i))
         })
     };
     for f in b.fields.values() {
@@ -120,7 +127,14 @@ fn block(name: &str, b: &BlockFormat) -> String {
         }
         out += ";\n";
     }
-    let field = |f: super::FieldId| format!("{}{}", b.fields[f].name, subscript(&b.fields[f]));
+    let each = format!("[{}{i}]", row.map(|r| format!("{r}, ")).unwrap_or_default());
+    let field = |f: super::FieldId| {
+        let f = &b.fields[f];
+        match f.per_element() && b.len > 1 {
+            true => format!("{}{each}", f.name),
+            false => format!("{}{}", f.name, subscript(f)),
+        }
+    };
     let _ = writeln!(out, "    value = {};", value(&b.value, &field));
     if let Some(steps) = &b.encode {
         let input = format!(

@@ -1,8 +1,10 @@
 //! Quantisation: a plain f32 tensor into a block format by the format's `encode` clause, in the declared arithmetic, with
 //! stores that invert the bit-address map of the block.
 
+mod vectors;
+
 use super::{I32, I64, Lower};
-use crate::format::{BlockFormat, EncodeExpr, Field, FieldId, FormatKind, Part, ReduceOp};
+use crate::format::{BlockFormat, Element, EncodeExpr, Field, FieldId, FormatKind, Part, ReduceOp};
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{div, div_ceil, mul, rem};
 use crate::spec::kernel::TensorId;
@@ -32,6 +34,8 @@ struct Block<'f> {
     bytes: Value,
     /// Fields stored once a block, decoded.
     single: BTreeMap<FieldId, Value>,
+    /// The elements of the field that is encoded.
+    members: Members,
 }
 
 /// What an expression is evaluated for.
@@ -39,8 +43,8 @@ struct Block<'f> {
 enum Scope {
     /// One element, by its position.
     Element(Value),
-    /// An occurrence: `run` elements from a position on.
-    Run(Value, u32),
+    /// An occurrence: its elements are those between two positions in the field's order of elements.
+    Members(Value, Value),
 }
 
 /// Lowers a quantisation.
@@ -134,19 +138,24 @@ fn one_block(
         count,
         bytes,
         single: BTreeMap::new(),
+        members: Members {
+            order: None,
+            start: Vec::new(),
+        },
     };
     for step in &steps {
         let field = &format.fields[step.field];
-        let run = regular_run(field, format.len)?;
+        if let Element::Codebook(book) = &field.element
+            && book.width > 1
+        {
+            vectors::encode(lower, &block, field, book, &step.expr)?;
+            continue;
+        }
+        block.members = Members::of(field);
         if field.count == 1 {
             let first = lower.scalar(&Scalar::Const(0));
-            let code = encoded(
-                lower,
-                &block,
-                &step.expr,
-                Scope::Run(first, format.len),
-                field,
-            )?;
+            let all = lower.scalar(&Scalar::Const(u64::from(format.len)));
+            let code = encoded(lower, &block, &step.expr, Scope::Members(first, all), field)?;
             store_code(lower, &block, field, first, code);
             let decoded = lower.decode_code(&field.element, code)?;
             block.single.insert(step.field, decoded);
@@ -154,14 +163,7 @@ fn one_block(
         }
         let occurrences = lower.scalar(&Scalar::Const(u64::from(field.count)));
         let (at, _) = lower.open(&field.name, zero, occurrences, 1, &[]);
-        let scope = match run {
-            1 => Scope::Element(at),
-            run => {
-                let stride = lower.scalar(&Scalar::Const(u64::from(run)));
-                let first = lower.put(I64, Op::Bin(Bin::IMul, at, stride), &[at, stride]);
-                Scope::Run(first, run)
-            }
-        };
+        let scope = block.members.scope(lower, at);
         let code = encoded(lower, &block, &step.expr, scope, field)?;
         store_code(lower, &block, field, at, code);
         lower.close(&[]);
@@ -169,20 +171,56 @@ fn one_block(
     Ok(())
 }
 
-/// How many neighbouring elements share an occurrence.
-fn regular_run(field: &Field, len: u32) -> Result<u32, ScheduleError> {
-    let run = len / field.count.max(1);
-    let regular = field
-        .occurrence
-        .iter()
-        .enumerate()
-        .all(|(i, o)| i as u32 / run.max(1) == *o);
-    regular.then_some(run).ok_or_else(|| {
-        ScheduleError::Unsupported(format!(
-            "quantising at the call into field `{}`, whose elements are not neighbours",
-            field.name
-        ))
-    })
+/// Which elements belong to the occurrences of a field.
+struct Members {
+    /// The elements in the order of their occurrences; `None` if they are in order as they are.
+    order: Option<Vec<u32>>,
+    /// Where the elements of each occurrence start in that order.
+    start: Vec<u32>,
+}
+
+impl Members {
+    fn of(field: &Field) -> Members {
+        let (order, start) = field.members();
+        let sorted = order.is_sorted();
+        Members {
+            order: (!sorted).then_some(order),
+            start,
+        }
+    }
+
+    /// What an expression of an occurrence is evaluated for.
+    fn scope(&self, lower: &mut Lower<'_>, occurrence: Value) -> Scope {
+        let run = self.start.get(1).copied().unwrap_or(0);
+        let regular = (0..).zip(&self.start).all(|(o, s)| o * run == *s);
+        let first = match regular {
+            true => {
+                let stride = lower.scalar(&Scalar::Const(u64::from(run)));
+                let operands = [occurrence, stride];
+                lower.put(I64, Op::Bin(Bin::IMul, occurrence, stride), &operands)
+            }
+            false => table_entry(lower, "starts", self.start.clone(), occurrence),
+        };
+        if regular && run == 1 {
+            return Scope::Element(self.element(lower, first));
+        }
+        let end = match regular {
+            true => {
+                let run = lower.scalar(&Scalar::Const(u64::from(run)));
+                lower.put(I64, Op::Bin(Bin::IAdd, first, run), &[first, run])
+            }
+            false => table_entry(lower, "ends", self.start[1..].to_vec(), occurrence),
+        };
+        Scope::Members(first, end)
+    }
+
+    /// The element at a position of the order.
+    fn element(&self, lower: &mut Lower<'_>, position: Value) -> Value {
+        match &self.order {
+            Some(order) => table_entry(lower, "order", order.clone(), position),
+            None => position,
+        }
+    }
 }
 
 fn encoded(
@@ -206,12 +244,15 @@ fn evaluate(
     Ok(match expr {
         EncodeExpr::Const(c) => lower.float(*c, F32),
         EncodeExpr::Input => {
-            let at = first_element(scope);
+            let at = first_element(lower, block, scope);
             element(lower, block, at)
         }
         EncodeExpr::Field(id) => match block.single.get(id) {
             Some(value) => *value,
-            None => read_back(lower, block, *id, first_element(scope))?,
+            None => {
+                let at = first_element(lower, block, scope);
+                read_back(lower, block, *id, at)?
+            }
         },
         EncodeExpr::Unary(op, a) => {
             let a = evaluate(lower, block, a, scope)?;
@@ -229,9 +270,10 @@ fn evaluate(
     })
 }
 
-fn first_element(scope: Scope) -> Value {
+fn first_element(lower: &mut Lower<'_>, block: &Block<'_>, scope: Scope) -> Value {
     match scope {
-        Scope::Element(at) | Scope::Run(at, _) => at,
+        Scope::Element(at) => at,
+        Scope::Members(first, _) => block.members.element(lower, first),
     }
 }
 
@@ -276,18 +318,18 @@ fn read_back(
     at: Value,
 ) -> Result<Value, ScheduleError> {
     let field = &block.format.fields[id];
-    let run = regular_run(field, block.format.len)?;
-    let occurrence = match run {
-        1 => at,
-        run => table_entry(
-            lower,
-            "occurrence",
-            (0..block.format.len).map(|i| i / run).collect(),
-            at,
-        ),
+    let in_order = field.occurrence.iter().enumerate();
+    let occurrence = match in_order.clone().all(|(i, o)| i as u32 == *o) {
+        true => at,
+        false => table_entry(lower, "occurrence", field.occurrence.clone(), at),
     };
     let code = load_code(lower, block, field, occurrence)?;
-    lower.decode_code(&field.element, code)
+    match &field.element {
+        Element::Codebook(book) if book.width > 1 => {
+            Ok(vectors::decode(lower, field, book, code, at))
+        }
+        element => lower.decode_code(element, code),
+    }
 }
 
 /// `entries[at]` as i64.
@@ -314,13 +356,14 @@ fn reduce(
     body: &EncodeExpr,
     scope: Scope,
 ) -> Result<Value, ScheduleError> {
-    let (from, to) = run_bounds(lower, scope);
+    let (from, to) = bounds(lower, scope);
     let start = match op {
         ReduceOp::Sum => 0.0,
         ReduceOp::Min | ReduceOp::Max => f32::NAN,
     };
     let init = lower.float(start, F32);
     let (at, inside) = lower.open("element", from, to, 1, &[init]);
+    let at = block.members.element(lower, at);
     let value = evaluate(lower, block, body, Scope::Element(at))?;
     let next = match op {
         ReduceOp::Sum => lower.bin(Bin::FAdd, inside[0], value),
@@ -350,9 +393,10 @@ fn largest(
     key: &EncodeExpr,
     scope: Scope,
 ) -> Result<Value, ScheduleError> {
-    let (from, to) = run_bounds(lower, scope);
+    let (from, to) = bounds(lower, scope);
     let zero = lower.float(0.0, F32);
     let (at, inside) = lower.open("element", from, to, 1, &[zero]);
+    let at = block.members.element(lower, at);
     let value = evaluate(lower, block, key, Scope::Element(at))?;
     let magnitude = lower.put(F32, Op::Un(Un::FAbs, value), &[value]);
     let best = lower.put(F32, Op::Un(Un::FAbs, inside[0]), &[inside[0]]);
@@ -365,14 +409,14 @@ fn largest(
     Ok(lower.close(&[next])[0])
 }
 
-fn run_bounds(lower: &mut Lower<'_>, scope: Scope) -> (Value, Value) {
-    let (first, run) = match scope {
-        Scope::Element(at) => (at, 1),
-        Scope::Run(first, run) => (first, run),
-    };
-    let run = lower.scalar(&Scalar::Const(u64::from(run)));
-    let end = lower.put(I64, Op::Bin(Bin::IAdd, first, run), &[first, run]);
-    (first, end)
+fn bounds(lower: &mut Lower<'_>, scope: Scope) -> (Value, Value) {
+    match scope {
+        Scope::Members(first, end) => (first, end),
+        Scope::Element(at) => {
+            let one = lower.put_at(0, I64, Op::IConst(1));
+            (at, lower.put(I64, Op::Bin(Bin::IAdd, at, one), &[at, one]))
+        }
+    }
 }
 
 /// Bit address of a part of an occurrence as i64.

@@ -304,6 +304,9 @@ impl Nest<'_, '_, '_> {
                     .address(Base::Tensor(load.tensor), &load.address, &zeros)?;
             return Ok(self.read(ty, base, offset));
         }
+        if let Some(value) = self.known_places(&load, &lanes, &zeros, ty) {
+            return Ok(value);
+        }
         let mut values = Vec::new();
         for lane in environments(&lanes, &self.axes) {
             let mut at = zeros.clone();
@@ -315,6 +318,29 @@ impl Nest<'_, '_, '_> {
             [one] => one,
             _ => self.lower.put(ty, Op::Build(values.clone()), &values),
         })
+    }
+
+    /// Numbers that follow from places which are known here, as a constant.
+    fn known_places(
+        &mut self,
+        load: &crate::schedule::term::Load,
+        lanes: &[AxisId],
+        zeros: &Env,
+        ty: Type,
+    ) -> Option<Value> {
+        let (Storage::Place { .. }, Some(place)) = (load.storage, &load.bit) else {
+            return None;
+        };
+        let numbers = environments(lanes, &self.axes).into_iter().map(|lane| {
+            let mut at = zeros.clone();
+            at.extend(lane);
+            self.lower.known_affine(place, &at)
+        });
+        let op = match numbers.collect::<Option<Vec<u64>>>()?[..] {
+            [one] => Op::IConst(one as i64),
+            ref all => Op::VConst(all.to_vec()),
+        };
+        Some(self.lower.put_at(0, ty, op))
     }
 
     /// Every lane axis at 0, over the copies that are known.
@@ -334,7 +360,7 @@ impl Nest<'_, '_, '_> {
         env: &Env,
         want: Elem,
     ) -> Result<Value, ScheduleError> {
-        if !matches!(load.storage, Storage::Code { .. }) {
+        if !matches!(load.storage, Storage::Code { .. } | Storage::Place { .. }) {
             let (base, offset) =
                 self.lower
                     .address(Base::Tensor(load.tensor), &load.address, env)?;
@@ -342,7 +368,7 @@ impl Nest<'_, '_, '_> {
         }
         let value = self.lower.load_scalar(load, env)?;
         Ok(match (load.storage, want) {
-            (Storage::Code { .. }, Elem::I8) => self.lower.put(
+            (Storage::Code { .. } | Storage::Place { .. }, Elem::I8) => self.lower.put(
                 Type::new(Elem::I8, 1),
                 Op::Convert(Convert::Narrow, value),
                 &[value],
@@ -524,7 +550,9 @@ impl super::Lower<'_> {
             Storage::U8 | Storage::I8 => Elem::I8,
             Storage::U16 | Storage::I16 => Elem::I16,
             Storage::I32 => Elem::I32,
-            Storage::Code { .. } => return Err(ScheduleError::Internal("a result of odd width")),
+            Storage::Code { .. } | Storage::Place { .. } => {
+                return Err(ScheduleError::Internal("a result of odd width"));
+            }
         };
         let code = match element {
             Element::Int { .. } | Element::UInt { .. } => {

@@ -167,8 +167,8 @@ impl Facts {
             Storage::I16 => Ty::I16,
             Storage::I32 => Ty::I32,
             Storage::F32 => Ty::F32,
-            Storage::Code { bits } if bits <= 8 => Ty::U8,
-            Storage::Code { .. } => Ty::I32,
+            Storage::Code { bits } | Storage::Place { bits } if bits <= 8 => Ty::U8,
+            Storage::Code { .. } | Storage::Place { .. } => Ty::I32,
         }
     }
 }
@@ -399,7 +399,9 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], own: Id) -> Real {
             };
             let id = crate::schedule::term::LoadId::from_u32(load);
             let (low, high) = match facts.terms.loads[id].storage {
-                Storage::Code { bits } => (0.0, 2f64.powi(i32::from(bits)) - 1.0),
+                Storage::Code { bits } | Storage::Place { bits } => {
+                    (0.0, 2f64.powi(i32::from(bits)) - 1.0)
+                }
                 _ => facts.load_ty(load).range(),
             };
             let integer = facts.load_ty(load) != Ty::F32;

@@ -66,7 +66,7 @@ pub fn access(terms: &Terms, axes: &Axes, load: LoadId, lanes: AxisSet) -> Acces
         Storage::U8 | Storage::I8 => 1,
         Storage::U16 | Storage::I16 => 2,
         Storage::I32 | Storage::F32 => 4,
-        Storage::Code { .. } => return Access::Gather,
+        Storage::Code { .. } | Storage::Place { .. } => return Access::Gather,
     };
     let mut stride = bytes;
     for axis in lanes.iter().collect::<Vec<_>>().into_iter().rev() {
@@ -132,13 +132,21 @@ pub fn node_cost(
             };
             let load = LoadId::from_u32(*load);
             let named = |name: &str| target.accesses.get(name).copied();
-            if let Storage::Code { bits } = terms.loads[load].storage {
-                let cost = Cost {
-                    unit: Unit::Scalar,
-                    uops: 8.0 + f64::from(bits / 8),
-                    latency: 12.0,
-                };
-                return Some(by(cost, lanes));
+            let by_hand = |uops| Cost {
+                unit: Unit::Scalar,
+                uops,
+                latency: 12.0,
+            };
+            match terms.loads[load].storage {
+                Storage::Code { bits } => {
+                    return Some(by(by_hand(8.0 + f64::from(bits / 8)), lanes));
+                }
+                Storage::Place { .. } => {
+                    let moves = |a: AxisId| axes[a].kind == AxisKind::Loop;
+                    let constant = !terms.load_axes(load).iter().any(moves);
+                    return Some(by(by_hand(if constant { 0.0 } else { 3.0 }), lanes));
+                }
+                _ => {}
             }
             match access(terms, axes, load, node.lanes) {
                 Access::Scalar => named("load"),
@@ -324,6 +332,7 @@ pub fn total(
             let count: f64 = node.lanes.iter().map(|a| axes[a].nominal as f64).product();
             let width = match terms.loads[LoadId::from_u32(*load)].storage {
                 Storage::Code { bits } => f64::from(bits) / 8.0,
+                Storage::Place { .. } => 0.0,
                 _ => f64::from(node.ty.bits()) / 8.0,
             };
             sum.bytes += times * count * width;

@@ -66,6 +66,8 @@ pub enum When {
     Arithmetic(&'static str),
     /// The element is a signed integer.
     SignedInteger(&'static str),
+    /// The element is an unsigned integer.
+    UnsignedInteger(&'static str),
     /// Every value of the element is an integer within the type.
     ElementFits(&'static str, Ty),
     /// The element has at most 2^16 codes.
@@ -288,6 +290,7 @@ impl When {
             | When::TableFits(a, _)
             | When::Arithmetic(a)
             | When::SignedInteger(a)
+            | When::UnsignedInteger(a)
             | When::ElementFits(a, _)
             | When::Tabular(a) => vec![a],
         }
@@ -416,6 +419,9 @@ impl When {
                     .all(|e| e.fract() == 0.0 && *e >= low && *e <= high)
             }),
             When::Arithmetic(e) => element(graph, subst, e).is_some_and(super::is_arithmetic),
+            When::UnsignedInteger(e) => {
+                element(graph, subst, e).is_some_and(|e| matches!(e, Element::UInt { .. }))
+            }
             When::SignedInteger(e) => {
                 element(graph, subst, e).is_some_and(|e| matches!(e, Element::Int { .. }))
             }

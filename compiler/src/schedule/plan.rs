@@ -274,6 +274,7 @@ fn plain_block(element: &Element, lanes: u64) -> BlockFormat {
         scope: Scope::Block,
         count: len,
         occurrence: (0..len).collect(),
+        component: vec![0; len as usize],
         parts: vec![Part {
             bits: bits as u8,
             address: (0..len).map(|i| i * bits).collect(),
@@ -467,7 +468,8 @@ fn chunk(blocks: &[BlockUse<'_>]) -> (u64, Vec<u64>) {
                 .iter()
                 .enumerate()
                 .all(|(i, o)| i as u64 / run.max(1) == u64::from(*o));
-            if regular && run > 1 {
+            // A code of several values is read for each of them anyway.
+            if regular && run > 1 && field.element.width() == 1 {
                 lens.push(run);
             }
         }

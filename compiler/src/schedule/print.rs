@@ -131,6 +131,7 @@ impl Shown<'_> {
                     Storage::I32 => "i32".to_owned(),
                     Storage::F32 => "f32".to_owned(),
                     Storage::Code { bits } => format!("code{bits}"),
+                    Storage::Place { .. } => "place".to_owned(),
                 };
                 let bit = load
                     .bit

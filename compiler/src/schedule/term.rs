@@ -37,6 +37,11 @@ pub enum Storage {
         /// Width of the code, 1 to 32.
         bits: u8,
     },
+    /// Nothing in memory: a number below `2^bits` that follows from the place alone.
+    Place {
+        /// Bits of the largest.
+        bits: u8,
+    },
 }
 
 /// Where a number is read from.
@@ -48,7 +53,7 @@ pub struct Load {
     pub storage: Storage,
     /// Byte address in the tensor; for `Storage::Code` of the block, and `bit` is added.
     pub address: Affine,
-    /// For `Storage::Code`: bits after the byte address.
+    /// For `Storage::Code`: bits after the byte address. For `Storage::Place`: the number itself.
     pub bit: Option<Affine>,
 }
 

@@ -40,7 +40,12 @@ impl Printer<'_> {
             }
             Item::Import { path, .. } => self.line(span, &format!("import \"{}\";", path.name)),
             Item::Const { name, value, .. } => {
-                self.line(span, &format!("const {} = {};", name.name, expr(value)))
+                let head = format!("const {} = ", name.name);
+                let text = match value {
+                    Constant::Number(e) => format!("{head}{}", expr(e)),
+                    Constant::List(list, _) => numbers(&head, list, self.indent),
+                };
+                self.line(span, &format!("{text};"))
             }
             Item::Format {
                 name,
@@ -310,7 +315,10 @@ fn element(e: &Element, head: &str, indent: usize) -> String {
     match e {
         Element::Name(n) => format!("{head}{}", n.name),
         Element::Call {
-            head: name, args, ..
+            head: name,
+            args,
+            packed,
+            ..
         } => {
             let args: Vec<String> = args
                 .iter()
@@ -319,9 +327,21 @@ fn element(e: &Element, head: &str, indent: usize) -> String {
                     ElementArg::Bias(e) => format!("bias {}", expr(e)),
                 })
                 .collect();
-            format!("{head}{}({})", name.name, args.join(", "))
+            let packed = packed.as_deref().map_or(String::new(), |(count, bits)| {
+                format!(" packed {} per {}", expr(count), expr(bits))
+            });
+            format!("{head}{}({}){packed}", name.name, args.join(", "))
         }
-        Element::Codebook { entries, .. } => numbers(&format!("{head}codebook "), entries, indent),
+        Element::Codebook { axes, values, .. } => {
+            let axis = |(name, extent): &(Ident, Expr)| format!("{} < {}", name.name, expr(extent));
+            let axes: Vec<String> = axes.iter().map(axis).collect();
+            let colon = if axes.is_empty() { "" } else { ": " };
+            let head = format!("{head}codebook {}{colon}", axes.join(", "));
+            match values {
+                CodebookValues::List(entries) => numbers(&head, entries, indent),
+                CodebookValues::Formula(e) => format!("{head}{}", expr(e)),
+            }
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) enum Need {
 
 /// The text of an element and its width.
 pub(crate) fn element(m: &mut Maker, most: u64) -> (String, u64) {
-    match m.below(4) {
+    match m.below(5) {
         0 => {
             m.tag("element", "int");
             let bits = m.between(2, most);
@@ -39,7 +39,67 @@ pub(crate) fn element(m: &mut Maker, most: u64) -> (String, u64) {
             (format!("uint({bits})"), bits)
         }
         2 => float(m, most),
+        3 => by_formula(m, most),
         _ => codebook(m, most),
+    }
+}
+
+/// Tables that are not listed.
+fn by_formula(m: &mut Maker, most: u64) -> (String, u64) {
+    let bits = m.between(2, most.min(6));
+    let codes = 1u64 << bits;
+    match m.below(3) {
+        0 => {
+            m.tag("element", "sign and magnitude");
+            (format!("signmag({bits})"), bits)
+        }
+        1 => {
+            m.tag("element", "offset binary");
+            (format!("offset({bits})"), bits)
+        }
+        _ => {
+            m.tag("element", "codebook by a formula");
+            let text = m.pick(&[
+                "c * c - 3",
+                "pow(2, c % 5) - c",
+                "select(c < 2, c, 3 - c)",
+                "min(c, 5) * max(c - 3, 1) - abs(c - 4)",
+                "STEPS[c % 4]",
+            ]);
+            if text.contains("STEPS") && !m.formats.iter().any(|f| f.contains("const STEPS")) {
+                m.formats.push("const STEPS = [-7, -1, 2, 9];\n".into());
+            }
+            (format!("codebook c < {codes}: {text}"), bits)
+        }
+    }
+}
+
+/// A code for several elements: its text, its width in bits, and to how many elements it gives values.
+fn vector(m: &mut Maker) -> (String, u64, u64) {
+    match m.below(3) {
+        0 => {
+            m.tag("element", "digits");
+            let (radix, count, bits) =
+                m.pick(&[(3, 5, 8), (3, 2, 4), (5, 3, 8), (6, 2, 6), (2, 4, 4)]);
+            let text = format!("digit({radix}) packed {count} per {bits}");
+            (text, bits, count)
+        }
+        1 => {
+            m.tag("element", "values of a code by a formula");
+            let text = "codebook c < 32, j < 4: (c + 3) * (2 * j + 1) % 7 - 3";
+            (text.into(), 5, 4)
+        }
+        _ => {
+            m.tag("element", "values of a code");
+            let width = m.between(2, 8);
+            let codes = m.pick(&[3, 8, 16]);
+            let values: Vec<String> = (0..width * codes)
+                .map(|_| format!("{}", m.between(0, 12) as f64 / 2.0 - 3.0))
+                .collect();
+            let bits = u64::from((codes - 1).ilog2()) + 1;
+            let text = format!("codebook j < {width}: [{}]", values.join(", "));
+            (text, bits, width)
+        }
     }
 }
 
@@ -105,20 +165,36 @@ fn scale(m: &mut Maker) -> (&'static str, u64) {
 
 /// Defines a block format with the name given.
 pub(crate) fn block(m: &mut Maker, name: &str, need: Need) {
-    let len = m.pick(&[
+    let len: u64 = m.pick(&[
         1, 2, 3, 5, 7, 8, 13, 16, 16, 20, 24, 32, 32, 32, 32, 48, 64, 64, 128, 256,
     ]);
     m.tag("block", if len % 2 == 1 { "odd" } else { "even" });
     let most = if m.once_in(4) { 12 } else { 6 };
-    let (code, bits) = element(m, most);
-    let mut fields = vec![Field {
-        name: "q",
-        subscript: "[i]".into(),
-        element: code,
-        bits,
-        count: len,
-        anywhere: true,
-    }];
+    let code = match len > 8 && m.once_in(5) {
+        true => {
+            let (element, bits, width) = vector(m);
+            Field {
+                name: "q",
+                subscript: format!("[i / {width}, i % {width}]"),
+                element,
+                bits,
+                count: len.div_ceil(width),
+                anywhere: true,
+            }
+        }
+        false => {
+            let (element, bits) = element(m, most);
+            Field {
+                name: "q",
+                subscript: "[i]".into(),
+                element,
+                bits,
+                count: len,
+                anywhere: true,
+            }
+        }
+    };
+    let mut fields = vec![code];
     let form = match need {
         Need::Read => m.below(9),
         Need::Quantize => m.below(3),
@@ -332,7 +408,7 @@ fn addresses(m: &mut Maker, fields: &[Field]) -> (Vec<String>, u64) {
         }
         let index = match field.subscript.as_str() {
             "" => "0",
-            s => &s[1..s.len() - 1],
+            s => s[1..s.len() - 1].split(',').next().unwrap_or("0"),
         };
         let half = field.count / 2;
         texts[f] = match m.below(5) {

@@ -2,10 +2,10 @@
 
 use super::{Placer, Root, Spot};
 use crate::format::{
-    BinOp, BlockFormat, Element, Field, FieldId, FormatKind, Part, UnOp, ValueExpr,
+    BinOp, BlockFormat, Codebook, Element, Field, FieldId, FormatKind, Part, UnOp, ValueExpr,
 };
 use crate::schedule::ScheduleError;
-use crate::schedule::fit::{Digit, FieldAccess, Place, part_access};
+use crate::schedule::fit::{Digit, FieldAccess, Place, part_access, position};
 use crate::schedule::index::{Affine, AxisId, Sym, div_ceil, mul};
 use crate::schedule::term::{BitField, Load, Storage, Strict, Term, TermId};
 use crate::spec::kernel::{Binary, Func, IndexId, Subscript, TensorId};
@@ -246,16 +246,60 @@ impl Placer<'_> {
             stored = Some(access.storage);
             parts.push(self.part(tensor, up, access));
         }
+        if let Element::Codebook(book) = &field.element
+            && book.width > 1
+        {
+            return self.component(block, field, book, tensor, parts, inner);
+        }
         match (parts.as_slice(), stored) {
             ([code], Some(storage)) => Ok(self.number(&field.element, storage, *code)),
             _ => {
                 let code = self.terms.add(Term::Add(parts));
-                Ok(match field.element {
-                    Element::UInt { .. } => code,
-                    _ => self.terms.element(&field.element, code),
-                })
+                // An element even if it is the code itself: products must not be distributed over the parts.
+                Ok(self.terms.element(&field.element, code))
             }
         }
+    }
+
+    /// One value of a code that has several: an entry of the whole table, at `code * width + component`.
+    fn component(
+        &mut self,
+        block: &BlockFormat,
+        field: &Field,
+        book: &Codebook,
+        tensor: TensorId,
+        code: Vec<TermId>,
+        inner: &Inner<'_>,
+    ) -> Result<TermId, ScheduleError> {
+        let len = u64::from(block.len);
+        let component = |at: u64| field.component[(at % len) as usize];
+        let (entries, at) = match inner {
+            Inner::Digits(digits, chunk) => {
+                ((0..*chunk).map(component).collect(), position(digits))
+            }
+            Inner::Position(at) => ((0..len).map(component).collect::<Vec<u32>>(), at.clone()),
+        };
+        let place = Affine::symbol(Sym::Table(std::sync::Arc::new(entries), Box::new(at)));
+        let place = self.terms.load(Load {
+            tensor,
+            storage: Storage::Place {
+                bits: (32 - (book.width - 1).leading_zeros()) as u8,
+            },
+            address: Affine::constant(0),
+            bit: Some(place),
+        });
+        let width = self.terms.add(Term::Const(f64::from(book.width)));
+        let code = match code[..] {
+            [code] => code,
+            _ => self.terms.add(Term::Add(code)),
+        };
+        let first = self.terms.add(Term::Mul(vec![width, code]));
+        let at = self.terms.add(Term::Add(vec![first, place]));
+        // Codes past the end are worth 0 too.
+        let mut entries = book.entries.clone();
+        entries.resize((book.width << field.element.bits()) as usize, 0.0);
+        let table = Codebook::scalar(entries);
+        Ok(self.terms.element(&Element::Codebook(table.into()), at))
     }
 
     /// A part of a code, at its place in the code.
@@ -395,7 +439,7 @@ fn bytes(storage: Storage) -> u32 {
         Storage::U8 | Storage::I8 => 1,
         Storage::U16 | Storage::I16 => 2,
         Storage::I32 | Storage::F32 => 4,
-        Storage::Code { bits } => u32::from(bits).div_ceil(8),
+        Storage::Code { bits } | Storage::Place { bits } => u32::from(bits).div_ceil(8),
     }
 }
 

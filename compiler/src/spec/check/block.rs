@@ -1,6 +1,6 @@
 //! Blocks: their extents, and how often each field occurs. Where the bits lie is next, in `place.rs`.
 
-use super::consts::Formula;
+use super::formula::Formula;
 use super::{Checked, Checker, Reported};
 use crate::diagnostic::Diagnostic;
 use crate::format::{BlockFormat, Field, FieldId, Scope};
@@ -31,6 +31,20 @@ pub(super) struct Axes<'a> {
 }
 
 impl<'a> Axes<'a> {
+    /// The names that are written: the row's if there is one, and the element's.
+    pub(super) fn names(&self) -> Vec<&'a str> {
+        let names = self.row.into_iter().chain([self.element]);
+        names.map(|n| n.name.as_str()).collect()
+    }
+
+    /// Whether a subscript is that of an element: `[i]`, or `[r, i]`.
+    pub(super) fn is_element(&self, subscript: &[ast::Expr]) -> bool {
+        let names = self.names();
+        let same =
+            |(e, v): (&ast::Expr, &&str)| matches!(&e.kind, ast::ExprKind::Name(n) if n == v);
+        subscript.len() == names.len() && subscript.iter().zip(&names).all(same)
+    }
+
     /// The names, in the order of the variables of a formula: row, element.
     pub(super) fn vars(&self) -> [&'a str; 2] {
         // a block of one row has no name for it; the empty name is never written
@@ -218,7 +232,19 @@ impl Checker<'_> {
         }
         self.not_a_constant(&f.name)?;
         let element = self.element(&f.element)?;
-        let occurrence = self.occurrences(&f.name, &f.subscript, axes)?;
+        let (occurrence, component) =
+            self.places_of(&f.name, &f.subscript, element.width(), axes)?;
+        if element.width() > 1 && !distinct(&occurrence, &component) {
+            return self.fail(
+                Diagnostic::error(
+                    "subscript",
+                    f.subscript.last().map_or(f.name.span, |e| e.span),
+                    format!("two elements share a value of a code of `{}`", f.name.name),
+                    "not distinct",
+                )
+                .help("a code with several values gives one to each of as many elements"),
+            );
+        }
         let count = occurrence.iter().max().map_or(1, |m| m + 1);
         let mut seen = vec![false; count as usize];
         occurrence.iter().for_each(|o| seen[*o as usize] = true);
@@ -232,17 +258,20 @@ impl Checker<'_> {
             scope: Scope::Block,
             count,
             occurrence,
+            component,
             parts: Vec::new(),
         })
     }
 
-    /// For each element of a row, the occurrence that a subscript names.
-    pub(super) fn occurrences(
+    /// For each element of a row, the occurrence that a subscript names, and the value of its code. A code of several values
+    /// has two subscripts, or one that counts all values of all codes.
+    pub(super) fn places_of(
         &mut self,
         name: &Ident,
         subscript: &[ast::Expr],
+        width: u32,
         axes: &Axes<'_>,
-    ) -> Checked<Vec<u32>> {
+    ) -> Checked<(Vec<u32>, Vec<u32>)> {
         let mut rest = subscript;
         if let Some(row) = axes.row {
             let is_row = matches!(rest.first().map(|e| &e.kind), Some(ast::ExprKind::Name(n)) if *n == row.name);
@@ -260,25 +289,44 @@ impl Checker<'_> {
             }
             rest = &rest[1..];
         }
-        let e = match rest {
-            [] => return Ok(vec![0; axes.len as usize]),
-            [e] => e,
-            [_, more, ..] => {
-                return self.fail(Diagnostic::error(
-                    "subscript",
-                    more.span,
-                    format!("`{}` has too many subscripts", name.name),
-                    "one too many",
-                ));
+        let none = || vec![0; axes.len as usize];
+        match rest {
+            [] => Ok((none(), none())),
+            [e] if width == 1 => Ok((self.subscript(name, e, axes.len, axes)?, none())),
+            [e] => {
+                let most = axes.len.saturating_mul(width);
+                let value = self.subscript(name, e, most, axes)?;
+                let occurrence = value.iter().map(|v| v / width).collect();
+                Ok((occurrence, value.iter().map(|v| v % width).collect()))
             }
-        };
+            [e, component] if width > 1 => {
+                let occurrence = self.subscript(name, e, axes.len, axes)?;
+                Ok((occurrence, self.subscript(name, component, width, axes)?))
+            }
+            [.., more] => self.fail(Diagnostic::error(
+                "subscript",
+                more.span,
+                format!("`{}` has too many subscripts", name.name),
+                "one too many",
+            )),
+        }
+    }
+
+    /// The value of a subscript for each element of a row, below a bound.
+    fn subscript(
+        &mut self,
+        name: &Ident,
+        e: &ast::Expr,
+        most: u32,
+        axes: &Axes<'_>,
+    ) -> Checked<Vec<u32>> {
         let formula = self.formula(e, &["", axes.element.name.as_str()])?;
         self.bound_work(&formula, axes.len as usize)?;
         let mut stack = Vec::new();
         let mut out = Vec::with_capacity(axes.len as usize);
         for i in 0..axes.len {
             match formula.eval(&[0, i64::from(i)], &mut stack) {
-                Some(v) if (0..i64::from(axes.len)).contains(&v) => out.push(v as u32),
+                Some(v) if (0..i64::from(most)).contains(&v) => out.push(v as u32),
                 v => {
                     let v = v.map_or("no number".to_string(), |v| v.to_string());
                     return self.fail(Diagnostic::error(
@@ -287,7 +335,7 @@ impl Checker<'_> {
                         format!(
                             "the subscript of `{}` must lie between 0 and {}",
                             name.name,
-                            axes.len - 1
+                            most - 1
                         ),
                         format!("comes to {v} for {} = {i}", axes.element.name),
                     ));
@@ -313,4 +361,13 @@ impl Checker<'_> {
             "one too many",
         ))
     }
+}
+
+/// Whether no two elements have the same occurrence and component.
+fn distinct(occurrence: &[u32], component: &[u32]) -> bool {
+    let mut seen = std::collections::HashSet::new();
+    occurrence
+        .iter()
+        .zip(component)
+        .all(|place| seen.insert(place))
 }

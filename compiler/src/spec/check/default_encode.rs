@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// block or sub-block, a field `e` once an element and a constant `z`.
 pub(super) fn derive(b: &BlockFormat) -> Option<Vec<EncodeStep>> {
     let polynomial = expand(&b.value)?;
-    let each = |f: FieldId| b.fields[f].count == b.len;
+    let each = |f: FieldId| b.fields[f].per_element();
     let terms: Vec<(&Vec<FieldId>, f64)> = polynomial.iter().map(|(m, c)| (m, *c)).collect();
     let input = || Box::new(EncodeExpr::Input);
     if let ([(m, 1.0)], 1) = (terms.as_slice(), b.fields.len()) {

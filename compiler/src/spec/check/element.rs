@@ -2,7 +2,7 @@
 
 use super::{Checked, Checker};
 use crate::diagnostic::Diagnostic;
-use crate::format::{Codebook, Element, FloatSpec, Format, FormatKind, Specials};
+use crate::format::{Element, FloatSpec, Format, FormatKind, Specials};
 use crate::syntax::ast::{self, ElementArg, ExprKind, Ident, Span};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,23 +65,22 @@ impl Checker<'_> {
                     )),
                 }
             }
-            ast::Element::Codebook { entries, span } => {
-                if entries.len() > 1 << 16 {
-                    return self.fail(Diagnostic::error(
-                        "limit",
-                        *span,
-                        format!("a codebook of {} values; the limit is 65536", entries.len()),
-                        "too many",
-                    ));
-                }
-                let mut values = Vec::with_capacity(entries.len());
-                for e in entries {
-                    values.push(self.single(e)?);
-                }
-                Ok(Element::Codebook(Arc::new(Codebook { entries: values })))
-            }
-            ast::Element::Call { head, args, span } => match head.name.as_str() {
-                "int" | "uint" => {
+            ast::Element::Codebook { axes, values, span } => self.codebook(axes, values, *span),
+            ast::Element::Call {
+                head,
+                args,
+                packed,
+                span,
+            } => match (head.name.as_str(), packed.as_deref()) {
+                ("digit", packed) => self.digits(args, packed, *span),
+                (_, Some((count, bits))) => self.fail(Diagnostic::error(
+                    "type",
+                    count.span.to(bits.span),
+                    "only digits are packed several to a word",
+                    "not allowed here",
+                )),
+                ("signmag" | "offset", None) => self.table_of_bits(head, args, *span),
+                ("int" | "uint", None) => {
                     let [ElementArg::Value(bits)] = args.as_slice() else {
                         return self.fail(Diagnostic::error(
                             "arguments",
@@ -97,15 +96,18 @@ impl Checker<'_> {
                         Element::UInt { bits }
                     })
                 }
-                "float" => self.float(args, *span),
-                other => {
+                ("float", None) => self.float(args, *span),
+                (other, None) => {
+                    let known = [
+                        "int", "uint", "float", "codebook", "signmag", "offset", "digit",
+                    ];
                     let d = Diagnostic::error(
                         "unknown-name",
                         head.span,
                         format!("there is no element `{other}`"),
-                        "expected `int`, `uint`, `float` or `codebook`",
+                        "expected `int`, `uint`, `float`, `codebook`, `signmag`, `offset` or `digit`",
                     );
-                    self.fail(d.near(head.span, other, ["int", "uint", "float", "codebook"]))
+                    self.fail(d.near(head.span, other, known))
                 }
             },
         }

@@ -147,7 +147,11 @@ impl Checker<'_> {
             axes.row.map(|r| r.name.as_str()),
             &axes.element.name,
         );
-        if self.occurrences(name, subscript, axes)? != f.occurrence {
+        if f.per_element() && axes.is_element(subscript) {
+            return Ok(id);
+        }
+        let (occurrence, component) = self.places_of(name, subscript, f.element.width(), axes)?;
+        if occurrence != f.occurrence || component != f.component {
             let d = Diagnostic::error(
                 "subscript",
                 span,
@@ -330,19 +334,8 @@ impl Checker<'_> {
     }
 
     fn input(&mut self, list: &[Expr], span: Span, s: &Encoding<'_>) -> Checked<EncodeExpr> {
-        let vars: Vec<&str> = s
-            .axes
-            .row
-            .iter()
-            .map(|r| r.name.as_str())
-            .chain([s.axes.element.name.as_str()])
-            .collect();
-        let same = list.len() == vars.len()
-            && list
-                .iter()
-                .zip(&vars)
-                .all(|(e, v)| matches!(&e.kind, ExprKind::Name(n) if n == v));
-        if !same {
+        let vars = s.axes.names();
+        if !s.axes.is_element(list) {
             let text = format!("{}[{}]", s.var, vars.join(", "));
             return self.fail(
                 Diagnostic::error(
@@ -355,7 +348,7 @@ impl Checker<'_> {
             );
         }
         let target = &s.fields[s.target];
-        if !s.reduced && !one_to_one(&target.occurrence) {
+        if !s.reduced && !target.per_element() {
             let d = Diagnostic::error(
                 "varies",
                 span,
@@ -392,7 +385,7 @@ impl Checker<'_> {
             ));
         }
         let target = &s.fields[s.target];
-        if !s.reduced && !coarser(&target.occurrence, &s.fields[id].occurrence) {
+        if !s.reduced && !target.per_element() && !coarser(target, &s.fields[id]) {
             return self.fail(Diagnostic::error(
                 "varies",
                 span,
@@ -459,18 +452,12 @@ impl Checker<'_> {
     }
 }
 
-/// Whether no two elements share an occurrence.
-fn one_to_one(occurrence: &[u32]) -> bool {
-    occurrence
+/// Whether elements that share an occurrence of `fine` share a value of `coarse`.
+fn coarser(fine: &Field, coarse: &Field) -> bool {
+    let mut seen = vec![None; fine.count as usize];
+    let values = coarse.occurrence.iter().zip(&coarse.component);
+    fine.occurrence
         .iter()
-        .max()
-        .is_some_and(|m| *m as usize + 1 == occurrence.len())
-}
-
-/// Whether elements that share an occurrence of `fine` share one of `coarse`.
-fn coarser(fine: &[u32], coarse: &[u32]) -> bool {
-    let mut seen = vec![None; fine.len() + 1];
-    fine.iter()
-        .zip(coarse)
-        .all(|(f, c)| *seen[*f as usize].get_or_insert(*c) == *c)
+        .zip(values)
+        .all(|(f, value)| *seen[*f as usize].get_or_insert(value) == value)
 }

@@ -123,7 +123,7 @@ impl Builder<'_> {
         };
         let codebook = |entries: &[f32]| {
             let entries = entries.to_vec();
-            Element::Codebook(Codebook { entries }.into())
+            Element::Codebook(Codebook::scalar(entries).into())
         };
         let bits = self.random.pick(&[2, 4, 6, 8, 8, 12, 16, 20, 32]);
         let elements = [

@@ -259,7 +259,7 @@ impl<'a> Machine<'a> {
             Storage::U16 => (0, 65535),
             Storage::I16 => (-32768, 32767),
             Storage::I32 => (-(1 << 31), (1 << 31) - 1),
-            Storage::Code { bits } => (0, (1 << bits) - 1),
+            Storage::Code { bits } | Storage::Place { bits } => (0, (1 << bits) - 1),
             Storage::F32 => {
                 let sixteenths = (draw >> 8) % 2048;
                 return Num::of((sixteenths as f64 - 1024.0) / 16.0);

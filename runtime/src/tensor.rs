@@ -2,8 +2,9 @@
 
 use crate::Error;
 use lowbit_compiler::format::codec::{decode_tensor, encode_tensor};
+use lowbit_compiler::format::element::F32;
 use lowbit_compiler::format::layout::{LayoutId, layout_id};
-use lowbit_compiler::format::{Element, FloatSpec, Format, FormatKind, Specials};
+use lowbit_compiler::format::{Element, Format, FormatKind};
 use std::fmt;
 use std::sync::Arc;
 
@@ -32,17 +33,9 @@ impl fmt::Debug for Tensor {
 
 /// IEEE single precision.
 pub(crate) fn f32_format() -> Format {
-    let spec = FloatSpec {
-        exp: 8,
-        man: 23,
-        bias: 127,
-        specials: Specials::Ieee,
-        signed: true,
-        subnormal: true,
-    };
     Format {
         name: "f32".into(),
-        kind: FormatKind::Plain(Element::Float(spec)),
+        kind: FormatKind::Plain(F32),
     }
 }
 

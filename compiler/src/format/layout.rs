@@ -1,7 +1,7 @@
 //! Ids of layouts, and the way from one layout to another of the same fields.
 
 use super::codec::{CodecError, Grid, check_bytes};
-use super::{BlockFormat, Element, Format, FormatKind, Part, Specials, UnOp, ValueExpr};
+use super::{BlockFormat, Element, FloatSpec, Format, FormatKind, Part, Specials, UnOp, ValueExpr};
 use cranelift_entity::EntityRef;
 
 /// The identity of a layout: equal for two formats if the same bytes mean the same values in both, bit for bit and
@@ -79,6 +79,7 @@ impl Fnv {
                     Specials::Ieee => 0,
                     Specials::Finite => 1,
                     Specials::NanOnly => 2,
+                    Specials::NanAtNegativeZero => 3,
                 };
                 let words = [
                     12,
@@ -133,7 +134,7 @@ impl Fnv {
 /// equal then, but equal ids are no proof.
 pub fn same_layout(a: &Format, b: &Format) -> bool {
     let (a, b) = match (&a.kind, &b.kind) {
-        (FormatKind::Plain(a), FormatKind::Plain(b)) => return a == b,
+        (FormatKind::Plain(a), FormatKind::Plain(b)) => return same_values(a, b),
         (FormatKind::Block(a), FormatKind::Block(b)) => (a, b),
         (FormatKind::Plain(_), FormatKind::Block(_))
         | (FormatKind::Block(_), FormatKind::Plain(_)) => {
@@ -144,11 +145,25 @@ pub fn same_layout(a: &Format, b: &Format) -> bool {
     (a.rows, a.len, a.bytes, a.fields.len()) == (b.rows, b.len, b.bytes, b.fields.len())
         && a.value == b.value
         && fields().all(|(x, y)| {
-            (&x.element, x.scope, x.count) == (&y.element, y.scope, y.count)
+            same_values(&x.element, &y.element)
+                && (x.scope, x.count) == (y.scope, y.count)
                 && x.occurrence == y.occurrence
                 && x.component == y.component
                 && x.parts == y.parts
         })
+}
+
+/// Whether the codes of two elements mean the same; how numbers are encoded does not matter.
+fn same_values(a: &Element, b: &Element) -> bool {
+    match (a, b) {
+        (Element::Float(a), Element::Float(b)) => {
+            *a == FloatSpec {
+                overflow: a.overflow,
+                ..*b
+            }
+        }
+        (a, b) => a == b,
+    }
 }
 
 /// Moves every code of a tensor from one layout to another that holds the same fields: other rows to a block, other

@@ -25,6 +25,17 @@ pub enum Specials {
     Finite,
     /// Only the code with all exponent and mantissa bits set is a NaN (OCP E4M3, E8M0); no infinities.
     NanOnly,
+    /// Only the code of a negative zero is a NaN; no infinities, and zero has no sign (the `fnuz` floats).
+    NanAtNegativeZero,
+}
+
+/// What becomes of a number beyond the largest of a float.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Overflow {
+    /// The largest number.
+    Saturate,
+    /// The infinity, or the NaN of a float that has none.
+    Special,
 }
 
 /// A binary floating-point element: sign (if `signed`), `exp` exponent bits, `man` mantissa bits, from high to low.
@@ -38,10 +49,27 @@ pub struct FloatSpec {
     pub bias: i32,
     /// The meaning of the special patterns.
     pub specials: Specials,
+    /// What encoding makes of numbers that are too large. No part of what a code means.
+    pub overflow: Overflow,
     /// Whether there is a sign bit.
     pub signed: bool,
     /// Whether exponent field 0 means zero and subnormals; if not it is an ordinary exponent (E8M0).
     pub subnormal: bool,
+}
+
+impl FloatSpec {
+    /// An IEEE 754 float, with a sign and subnormals.
+    pub const fn ieee(exp: u8, man: u8) -> FloatSpec {
+        FloatSpec {
+            exp,
+            man,
+            bias: (1 << (exp - 1)) - 1,
+            specials: Specials::Ieee,
+            overflow: Overflow::Special,
+            signed: true,
+            subnormal: true,
+        }
+    }
 }
 
 /// A table of values: a code is worth one of them, or several neighbouring ones for as many elements. Codes past the end

@@ -4,8 +4,8 @@
 //! counts as placed by an author, as its text then says where the bits lie.
 
 use super::{
-    BinOp, BlockFormat, Element, EncodeExpr, Field, FloatSpec, Format, FormatKind, Part, ReduceOp,
-    Specials, UnOp, ValueExpr,
+    BinOp, BlockFormat, Element, EncodeExpr, Field, FloatSpec, Format, FormatKind, Overflow, Part,
+    ReduceOp, Specials, UnOp, ValueExpr,
 };
 use crate::syntax::format_source;
 use std::fmt::Write;
@@ -62,6 +62,12 @@ fn float(f: &FloatSpec) -> String {
         Specials::Ieee => "",
         Specials::Finite => ", finite",
         Specials::NanOnly => ", nan",
+        Specials::NanAtNegativeZero => ", fnuz",
+    };
+    out += match (f.overflow, f.specials) {
+        (Overflow::Saturate, Specials::Ieee) => ", saturate",
+        (Overflow::Special, Specials::NanOnly | Specials::NanAtNegativeZero) => ", overflow",
+        _ => "",
     };
     out += if f.signed { "" } else { ", unsigned" };
     out += if f.subnormal { "" } else { ", no_subnormals" };

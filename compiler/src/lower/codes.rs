@@ -208,7 +208,12 @@ impl Lower<'_> {
         let negative = self.put(int, Op::Cmp(Cmp::SLt, bits, zero), &[bits, zero]);
         code = if float.signed {
             let sign = number(self, 1i64 << (exp + man));
-            let with = self.bin(Bin::Or, code, sign);
+            let mut with = self.bin(Bin::Or, code, sign);
+            if float.specials == Specials::NanAtNegativeZero {
+                // Zero has no sign.
+                let none = self.put(int, Op::Cmp(Cmp::IEq, code, zero), &[code, zero]);
+                with = self.put(int, Op::Select(none, zero, with), &[none, zero, with]);
+            }
             self.put(
                 int,
                 Op::Select(negative, with, code),

@@ -107,12 +107,12 @@ fn float(m: &mut Maker, most: u64) -> (String, u64) {
     let exp = m.between(1, 5.min(most - 1));
     let man = m.between(0, (most - 1 - exp).min(4));
     let specials = if exp >= 2 {
-        m.pick(&["ieee", "finite", "nan"])
+        m.pick(&["ieee", "finite", "nan", "fnuz"])
     } else {
         "finite"
     };
     m.tag("element", &format!("float {specials}"));
-    let unsigned = m.once_in(5);
+    let unsigned = specials != "fnuz" && m.once_in(5);
     let mut text = format!("float({exp}, {man}, {specials}");
     if unsigned {
         m.tag("element", "float unsigned");
@@ -121,6 +121,10 @@ fn float(m: &mut Maker, most: u64) -> (String, u64) {
     if m.once_in(5) {
         m.tag("element", "float without subnormals");
         text += ", no_subnormals";
+    }
+    if specials != "finite" && m.once_in(3) {
+        m.tag("element", "float with a policy of overflow");
+        text += m.pick(&[", saturate", ", overflow"]);
     }
     if m.once_in(4) {
         m.tag("element", "float with a bias");

@@ -2,35 +2,25 @@
 
 use super::{Checked, Checker};
 use crate::diagnostic::Diagnostic;
-use crate::format::{Element, FloatSpec, Format, FormatKind, Specials};
+use crate::format::{Element, FloatSpec, Format, FormatKind, Overflow, Specials};
 use crate::syntax::ast::{self, ElementArg, ExprKind, Ident, Span};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The formats that need no definition.
 pub(super) fn builtin() -> BTreeMap<String, Arc<Format>> {
-    let float = |exp, man, bias| {
-        Element::Float(FloatSpec {
-            exp,
-            man,
-            bias,
-            specials: Specials::Ieee,
-            signed: true,
-            subnormal: true,
-        })
-    };
+    let float = |exp, man| Element::Float(FloatSpec::ieee(exp, man));
     let e8m0 = FloatSpec {
-        exp: 8,
-        man: 0,
-        bias: 127,
         specials: Specials::NanOnly,
+        overflow: Overflow::Saturate,
         signed: false,
         subnormal: false,
+        ..FloatSpec::ieee(8, 0)
     };
     let list = [
-        ("f32", float(8, 23, 127)),
-        ("f16", float(5, 10, 15)),
-        ("bf16", float(8, 7, 127)),
+        ("f32", float(8, 23)),
+        ("f16", float(5, 10)),
+        ("bf16", float(8, 7)),
         ("e8m0", Element::Float(e8m0)),
         ("i8", Element::Int { bits: 8 }),
         ("u8", Element::UInt { bits: 8 }),
@@ -140,48 +130,33 @@ impl Checker<'_> {
         };
         let exp = self.count(exp, "the number of exponent bits", 1, 8)? as u8;
         let man = self.count(man, "the number of mantissa bits", 0, 23)? as u8;
-        let mut f = FloatSpec {
-            exp,
-            man,
-            bias: (1 << (exp - 1)) - 1,
-            specials: Specials::Ieee,
-            signed: true,
-            subnormal: true,
-        };
+        let mut f = FloatSpec::ieee(exp, man);
+        let mut overflow = None;
         for a in &args[2..] {
             match a {
                 ElementArg::Bias(e) => f.bias = self.count(e, "the bias", -1000, 1000)? as i32,
-                ElementArg::Value(e) => {
-                    let flag = if let ExprKind::Name(n) = &e.kind {
-                        n.as_str()
-                    } else {
-                        ""
-                    };
-                    match flag {
-                        "ieee" => f.specials = Specials::Ieee,
-                        "finite" => f.specials = Specials::Finite,
-                        "nan" => f.specials = Specials::NanOnly,
-                        "unsigned" => f.signed = false,
-                        "no_subnormals" => f.subnormal = false,
-                        _ => {
-                            let flags = ["ieee", "finite", "nan", "unsigned", "no_subnormals"];
-                            let d = Diagnostic::error(
-                                "unknown-name",
-                                e.span,
-                                "this is not a property of a float",
-                                "expected `bias B`, `ieee`, `finite`, `nan`, `unsigned` or `no_subnormals`",
-                            );
-                            return self.fail(d.near(e.span, flag, flags));
-                        }
-                    }
-                }
+                ElementArg::Value(e) => self.property(e, &mut f, &mut overflow)?,
             }
         }
+        f.overflow = match (overflow, f.specials) {
+            (Some(Overflow::Special), Specials::Finite) => {
+                return self.fail(Diagnostic::error(
+                    "arguments",
+                    span,
+                    "a finite float has nothing to overflow to",
+                    "`finite` and `overflow`",
+                ));
+            }
+            (Some(overflow), _) => overflow,
+            (None, Specials::Ieee) => Overflow::Special,
+            (None, _) => Overflow::Saturate,
+        };
         let bits = f.bits();
         let codes_left = match f.specials {
             Specials::Ieee => exp >= 2,
             Specials::Finite => true,
             Specials::NanOnly => exp + man >= 2,
+            Specials::NanAtNegativeZero => f.signed,
         };
         if !codes_left || bits > 32 || bits == 0 {
             return self.fail(
@@ -209,6 +184,49 @@ impl Checker<'_> {
             );
         }
         Ok(Element::Float(f))
+    }
+
+    /// One of the words behind the widths of a float.
+    fn property(
+        &mut self,
+        e: &ast::Expr,
+        f: &mut FloatSpec,
+        overflow: &mut Option<Overflow>,
+    ) -> Checked<()> {
+        let flag = match &e.kind {
+            ExprKind::Name(n) => n.as_str(),
+            _ => "",
+        };
+        match flag {
+            "ieee" => f.specials = Specials::Ieee,
+            "finite" => f.specials = Specials::Finite,
+            "nan" => f.specials = Specials::NanOnly,
+            "fnuz" => f.specials = Specials::NanAtNegativeZero,
+            "saturate" => *overflow = Some(Overflow::Saturate),
+            "overflow" => *overflow = Some(Overflow::Special),
+            "unsigned" => f.signed = false,
+            "no_subnormals" => f.subnormal = false,
+            _ => {
+                let flags = [
+                    "ieee",
+                    "finite",
+                    "nan",
+                    "fnuz",
+                    "saturate",
+                    "overflow",
+                    "unsigned",
+                    "no_subnormals",
+                ];
+                let d = Diagnostic::error(
+                    "unknown-name",
+                    e.span,
+                    "this is not a property of a float",
+                    format!("expected `bias B` or one of {}", flags.join(", ")),
+                );
+                return self.fail(d.near(e.span, flag, flags));
+            }
+        }
+        Ok(())
     }
 
     /// The names in a list, for messages.

@@ -111,14 +111,12 @@ impl Builder<'_> {
     /// Any element.
     pub(super) fn element(&mut self) -> u32 {
         let float = |exp, man, bias, specials, subnormal| {
-            let signed = subnormal;
             Element::Float(FloatSpec {
-                exp,
-                man,
                 bias,
                 specials,
-                signed,
+                signed: subnormal,
                 subnormal,
+                ..FloatSpec::ieee(exp, man)
             })
         };
         let codebook = |entries: &[f32]| {

@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 OUT = ROOT / "target" / "oracle"
 MODEL = ROOT / "weights" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
-# Blocks of each type, and where their f16 scales lie (these are kept finite; an E8M0 scale is kept off its NaN).
+# Blocks of each type, and where their f16 scales lie (these are kept finite).
 GGML = {
     "Q4_0": [0],
     "Q4_1": [0, 2],
@@ -25,7 +25,22 @@ GGML = {
     "Q8_0": [0],
     "IQ4_NL": [0],
     "MXFP4": [],
+    "NVFP4": [],
+    "TQ1_0": [52],
     "TQ2_0": [64],
+    "Q2_K": [80, 82],
+    "Q3_K": [108],
+    "Q4_K": [0, 2],
+    "Q5_K": [0, 2],
+    "Q6_K": [208],
+    "IQ2_XXS": [0],
+    "IQ2_XS": [0],
+    "IQ2_S": [0],
+    "IQ3_XXS": [0],
+    "IQ3_S": [0],
+    "IQ1_S": [0],
+    "IQ1_M": [],
+    "IQ4_XS": [0],
 }
 BLOCKS = 512
 FLOATS = [
@@ -79,8 +94,12 @@ def blocks(name, size, scales, random):
         bits = np.where((bits >> 10) & 31 == 31, bits & 0x83FF, bits).astype("<u2")
         bits[:4] = [0x0000, 0x8000, 0x0001, 0x7BFF]
         data[:, at : at + 2] = bits.view(np.uint8).reshape(BLOCKS, 2)
+    if name == "IQ1_M":  # its scale lies in four words; a bit of the exponent is cleared
+        data[:, 55] &= 0xBF
     if name == "MXFP4":
-        data[:, 0] = np.arange(BLOCKS) % 255
+        data[:, 0] = np.arange(BLOCKS) % 256
+    if name == "NVFP4":
+        data[:, :4] = np.arange(4 * BLOCKS).reshape(BLOCKS, 4) % 256
     return data
 
 

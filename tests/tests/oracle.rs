@@ -87,7 +87,7 @@ fn blocks_decode_as_ggml_does() {
         return;
     };
     let blocks = list(&index, "blocks");
-    assert_eq!(blocks.len(), 8);
+    assert_eq!(blocks.len(), 23);
     for entry in blocks {
         let name = string(entry, "name");
         let format = format_of(&Dtype::new(string(entry, "dtype"))).expect(name);

@@ -3,7 +3,7 @@
 use super::consts::Formula;
 use super::{Checked, Checker, Reported};
 use crate::diagnostic::Diagnostic;
-use crate::format::{BlockFormat, Field, FieldId, Scope};
+use crate::format::{BlockFormat, Field, FieldId, Format, FormatKind, Scope};
 use crate::syntax::ast::{self, Ident, Member, Placement, Span};
 use cranelift_entity::{EntityRef, PrimaryMap};
 
@@ -19,6 +19,8 @@ const MAX_ELEMENTS: u64 = 1 << 20;
 const MAX_FIELDS: usize = 256;
 /// Most steps to evaluate all formulas of a file over all elements.
 const MAX_WORK: usize = 1 << 28;
+/// What a place that is copied counts for: copies cost little time and much memory.
+const COPY_WORK: usize = 8;
 /// Most occurrences of all fields together.
 const MAX_OCCURRENCES: usize = 1 << 21;
 
@@ -299,19 +301,28 @@ impl Checker<'_> {
 
     /// Counts the steps of evaluating a formula, so that no text keeps the checker busy for long.
     fn bound_work(&mut self, formula: &Formula, points: usize) -> Checked<()> {
-        self.work = self
-            .work
-            .saturating_add(formula.size().saturating_mul(points));
+        self.add_work(formula.size().saturating_mul(points), formula.span())
+    }
+
+    /// Counts the places that another name for a format copies, so that no text fills the memory with them.
+    pub(super) fn bound_copy(&mut self, format: &Format, span: Span) -> Checked<()> {
+        let places = match &format.kind {
+            FormatKind::Plain(_) => 0,
+            FormatKind::Block(b) => {
+                let of = |f: &Field| f.occurrence.len() + f.address.len();
+                b.fields.values().map(of).sum()
+            }
+        };
+        self.add_work(COPY_WORK.saturating_mul(places), span)
+    }
+
+    fn add_work(&mut self, steps: usize, span: Span) -> Checked<()> {
+        self.work = self.work.saturating_add(steps);
         if self.work <= MAX_WORK {
             return Ok(());
         }
         let message = "the formulas of this file are too long for blocks of this size";
-        self.fail(Diagnostic::error(
-            "limit",
-            formula.span(),
-            message,
-            "one too many",
-        ))
+        self.fail(Diagnostic::error("limit", span, message, "one too many"))
     }
 
     /// Gives every occurrence its address; returns the bits used and whether the author placed them.

@@ -3,6 +3,7 @@
 
 mod build;
 mod damaged;
+mod defined;
 mod good;
 mod hostile;
 mod seeds;

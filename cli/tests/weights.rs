@@ -4,7 +4,7 @@ mod place;
 
 use lowbit::Tensor;
 use lowbit::files::{Kind, TensorFile, Value};
-use place::{Place, WEIGHT, npy};
+use place::{Place, WEIGHT, npy, repository};
 
 const SLICE: &str = "tests/data/smollm2-slice.gguf";
 const MATRIX: &str = "blk.0.attn_k.weight";
@@ -319,6 +319,43 @@ fn mistakes_leave_no_file_behind() {
     for file in ["out.gguf", "out.gguf.part"] {
         assert!(!place.0.join(file).exists(), "{file} is left over");
     }
+}
+
+/// The texts of a file's metadata.
+fn described(place: &Place, file: &str) -> String {
+    let file = TensorFile::read(place.0.join(file)).expect("it is read");
+    let texts = file.metadata().iter().map(|(_, value)| match value {
+        Value::Text(text) => format!("{text}\n"),
+        _ => String::new(),
+    });
+    texts.collect()
+}
+
+#[test]
+fn the_chapter_about_files_goes_as_it_is_told() {
+    let place = Place::new("book-files");
+    let page = std::fs::read_to_string(repository().join("book/src/files.md"));
+    let page = page.expect("the chapter");
+    let mut last = String::new();
+    let mut ran = 0;
+    for block in page.split("```").skip(1).step_by(2) {
+        let (info, text) = block.split_once('\n').expect("a line");
+        match info {
+            "lowbit" => place.write("octave.lowbit", text),
+            "sh" => {
+                for line in text.lines() {
+                    last = place.line(line).good();
+                    ran += 1;
+                }
+            }
+            "text" => {
+                let known = last.clone() + &described(&place, "octave.gguf");
+                assert!(known.contains(text.trim()), "no {text:?} in\n{known}");
+            }
+            _ => {}
+        }
+    }
+    assert!(ran >= 7, "{ran} commands");
 }
 
 #[test]

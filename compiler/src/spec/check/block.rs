@@ -3,7 +3,7 @@
 use super::consts::Formula;
 use super::{Checked, Checker, Reported};
 use crate::diagnostic::Diagnostic;
-use crate::format::{BlockFormat, Field, FieldId, Format, FormatKind, Scope};
+use crate::format::{BlockFormat, Field, FieldId, FormatKind, Scope};
 use crate::syntax::ast::{self, Ident, Member, Placement, Span};
 use cranelift_entity::{EntityRef, PrimaryMap};
 
@@ -19,8 +19,8 @@ const MAX_ELEMENTS: u64 = 1 << 20;
 const MAX_FIELDS: usize = 256;
 /// Most steps to evaluate all formulas of a file over all elements.
 const MAX_WORK: usize = 1 << 28;
-/// What a place that is copied counts for: copies cost little time and much memory.
-const COPY_WORK: usize = 8;
+/// What a place that is kept counts for: it costs little time and much memory.
+const PLACE_WORK: usize = 8;
 /// Most occurrences of all fields together.
 const MAX_OCCURRENCES: usize = 1 << 21;
 
@@ -301,27 +301,34 @@ impl Checker<'_> {
 
     /// Counts the steps of evaluating a formula, so that no text keeps the checker busy for long.
     fn bound_work(&mut self, formula: &Formula, points: usize) -> Checked<()> {
-        self.add_work(formula.size().saturating_mul(points), formula.span())
+        let steps = formula.size().saturating_mul(points);
+        let message = "the formulas of this file are too long for blocks of this size";
+        self.add_work(steps, formula.span(), message)
     }
 
-    /// Counts the places that another name for a format copies, so that no text fills the memory with them.
-    pub(super) fn bound_copy(&mut self, format: &Format, span: Span) -> Checked<()> {
-        let places = match &format.kind {
+    /// Counts the places that a format keeps, its own ones or copies of another's, so that no text fills the memory.
+    pub(super) fn bound_places(&mut self, kind: &FormatKind, span: Span) -> Checked<()> {
+        let places: usize = match kind {
             FormatKind::Plain(_) => 0,
             FormatKind::Block(b) => {
                 let of = |f: &Field| f.occurrence.len() + f.address.len();
                 b.fields.values().map(of).sum()
             }
         };
-        self.add_work(COPY_WORK.saturating_mul(places), span)
+        let message = "the blocks of this file are too large together";
+        self.add_work(PLACE_WORK.saturating_mul(places), span, message)
     }
 
-    fn add_work(&mut self, steps: usize, span: Span) -> Checked<()> {
+    /// Whether nothing more may be evaluated or kept.
+    pub(super) fn work_is_spent(&self) -> bool {
+        self.work > MAX_WORK
+    }
+
+    fn add_work(&mut self, steps: usize, span: Span, message: &str) -> Checked<()> {
         self.work = self.work.saturating_add(steps);
-        if self.work <= MAX_WORK {
+        if !self.work_is_spent() {
             return Ok(());
         }
-        let message = "the formulas of this file are too long for blocks of this size";
         self.fail(Diagnostic::error("limit", span, message, "one too many"))
     }
 

@@ -331,12 +331,15 @@ impl Checker<'_> {
 
     fn format_item(&mut self, name: &Ident, body: &ast::FormatBody) -> Checked<()> {
         let kind = match body {
-            ast::FormatBody::Element(ast::Element::Name(n)) => self
-                .find_format(n)
-                .and_then(|f| self.bound_copy(&f, n.span).map(|()| f.kind.clone())),
+            // reported where it was spent
+            _ if self.work_is_spent() => Err(Reported),
+            ast::FormatBody::Element(ast::Element::Name(n)) => {
+                self.find_format(n).map(|f| f.kind.clone())
+            }
             ast::FormatBody::Element(e) => self.element(e).map(FormatKind::Plain),
             ast::FormatBody::Block(b) => self.block(b).map(FormatKind::Block),
         };
+        let kind = kind.and_then(|k| self.bound_places(&k, name.span).map(|()| k));
         self.define(name)?;
         match kind {
             Ok(kind) => {

@@ -480,7 +480,11 @@ fn limits() {
     let copies: String = (0..4000).map(|n| format!("format g{n} = g;")).collect();
     let copied =
         format!("language 1;\nformat g = block i < 65536 {{ {fields} value = a0[i]; }}{copies}");
-    assert!(errors(&copied).contains("too long for blocks of this size"));
+    assert!(errors(&copied).contains("too large together"));
+    let large: String = (0..2000)
+        .map(|n| format!("format g{n} = block i < 65536 {{ {fields} value = a0[i]; }}"))
+        .collect();
+    assert!(errors(&format!("language 1;\n{large}")).contains("too large together"));
     for text in [
         "\"",
         "é",

@@ -177,5 +177,5 @@ fn a_text_that_would_fill_the_memory_is_refused() {
     let block = format!("block i < 65536 {{ {fields} value = a0[i]; }}");
     let copies: String = (0..4000).map(|n| format!("format g{n} = g;")).collect();
     let text = format!("language 1;\nformat g = {block}\n{copies}");
-    refused(&text, "{}", "too long for blocks of this size");
+    refused(&text, "{}", "too large together");
 }

@@ -7,8 +7,8 @@ use super::super::{
 use super::build::*;
 use super::read;
 use crate::Tensor;
-use lowbit_compiler::format::Format;
 use lowbit_compiler::format::layout::same_layout;
+use lowbit_compiler::format::{Format, std as shipped};
 use lowbit_compiler::spec::load;
 use std::sync::Arc;
 
@@ -97,6 +97,25 @@ fn tensors_come_back_as_they_went() {
             let (ours, theirs) = (encoded(tensor), encoded(&loaded));
             let (ours, theirs) = (ours.expect("encodes"), theirs.expect("encodes"));
             assert_eq!(ours.bytes(), theirs.bytes(), "{name} is encoded otherwise");
+        }
+    }
+}
+
+#[test]
+fn every_format_that_ships_comes_back() {
+    for module in shipped::NAMES {
+        let text = shipped::source(module).expect("its text");
+        let formats = load(module, text, &|_| None).expect("it reads").formats;
+        let encoded = |f: &Arc<Format>| (f.name.clone(), tensor(f.clone(), &[2, 3, 70]));
+        let tensors: Vec<(String, Tensor)> = formats.iter().map(encoded).collect();
+        for kind in KINDS {
+            let bytes = written(kind, &Metadata::new(), &tensors);
+            let file = read(kind, &bytes).expect("a good file");
+            for (name, tensor) in &tensors {
+                let loaded = file.load(name).expect(name);
+                same(name, &loaded, tensor);
+                assert_eq!(loaded.format().name, *name);
+            }
         }
     }
 }

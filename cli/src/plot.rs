@@ -26,10 +26,12 @@ pub(crate) struct Point {
 
 /// The whole picture. Points that are no numbers are left out.
 pub(crate) fn svg(points: &[Point]) -> String {
-    let drawn: Vec<&Point> = points
+    let mut drawn: Vec<&Point> = points
         .iter()
         .filter(|p| p.bits.is_finite() && p.error.is_finite() && p.error >= 0.0)
         .collect();
+    // From top to bottom, so that labels that are moved down stay in the order of their points.
+    drawn.sort_by(|a, b| b.error.total_cmp(&a.error));
     let x = Linear::over(drawn.iter().map(|p| p.bits));
     let y = Decades::over(drawn.iter().map(|p| p.error).filter(|e| *e > 0.0));
     let mut out = String::new();

@@ -3,6 +3,7 @@
 
     oracle.py            products with the weights of a whole model: target/oracle/smollm2.json and .f64
     oracle.py --formats  decoded values: target/oracle/formats/*.bin (described in formats.json)
+    oracle.py --read F   what the tensors of a GGUF file are and hold, as JSON on the standard output
 
 Every file is little endian. Nothing here is random from run to run."""
 
@@ -133,10 +134,35 @@ def formats():
     print(f"{len(index)} block formats and {len(codes)} elements in {folder.relative_to(ROOT)}")
 
 
+def read(path):
+    from gguf import GGMLQuantizationType as Type
+    from gguf import GGUFReader, quants
+
+    reader = GGUFReader(path)
+    tensors = []
+    for tensor in reader.tensors:
+        plain = tensor.tensor_type in (Type.F32, Type.I8)
+        values = tensor.data if plain else quants.dequantize(tensor.data, tensor.tensor_type)
+        tensors.append(
+            {
+                "name": tensor.name,
+                "type": int(tensor.tensor_type),
+                "shape": [int(n) for n in reversed(tensor.shape)],
+                "values": values.astype("<f8").flatten().tolist(),
+            }
+        )
+    texts = {key: field.contents() for key, field in reader.fields.items() if key.startswith("lowbit.")}
+    print(json.dumps({"tensors": tensors, "texts": texts}))
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--formats", action="store_true", help="decoded values instead of products")
-    if parser.parse_args().formats:
+    parser.add_argument("--read", metavar="FILE", help="the tensors of a file instead")
+    arguments = parser.parse_args()
+    if arguments.read:
+        read(arguments.read)
+    elif arguments.formats:
         formats()
     else:
         products()

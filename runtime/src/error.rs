@@ -4,6 +4,7 @@ use crate::files::FileError;
 use lowbit_compiler::codegen::CodegenError;
 use lowbit_compiler::diagnostic::Diagnostics;
 use lowbit_compiler::format::codec::CodecError;
+use lowbit_compiler::format::layout::LayoutId;
 use lowbit_compiler::pipeline::CompileError;
 use lowbit_compiler::rewrite::rule::RuleError;
 use lowbit_compiler::spec::BindError;
@@ -86,6 +87,23 @@ pub enum Error {
         wanted: String,
         /// The kernel's layout.
         wanted_id: String,
+    },
+    /// A layout that does not hold the fields of a tensor's own.
+    #[error(
+        "`{found}` (layout {found_id}) cannot be laid out as `{wanted}` (layout {wanted_id}): {reason}; \
+         `quantize` brings values into another format"
+    )]
+    Fields {
+        /// The format of the tensor.
+        found: String,
+        /// Its layout.
+        found_id: LayoutId,
+        /// The format asked for.
+        wanted: String,
+        /// Its layout.
+        wanted_id: LayoutId,
+        /// What differs.
+        reason: String,
     },
     /// An index tensor holds a number outside the axis that it indexes.
     #[error("index tensor `{name}` holds {value} at position {position}, outside 0..{extent}")]

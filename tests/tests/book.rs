@@ -280,18 +280,16 @@ fn pages_are_what_the_compiler_prints() {
     hold("compiler.md", &wanted);
 }
 
-/// Where a module's formats come from.
-fn source(module: &str) -> &'static str {
-    match module {
-        "std/floats" => {
-            "OCP 8-bit and MX elements; `ue4m3` and `fp4_32` as NVIDIA and others use them"
-        }
-        "std/ggml" => "ggml, `ggml-common.h`, byte for byte",
-        "std/ints" => "the usual integer blocks; bits placed by the compiler",
-        "std/mx" => "OCP Microscaling Formats 1.0",
-        "std/nf4" => "QLoRA (Dettmers et al., 2023)",
-        other => panic!("say where the formats of `{other}` come from"),
-    }
+/// Where a module's formats come from: what its text says first.
+fn source(module: &str) -> String {
+    let text = shipped::source(module).expect("its text");
+    let lines = text.lines().skip(1).map_while(|l| l.strip_prefix("// "));
+    let said: Vec<&str> = lines.collect();
+    assert!(
+        !said.is_empty(),
+        "`{module}` says where its formats come from"
+    );
+    said.join(" ")
 }
 
 fn row(format: &Format) -> String {
@@ -324,7 +322,10 @@ fn the_table_lists_the_formats_that_ship() {
         let loaded = load(module, shipped::source(module).expect("its text"), &|_| {
             None
         });
-        wanted += &format!("\n## {module}\n\nFrom: {}.\n\n", source(module));
+        wanted += &format!(
+            "\n## {module}\n\n{}.\n\n",
+            source(module).trim_end_matches('.')
+        );
         wanted += "| format | bits | elements of a block | bytes of a block | layout |\n|---|---|---|---|---|\n";
         for format in &loaded.expect("it reads").formats {
             wanted += &row(format);

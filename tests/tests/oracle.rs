@@ -6,7 +6,7 @@
 use lowbit::compiler::format::codec::decode_tensor;
 use lowbit::compiler::format::{Format, FormatKind};
 use lowbit::compiler::spec::load;
-use lowbit::files::{Dtype, TensorFile, format_of};
+use lowbit::files::{Dtype, Kind, Metadata, TensorFile, format_of, write_tensors};
 use lowbit::{Engine, Kernel, Tensor};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -134,6 +134,82 @@ fn elements_decode_as_in_ml_dtypes() {
             .collect();
         compare(theirs, &decoded, &values);
     }
+}
+
+const MADE_UP: &str = "language 1;
+import \"std/ggml\";
+format octave = codebook [-4, -2, -1, 0, 1, 2, 4, 8];
+format octave_20 = block i < 20 { scale: f16; code[i]: octave; value = scale * code[i]; }
+";
+
+/// What another program reads of a file that we wrote, as JSON; `None`, and a line that cannot be overlooked, if it is not
+/// there.
+fn read_by_gguf(file: &Path) -> Option<Value> {
+    let python = root().join("target/oracle-venv/bin/python");
+    if !python.exists() {
+        assert!(std::env::var_os("CI").is_none(), "run scripts/oracle.sh");
+        let _ = writeln!(
+            std::io::stderr(),
+            "\nSKIPPED: no target/oracle-venv; run scripts/oracle.sh"
+        );
+        return None;
+    }
+    let script = root().join("scripts/oracle.py");
+    let mut command = std::process::Command::new(python);
+    let done = command.arg(script).arg("--read").arg(file).output();
+    let done = done.expect("python starts");
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{errors}");
+    Some(serde_json::from_slice(&done.stdout).expect("the oracle writes JSON"))
+}
+
+#[test]
+fn files_that_we_write_are_read_by_gguf() {
+    let module = load("oracle", MADE_UP, &|_| None).expect("the formats read");
+    let quantised = |name: &str| {
+        let format = module.format(name).expect(name).clone();
+        let values: Vec<f32> = (0..4 * 64).map(|n| ((n * 37) % 101) as f32 / 8.0).collect();
+        Tensor::quantize(format, &[4, 64], &values).expect("a tensor")
+    };
+    let norm = Tensor::from_f32(&[3], &[1.0, -2.5, 0.0]).expect("a tensor");
+    let names = [
+        "q4_0",
+        "q4_1",
+        "q5_0",
+        "q5_1",
+        "q8_0",
+        "iq4_nl",
+        "octave_20",
+    ];
+    let mut tensors: Vec<(&str, Tensor)> = names.map(|n| (n, quantised(n))).into();
+    tensors.push(("norm", norm));
+    let borrowed: Vec<(&str, &Tensor)> = tensors.iter().map(|(n, t)| (*n, t)).collect();
+    let mut bytes = Vec::new();
+    write_tensors(&mut bytes, Kind::Gguf, &Metadata::new(), &borrowed).expect("written");
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ours.gguf");
+    fs::write(&file, bytes).expect("written");
+    let Some(theirs) = read_by_gguf(&file) else {
+        return;
+    };
+    let read = list(&theirs, "tensors");
+    assert_eq!(read.len(), tensors.len());
+    for (entry, (name, tensor)) in read.iter().zip(&tensors) {
+        assert_eq!(string(entry, "name"), *name);
+        let numbers = list(entry, "values").iter();
+        let values: Vec<f32> = numbers
+            .map(|v| v.as_f64().expect("a number") as f32)
+            .collect();
+        if *name == "octave_20" {
+            // Bytes for all who do not read the definition.
+            assert_eq!(number(entry, "type"), 24);
+            let bytes = tensor.bytes().iter().map(|b| f32::from(*b as i8));
+            compare(name, &bytes.collect::<Vec<f32>>(), &values);
+        } else {
+            compare(name, &tensor.to_f32().expect("values"), &values);
+        }
+    }
+    let text = string(&theirs["texts"], "lowbit.formats");
+    assert!(text.contains("format octave_20 = block i < 20 {"), "{text}");
 }
 
 /// `W x` in f64, row by row.

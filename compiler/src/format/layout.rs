@@ -1,7 +1,9 @@
 //! Ids of layouts, and the way from one layout to another of the same fields.
 
 use super::codec::{CodecError, Grid, check_bytes};
-use super::{BlockFormat, Element, FloatSpec, Format, FormatKind, Part, Specials, UnOp, ValueExpr};
+use super::{
+    BlockFormat, Element, Field, FloatSpec, Format, FormatKind, Part, Specials, UnOp, ValueExpr,
+};
 use cranelift_entity::EntityRef;
 
 /// The identity of a layout: equal for two formats if the same bytes mean the same values in both, bit for bit and
@@ -166,6 +168,32 @@ fn same_values(a: &Element, b: &Element) -> bool {
     }
 }
 
+/// What keeps the codes of one layout from being those of the other, for the same values; `None` if nothing does. Names do
+/// not matter, nor how many rows share a block or where the bits lie.
+pub fn fields_differ(from: &BlockFormat, to: &BlockFormat) -> Option<String> {
+    if from.len != to.len {
+        return Some(format!("blocks of {} and of {} elements", from.len, to.len));
+    }
+    let (a, b) = (from.fields.len(), to.fields.len());
+    if a != b {
+        return Some(format!("{a} and {b} fields"));
+    }
+    for (a, b) in from.fields.values().zip(to.fields.values()) {
+        let of = |f: &Field| (f.scope, f.count);
+        let same = same_values(&a.element, &b.element)
+            && of(a) == of(b)
+            && a.occurrence == b.occurrence
+            && a.component == b.component;
+        if !same {
+            return Some(format!(
+                "`{}` and `{}` are of different kinds",
+                a.name, b.name
+            ));
+        }
+    }
+    (from.value != to.value).then(|| "an element is worth something else".into())
+}
+
 /// Moves every code of a tensor from one layout to another that holds the same fields: other rows to a block, other
 /// addresses. Padding rows and bits between fields become 0.
 pub fn relayout(
@@ -174,28 +202,8 @@ pub fn relayout(
     shape: &[u64],
     bytes: &[u8],
 ) -> Result<Vec<u8>, CodecError> {
-    let differ = |reason: String| Err(CodecError::Layouts { reason });
-    if from.len != to.len {
-        return differ(format!("blocks of {} and of {} elements", from.len, to.len));
-    }
-    if from.fields.len() != to.fields.len() {
-        return differ(format!(
-            "{} and {} fields",
-            from.fields.len(),
-            to.fields.len()
-        ));
-    }
-    for (a, b) in from.fields.values().zip(to.fields.values()) {
-        if a.element.bits() != b.element.bits()
-            || a.count != b.count
-            || a.occurrence != b.occurrence
-            || a.component != b.component
-        {
-            return differ(format!(
-                "`{}` and `{}` are of different kinds",
-                a.name, b.name
-            ));
-        }
+    if let Some(reason) = fields_differ(from, to) {
+        return Err(CodecError::Layouts { reason });
     }
     let as_format = |name: &str, b: &BlockFormat| Format {
         name: name.into(),

@@ -28,7 +28,7 @@ pub fn source(name: &str) -> Option<&'static str> {
 }
 
 /// The module that defines a format of that name.
-pub(crate) fn module_of(format: &str) -> Option<&'static str> {
+pub fn module_of(format: &str) -> Option<&'static str> {
     let defines = |text: &str| {
         text.lines().any(|l| {
             l.strip_prefix("format ")

@@ -3,7 +3,7 @@
 use super::formula::Formula;
 use super::{Checked, Checker, Reported};
 use crate::diagnostic::Diagnostic;
-use crate::format::{BlockFormat, Field, FieldId, Scope};
+use crate::format::{BlockFormat, Field, FieldId, FormatKind, Scope};
 use crate::syntax::ast::{self, Ident, Member, Span};
 use cranelift_entity::PrimaryMap;
 
@@ -19,6 +19,8 @@ const MAX_ELEMENTS: u64 = 1 << 20;
 const MAX_FIELDS: usize = 256;
 /// Most steps to evaluate all formulas of a file over all elements.
 const MAX_WORK: usize = 1 << 28;
+/// What a place that is kept counts for: it costs little time and much memory.
+const PLACE_WORK: usize = 8;
 /// Most occurrences of all fields together.
 pub(super) const MAX_OCCURRENCES: usize = 1 << 21;
 
@@ -347,19 +349,35 @@ impl Checker<'_> {
 
     /// Counts the steps of evaluating a formula, so that no text keeps the checker busy for long.
     pub(super) fn bound_work(&mut self, formula: &Formula, points: usize) -> Checked<()> {
-        self.work = self
-            .work
-            .saturating_add(formula.size().saturating_mul(points));
-        if self.work <= MAX_WORK {
+        let steps = formula.size().saturating_mul(points);
+        let message = "the formulas of this file are too long for blocks of this size";
+        self.add_work(steps, formula.span(), message)
+    }
+
+    /// Counts the places that a format keeps, its own ones or copies of another's, so that no text fills the memory.
+    pub(super) fn bound_places(&mut self, kind: &FormatKind, span: Span) -> Checked<()> {
+        let places: usize = match kind {
+            FormatKind::Plain(_) => 0,
+            FormatKind::Block(b) => {
+                let of = |f: &Field| 2 * f.occurrence.len() + f.slots() * f.parts.len();
+                b.fields.values().map(of).sum()
+            }
+        };
+        let message = "the blocks of this file are too large together";
+        self.add_work(PLACE_WORK.saturating_mul(places), span, message)
+    }
+
+    /// Whether nothing more may be evaluated or kept.
+    pub(super) fn work_is_spent(&self) -> bool {
+        self.work > MAX_WORK
+    }
+
+    pub(super) fn add_work(&mut self, steps: usize, span: Span, message: &str) -> Checked<()> {
+        self.work = self.work.saturating_add(steps);
+        if !self.work_is_spent() {
             return Ok(());
         }
-        let message = "the formulas of this file are too long for blocks of this size";
-        self.fail(Diagnostic::error(
-            "limit",
-            formula.span(),
-            message,
-            "one too many",
-        ))
+        self.fail(Diagnostic::error("limit", span, message, "one too many"))
     }
 }
 

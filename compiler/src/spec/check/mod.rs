@@ -90,6 +90,11 @@ pub fn load(
 struct Reported;
 type Checked<T> = Result<T, Reported>;
 
+/// The format that a name stands for without an import: `f32`, `i8`, `e8m0`.
+pub fn builtin(name: &str) -> Option<Arc<Format>> {
+    element::builtin().remove(name)
+}
+
 struct Imports<'a> {
     loader: &'a dyn Fn(&str) -> Option<String>,
     loaded: BTreeMap<String, Arc<Scope>>,
@@ -357,12 +362,15 @@ impl Checker<'_> {
 
     fn format_item(&mut self, name: &Ident, body: &ast::FormatBody) -> Checked<()> {
         let kind = match body {
+            // reported where it was spent
+            _ if self.work_is_spent() => Err(Reported),
             ast::FormatBody::Element(ast::Element::Name(n)) => {
                 self.find_format(n).map(|f| f.kind.clone())
             }
             ast::FormatBody::Element(e) => self.element(e).map(FormatKind::Plain),
             ast::FormatBody::Block(b) => self.block(b).map(FormatKind::Block),
         };
+        let kind = kind.and_then(|k| self.bound_places(&k, name.span).map(|()| k));
         self.define(name)?;
         match kind {
             Ok(kind) => {

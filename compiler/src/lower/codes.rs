@@ -13,9 +13,31 @@ impl Lower<'_> {
             UnOp::Neg => self.put(F32, Op::Un(Un::FNeg, a), &[a]),
             UnOp::Abs => self.put(F32, Op::Un(Un::FAbs, a), &[a]),
             UnOp::Round => self.put(F32, Op::Un(Un::FRound, a), &[a]),
+            UnOp::RoundAway => {
+                let size = self.put(F32, Op::Un(Un::FAbs, a), &[a]);
+                let whole = self.put(F32, Op::Un(Un::FFloor, size), &[size]);
+                let rest = self.bin(Bin::FSub, size, whole);
+                let twice = self.bin(Bin::FAdd, rest, rest);
+                let up = self.put(F32, Op::Un(Un::FFloor, twice), &[twice]);
+                let rounded = self.bin(Bin::FAdd, whole, up);
+                self.signed_as(a, rounded)
+            }
+            UnOp::Trunc => {
+                let size = self.put(F32, Op::Un(Un::FAbs, a), &[a]);
+                let whole = self.put(F32, Op::Un(Un::FFloor, size), &[size]);
+                self.signed_as(a, whole)
+            }
             UnOp::Floor => self.put(F32, Op::Un(Un::FFloor, a), &[a]),
             UnOp::FloorPow2 => self.floor_pow2(a),
         }
+    }
+
+    /// A size, negated where a number is below 0.
+    fn signed_as(&mut self, number: Value, size: Value) -> Value {
+        let zero = self.float(0.0, F32);
+        let below = self.put(I32, Op::Cmp(Cmp::FLt, number, zero), &[number, zero]);
+        let minus = self.put(F32, Op::Un(Un::FNeg, size), &[size]);
+        self.put(F32, Op::Select(below, minus, size), &[below, minus, size])
     }
 
     /// The largest power of two not above `|a|`: the exponent bits; subnormals are scaled into range first.

@@ -35,7 +35,11 @@ fn speed(engine: &Engine, text: &str, name: &str) -> Result<f64, Error> {
         .next()
         .map(|(id, t)| (id, t.name.clone()))
         .ok_or(Error::TooLarge(0))?;
-    let extents: Vec<u64> = spec.dims.values().map(|d| d.bound.unwrap_or(ROWS)).collect();
+    let extents: Vec<u64> = spec
+        .dims
+        .values()
+        .map(|d| d.bound.unwrap_or(ROWS))
+        .collect();
     let x = random_tensor(spec, id, &extents, &mut Random::new(3))?;
     let args = [(input.as_str(), &x)];
     let mut out = kernel.call(&args)?.bytes().to_vec();
@@ -83,7 +87,10 @@ fn main() -> Result<(), Error> {
     let engine = Engine::host()?;
     let json = std::env::args().nth(1);
     let mut rows = Vec::new();
-    println!("{:<16} {:>8} {:>8}  GB/s of f32", "format", "decode", "encode");
+    println!(
+        "{:<16} {:>8} {:>8}  GB/s of f32",
+        "format", "decode", "encode"
+    );
     for module in shipped::NAMES {
         let text = shipped::source(module).unwrap_or_default();
         let Ok(loaded) = load(module, text, &|_| None) else {

@@ -528,8 +528,9 @@ impl Encoding<'_> {
                 let values = self.group.iter().map(|i| self.eval(a, *i));
                 match op {
                     ReduceOp::Sum => values.fold(0.0, |s, v| s + v),
-                    ReduceOp::Min => extreme(values, |a, b| a < b),
-                    ReduceOp::Max => extreme(values, |a, b| a > b),
+                    // A zero is positive, in whatever order the elements are looked at.
+                    ReduceOp::Min => extreme(values, |a, b| a < b) + 0.0,
+                    ReduceOp::Max => extreme(values, |a, b| a > b) + 0.0,
                 }
             }
             EncodeExpr::ArgAbsMax(key) => {

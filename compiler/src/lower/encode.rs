@@ -2,6 +2,7 @@
 //! stores that invert the bit-address map of the block.
 
 mod vectors;
+mod whole;
 
 use super::{I32, I64, Lower};
 use crate::format::{
@@ -92,7 +93,10 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
         &Scalar::Const(u64::from(format.bytes)),
     );
     let count = lower.scalar(&Scalar::Const(len));
-    one_block(lower, format, values, count, bytes)?;
+    match whole::possible(format) {
+        Some(clause) => whole::block(lower, format, clause, values, bytes)?,
+        None => one_block(lower, format, values, count, bytes)?,
+    }
     lower.close(&[]);
     let rest = rem(columns, len);
     if rest != Scalar::Const(0) {
@@ -318,14 +322,14 @@ fn evaluate(
         EncodeExpr::Local(id) => local(lower, block, *id, scope)?,
         EncodeExpr::Unary(op, a) => {
             let a = evaluate(lower, block, a, scope)?;
-            lower.declared_unary(*op, a)
+            lower.declared_unary(*op, a, F32)
         }
         EncodeExpr::Binary(op, a, b) => {
             let (a, b) = (
                 evaluate(lower, block, a, scope)?,
                 evaluate(lower, block, b, scope)?,
             );
-            lower.declared_binary(*op, a, b)
+            lower.declared_binary(*op, a, b, F32)
         }
         EncodeExpr::Reduce(op, a) => reduce(lower, block, *op, a, scope)?,
         EncodeExpr::ArgAbsMax(key) => largest(lower, block, key, scope)?,
@@ -440,17 +444,16 @@ fn reduce(
     let result = lower.close(&[next])[0];
     Ok(match op {
         ReduceOp::Sum => result,
-        // Nothing but NaNs: 0.
-        ReduceOp::Min | ReduceOp::Max => {
-            let zero = lower.float(0.0, F32);
-            let number = lower.put(I32, Op::Cmp(Cmp::FEq, result, result), &[result]);
-            lower.put(
-                F32,
-                Op::Select(number, result, zero),
-                &[number, result, zero],
-            )
-        }
+        ReduceOp::Min | ReduceOp::Max => extreme(lower, result),
     })
+}
+
+/// A minimum or maximum: 0 of nothing but NaNs, and a zero is positive.
+fn extreme(lower: &mut Lower<'_>, found: Value) -> Value {
+    let zero = lower.float(0.0, F32);
+    let number = lower.put(I32, Op::Cmp(Cmp::FEq, found, found), &[found]);
+    let kept = lower.put(F32, Op::Select(number, found, zero), &[number, found, zero]);
+    lower.bin(Bin::FAdd, kept, zero)
 }
 
 /// The value of largest magnitude, with its sign; the first of equals.

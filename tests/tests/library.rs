@@ -5,7 +5,7 @@ use lowbit::check::{Random, compare};
 use lowbit::compiler::format::std as shipped;
 use lowbit::compiler::format::{BlockFormat, Format, FormatKind};
 use lowbit::compiler::spec::load;
-use lowbit::{Engine, Options};
+use lowbit::{Decoder, Encoder, Engine, Options, Tensor};
 use std::sync::Mutex;
 
 /// A format, the module that it is in, and the kernels that it can be used in.
@@ -143,4 +143,64 @@ fn every_format_that_ships_works_in_kernels() {
     });
     let failed = failed.into_inner().expect("a lock");
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// Formats that do not ship: rows that share blocks, and parts of codes everywhere.
+const OTHERS: &str = "language 1;
+    format woven = block r < 4, i < 20 { d[r]: f16; q[r, i]: uint(3); value = d[r] * (q[r, i] - 3); }
+    format planes = block i < 24, bytes 11 {
+        d: f16 at 0;
+        q[i]: int(3) at (2: msb 16 + 2 * i, 1: msb 64 + i);
+        value = d * q[i];
+    }";
+
+#[test]
+fn bulk_work_gives_what_the_reference_codec_gives() {
+    let engine = Engine::host().expect("an engine");
+    let mut formats = load("others", OTHERS, &|_| None).expect("it reads").formats;
+    for module in shipped::NAMES {
+        let text = shipped::source(module).expect("its text");
+        let loaded = load(module, text, &|_| None).expect("it reads");
+        formats.extend(loaded.formats.iter().filter(|f| is_of_tensors(f)).cloned());
+    }
+    let mut quantised = 0;
+    for format in &formats {
+        let name = &format.name;
+        // Rows that no block divides, and more of them than one thread takes at a time.
+        for shape in [vec![3, 2, 261], vec![900, 300], vec![7], vec![0, 5]] {
+            let (decoder, encoder) = (Decoder::new(&engine, format), Encoder::new(&engine, format));
+            if name == "woven" {
+                assert!(decoder.is_err() && encoder.is_err(), "rows share blocks");
+                continue;
+            }
+            let decoder = decoder.expect(name);
+            let mut random = Random::new(5);
+            let count: u64 = shape.iter().product();
+            let values: Vec<f32> = (0..count).map(|_| random.real()).collect();
+            let tensor = match Tensor::quantize(format.clone(), &shape, &values) {
+                Ok(wanted) => {
+                    quantised += 1;
+                    let ours = encoder.expect(name).quantize(&shape, &values, 2);
+                    let ours = ours.expect(name);
+                    assert!(ours.bytes() == wanted.bytes(), "{name} {shape:?}");
+                    wanted
+                }
+                Err(_) => {
+                    assert!(encoder.is_err(), "{name}");
+                    let size = format.tensor_bytes(&shape).expect("a size");
+                    let bytes = (0..size).map(|_| random.number() as u8).collect();
+                    Tensor::from_bytes(format.clone(), &shape, bytes).expect(name)
+                }
+            };
+            let (ours, wanted) = (
+                decoder.decode(&tensor, 2).expect(name),
+                tensor.to_f32().expect(name),
+            );
+            let same =
+                |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+            assert!(ours.iter().zip(&wanted).all(same), "{name} {shape:?}");
+            assert_eq!(ours.len(), wanted.len());
+        }
+    }
+    assert!(quantised > 100, "{quantised}");
 }

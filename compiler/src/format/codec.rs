@@ -310,9 +310,17 @@ impl Field {
 
     /// Whether every element has a value of its own: a code, or a component of one.
     pub fn per_element(&self) -> bool {
-        let mut seen = std::collections::HashSet::new();
+        let width = self.element.width();
+        let values = u64::from(self.count) * u64::from(width);
+        if values < self.occurrence.len() as u64 {
+            return false;
+        }
+        let mut seen = vec![false; values as usize];
         let mut own = self.occurrence.iter().zip(&self.component);
-        own.all(|place| seen.insert(place))
+        own.all(|(o, c)| {
+            let place = (o * width + c) as usize;
+            !std::mem::replace(&mut seen[place], true)
+        })
     }
 
     /// The code of an occurrence, from the bytes of a block.

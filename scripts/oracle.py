@@ -2,7 +2,8 @@
 """What independent implementations say of formats and products. Run by scripts/oracle.sh, which installs what it needs.
 
     oracle.py            products with the weights of a whole model: target/oracle/smollm2.json and .f64
-    oracle.py --formats  decoded values: target/oracle/formats/*.bin (described in formats.json)
+    oracle.py --formats  decoded values of random blocks: target/oracle/formats/*.bin (described in formats.json); decoded and
+                         encoded values of every format that ships: target/oracle/library/ (see oracles/book.py)
     oracle.py --read F   what the tensors of a GGUF file are and hold, as JSON on the standard output
 
 Every file is little endian. Nothing here is random from run to run."""
@@ -46,14 +47,6 @@ GGML = {
 # Types that gguf quantises to
 ENCODED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0", "TQ2_0", "MXFP4"]
 BLOCKS = 512
-FLOATS = [
-    "float4_e2m1fn",
-    "float6_e2m3fn",
-    "float6_e3m2fn",
-    "float8_e4m3fn",
-    "float8_e5m2",
-    "float8_e8m0fnu",
-]
 
 
 def vector(length):
@@ -129,7 +122,6 @@ def encodings(quants, Type, folder, random):
 
 
 def formats():
-    import ml_dtypes
     from gguf import GGML_QUANT_SIZES, quants
     from gguf import GGMLQuantizationType as Type
 
@@ -148,15 +140,19 @@ def formats():
         values.tofile(folder / f"{name}.values.bin")
         index.append({"name": name, "dtype": f"ggml:{int(kind)}", "rows": BLOCKS, "cols": length})
     encoded = encodings(quants, Type, folder, random)
-    codes = []
-    for name in FLOATS:
-        dtype = getattr(ml_dtypes, name)
-        count = 1 << ml_dtypes.finfo(dtype).bits
-        values = np.arange(count, dtype=np.uint8).view(dtype).astype("<f4")
-        values.tofile(folder / f"{name}.bin")
-        codes.append({"name": name, "codes": count})
-    (folder / "formats.json").write_text(json.dumps({"blocks": index, "codes": codes, "encoded": encoded}, indent=1))
-    print(f"{len(index)} block formats and {len(codes)} elements in {folder.relative_to(ROOT)}")
+    (folder / "formats.json").write_text(json.dumps({"blocks": index, "encoded": encoded}, indent=1))
+    print(f"{len(index)} block formats in {folder.relative_to(ROOT)}")
+
+
+def library():
+    from oracles import bnb, floats, ggml, onnx, parametric
+    from oracles.book import Book
+
+    book = Book(OUT / "library")
+    for implementation in (floats, parametric, onnx, bnb, ggml):
+        implementation.write(book)
+    book.close()
+    print(f"{len(book.entries)} comparisons in {book.folder.relative_to(ROOT)}")
 
 
 def read(path):
@@ -182,12 +178,13 @@ def read(path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--formats", action="store_true", help="decoded values instead of products")
+    parser.add_argument("--formats", action="store_true", help="values of formats instead of products")
     parser.add_argument("--read", metavar="FILE", help="the tensors of a file instead")
     arguments = parser.parse_args()
     if arguments.read:
         read(arguments.read)
     elif arguments.formats:
         formats()
+        library()
     else:
         products()

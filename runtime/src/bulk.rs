@@ -4,7 +4,9 @@
 use crate::{Engine, Error, Kernel, Options, Scratch, SharedBytes, Tensor};
 use lowbit_compiler::format::codec::CodecError;
 use lowbit_compiler::format::text::definition;
-use lowbit_compiler::format::{BlockFormat, Format, FormatKind};
+use lowbit_compiler::format::{BlockFormat, Element, Format, FormatKind};
+use lowbit_compiler::pipeline::CompileError;
+use lowbit_compiler::schedule::ScheduleError;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -111,6 +113,10 @@ impl Encoder {
     /// If the format is decode-only, and what compiling gives for one that no kernel can write.
     pub fn new(engine: &Engine, format: &Arc<Format>) -> Result<Encoder, Error> {
         let value = match &format.kind {
+            FormatKind::Plain(e @ Element::Codebook(_)) if e.is_integer() => {
+                let what = "the nearest entry of a plain table of integers".into();
+                return Err(CompileError::from(ScheduleError::Unsupported(what)).into());
+            }
             FormatKind::Plain(e) if e.is_integer() => "round(x[n, k])",
             FormatKind::Plain(_) => "x[n, k]",
             FormatKind::Block(BlockFormat { encode: None, .. }) => {

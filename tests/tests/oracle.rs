@@ -1,10 +1,12 @@
-//! Decoded values and whole products, held against implementations that are not ours (see `scripts/oracle.py`).
+//! Decoded and encoded values and whole products, held against implementations that are not ours (see `scripts/oracle.py`).
 //!
 //! Run `scripts/oracle.sh` first. Without its files these tests say so and compare nothing, except where the environment
 //! has `CI`: there they fail.
 
+#[path = "oracle/library.rs"]
+mod library;
+
 use lowbit::compiler::format::codec::{decode_tensor, encode_tensor};
-use lowbit::compiler::format::{Format, FormatKind};
 use lowbit::compiler::spec::load;
 use lowbit::files::{Dtype, Kind, Metadata, TensorFile, format_of, write_tensors};
 use lowbit::{Engine, Kernel, Tensor};
@@ -13,7 +15,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -126,41 +127,6 @@ fn blocks_encode_as_gguf_does() {
             differing.len(),
             &differing[..differing.len().min(8)]
         );
-    }
-}
-
-/// The formats of the language that hold the elements of ml_dtypes, by their names there.
-const ELEMENTS: [(&str, &str); 6] = [
-    ("float4_e2m1fn", "e2m1"),
-    ("float6_e2m3fn", "e2m3"),
-    ("float6_e3m2fn", "e3m2"),
-    ("float8_e4m3fn", "f8e4m3fn"),
-    ("float8_e5m2", "f8e5m2"),
-    ("float8_e8m0fnu", "scale"),
-];
-
-#[test]
-fn elements_decode_as_in_ml_dtypes() {
-    let Some(index) = index("formats/formats.json") else {
-        return;
-    };
-    let codes = list(&index, "codes");
-    assert_eq!(codes.len(), ELEMENTS.len());
-    let text = "language 1;\nimport \"std/floats\";\nformat scale = e8m0;\n";
-    let module = load("oracle", text, &|_| None).expect("the standard library");
-    for (entry, (theirs, ours)) in codes.iter().zip(ELEMENTS) {
-        assert_eq!(string(entry, "name"), theirs);
-        let format: &Arc<Format> = module.format(ours).expect(ours);
-        let FormatKind::Plain(element) = &format.kind else {
-            panic!("{ours} is an element")
-        };
-        assert_eq!(1 << element.bits(), number(entry, "codes"));
-        let values =
-            floats(&oracle(&format!("formats/{theirs}.bin")).expect("the values beside the index"));
-        let decoded: Vec<f32> = (0..1 << element.bits())
-            .map(|c| element.decode(c) as f32)
-            .collect();
-        compare(theirs, &decoded, &values);
     }
 }
 

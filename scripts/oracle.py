@@ -44,6 +44,8 @@ GGML = {
     "IQ1_M": [],
     "IQ4_XS": [0],
 }
+# Types that gguf quantises to
+ENCODED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0", "TQ2_0", "MXFP4"]
 BLOCKS = 512
 
 
@@ -97,6 +99,28 @@ def blocks(name, size, scales, random):
     return data
 
 
+def encodings(quants, Type, folder, random):
+    """Numbers of many sizes, and what gguf makes of them: bell curves, ties, zeros, one large number, tiny ones."""
+    data = random.standard_normal((BLOCKS, 256)).astype("<f4")
+    data *= np.float32(2.0) ** random.integers(-20, 12, (BLOCKS, 1)).astype(np.float32)
+    data[0] = 0
+    data[1] = np.arange(256) % 32 - 16
+    data[2] = np.arange(256) / 2 - 64
+    data[3, ::7] = 1000
+    data[4] *= np.float32(1e-30) / np.abs(data[4]).max()
+    data[5] = np.where(np.arange(256) % 3 == 0, -1.5, 1.5)
+    data[6] = np.abs(data[6])
+    data[7] = -np.abs(data[7])
+    data.tofile(folder / "numbers.bin")
+    index = []
+    for name in ENCODED:
+        kind = Type[name]
+        with np.errstate(all="ignore"):
+            quants.quantize(data, kind).tofile(folder / f"{name}.encoded.bin")
+        index.append({"name": name, "dtype": f"ggml:{int(kind)}", "rows": BLOCKS, "cols": 256})
+    return index
+
+
 def formats():
     from gguf import GGML_QUANT_SIZES, quants
     from gguf import GGMLQuantizationType as Type
@@ -115,7 +139,8 @@ def formats():
         data.tofile(folder / f"{name}.blocks.bin")
         values.tofile(folder / f"{name}.values.bin")
         index.append({"name": name, "dtype": f"ggml:{int(kind)}", "rows": BLOCKS, "cols": length})
-    (folder / "formats.json").write_text(json.dumps({"blocks": index}, indent=1))
+    encoded = encodings(quants, Type, folder, random)
+    (folder / "formats.json").write_text(json.dumps({"blocks": index, "encoded": encoded}, indent=1))
     print(f"{len(index)} block formats in {folder.relative_to(ROOT)}")
 
 

@@ -1,17 +1,57 @@
 //! What quantising costs: tensors brought into a format, and how far they are from what they were.
 
 use crate::Failure;
-use lowbit::Tensor;
 use lowbit::compiler::format::Format;
+use lowbit::compiler::format::layout::LayoutId;
+use lowbit::{Decoder, Encoder, Engine, Tensor};
 use std::sync::Arc;
 
-/// Values in a format, each code the nearest one by the `encode` clause.
-pub(crate) fn nearest(
-    values: &[f32],
-    shape: &[u64],
-    format: &Arc<Format>,
-) -> Result<Tensor, Failure> {
-    Ok(Tensor::quantize(format.clone(), shape, values)?)
+/// Decodes tensors and quantises into a format, on all cores: through compiled kernels, and by the reference codec where a
+/// layout is one that kernels cannot read or write.
+pub(crate) struct Codecs {
+    engine: Engine,
+    format: Arc<Format>,
+    encoder: Option<Encoder>,
+    /// Decoders of the layouts met so far.
+    decoders: Vec<(LayoutId, Option<Decoder>)>,
+    threads: usize,
+}
+
+impl Codecs {
+    /// For quantising into a format.
+    pub(crate) fn new(format: &Arc<Format>) -> Result<Codecs, Failure> {
+        let engine = Engine::host()?;
+        Ok(Codecs {
+            format: format.clone(),
+            encoder: Encoder::new(&engine, format).ok(),
+            decoders: Vec::new(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            engine,
+        })
+    }
+
+    /// Values in the format, each code the nearest one by the `encode` clause.
+    pub(crate) fn quantize(&self, shape: &[u64], values: &[f32]) -> Result<Tensor, Failure> {
+        Ok(match &self.encoder {
+            Some(encoder) => encoder.quantize(shape, values, self.threads)?,
+            None => Tensor::quantize(self.format.clone(), shape, values)?,
+        })
+    }
+
+    /// The values of a tensor.
+    pub(crate) fn decode(&mut self, tensor: &Tensor) -> Result<Vec<f32>, Failure> {
+        let id = tensor.layout_id();
+        let known = self.decoders.iter().position(|(known, _)| *known == id);
+        let at = known.unwrap_or_else(|| {
+            let decoder = Decoder::new(&self.engine, tensor.format()).ok();
+            self.decoders.push((id, decoder));
+            self.decoders.len() - 1
+        });
+        Ok(match &self.decoders[at].1 {
+            Some(decoder) => decoder.decode(tensor, self.threads)?,
+            None => tensor.to_f32()?,
+        })
+    }
 }
 
 /// How far values are from what they were.
@@ -38,22 +78,22 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
-    /// Of a tensor that stands for values.
-    pub(crate) fn of(values: &[f32], tensor: &Tensor) -> Result<Sums, Failure> {
+    /// Of what was found for values, in so many bytes.
+    pub(crate) fn of(values: &[f32], found: &[f32], bytes: usize) -> Sums {
         let mut sums = Sums {
             count: values.len() as u64,
-            bytes: tensor.bytes().len() as u64,
+            bytes: bytes as u64,
             ..Sums::default()
         };
-        for (value, found) in values.iter().zip(tensor.to_f32()?) {
-            let (value, found) = (f64::from(*value), f64::from(found));
+        for (value, found) in values.iter().zip(found) {
+            let (value, found) = (f64::from(*value), f64::from(*found));
             // An infinity that stays one has no error.
             let error = if value == found { 0.0 } else { value - found };
             sums.signal += value * value;
             sums.noise += error * error;
             sums.max_error = larger(sums.max_error, error.abs());
         }
-        Ok(sums)
+        sums
     }
 
     /// With those of another tensor.
@@ -89,16 +129,11 @@ fn larger(a: f64, b: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fidelity, Sums, nearest};
-    use lowbit::Tensor;
+    use super::{Codecs, Fidelity, Sums};
 
     #[test]
     fn errors_are_measured_against_the_values() {
-        let tensor =
-            Tensor::from_f32(&[4], &[3.0, 0.0, 0.0, 4.5]).unwrap_or_else(|e| panic!("{e}"));
-        let Ok(sums) = Sums::of(&[3.0, 0.0, 0.0, 4.0], &tensor) else {
-            panic!("f32 decodes")
-        };
+        let sums = Sums::of(&[3.0, 0.0, 0.0, 4.0], &[3.0, 0.0, 0.0, 4.5], 16);
         let Fidelity {
             rmse,
             sqnr_db,
@@ -115,14 +150,17 @@ mod tests {
     fn values_that_a_format_holds_have_no_error_and_nan_shows() {
         let values = [1.0, f32::INFINITY, -0.5];
         let format = lowbit::compiler::spec::builtin("f16").unwrap_or_else(|| panic!("f16"));
-        let Ok(tensor) = nearest(&values, &[3], &format) else {
+        let found = Codecs::new(&format).and_then(|mut codecs| {
+            let tensor = codecs.quantize(&[3], &values)?;
+            codecs.decode(&tensor)
+        });
+        let Ok(found) = found else {
             panic!("f16 encodes")
         };
-        let sums = Sums::of(&values, &tensor).ok();
-        let fidelity = sums.map(|s| s.fidelity()).unwrap_or_default();
+        let fidelity = Sums::of(&values, &found, 6).fidelity();
         assert_eq!((fidelity.rmse, fidelity.max_error), (0.0, 0.0));
         assert_eq!(fidelity.sqnr_db, f64::INFINITY);
-        let nan = Sums::of(&[f32::NAN, 0.0, 0.0], &tensor).ok();
-        assert!(nan.is_some_and(|s| s.fidelity().max_error.is_nan()));
+        let nan = Sums::of(&[f32::NAN, 0.0, 0.0], &found, 6).fidelity();
+        assert!(nan.max_error.is_nan());
     }
 }

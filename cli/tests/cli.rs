@@ -462,3 +462,27 @@ fn the_command_of_the_readme_runs() {
         "{out}"
     );
 }
+
+#[test]
+fn the_format_of_the_how_to_runs_from_one_text_file() {
+    let place = Place::new("how-to");
+    let page = fs::read_to_string(repository().join("book/src/add-a-format.md")).expect("the page");
+    let text = page.split("```lowbit\n").nth(1).expect("a text");
+    let text = text.split("```").next().expect("its end");
+    place.write("mine.lowbit", text);
+    place.line("lowbit fmt --check mine.lowbit").good();
+    let commands: Vec<&str> = page
+        .split('`')
+        .filter(|c| c.starts_with("lowbit "))
+        .collect();
+    assert_eq!(commands.len(), 2);
+    let ran = place.line(commands[0]).good();
+    assert!(
+        ran.contains("64 results agree with the reference interpreter"),
+        "{ran}"
+    );
+    let shown = place.line(commands[1]).good();
+    assert!(shown.contains("i8x16"), "{shown}");
+    let odd = "lowbit run mine.lowbit --dim N=7 --dim K=101 --dim M=3 --check";
+    place.line(odd).good();
+}

@@ -16,6 +16,7 @@
 //! # Ok::<(), lowbit::Error>(())
 //! ```
 
+mod bulk;
 mod call;
 pub mod check;
 mod engine;
@@ -26,6 +27,7 @@ mod kernel;
 mod show;
 mod tensor;
 
+pub use bulk::{Decoder, Encoder};
 pub use call::{Prepared, Rows, Scratch};
 pub use engine::{Engine, Options, find_kernel};
 pub use error::Error;

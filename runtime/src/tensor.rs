@@ -140,6 +140,11 @@ impl Tensor {
         (*self.bytes).as_ref()
     }
 
+    /// Its bytes, to share.
+    pub(crate) fn shared(&self) -> SharedBytes {
+        self.bytes.clone()
+    }
+
     /// The id of the layout.
     pub fn layout_id(&self) -> LayoutId {
         layout_id(&self.format)

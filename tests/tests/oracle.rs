@@ -6,7 +6,7 @@
 #[path = "oracle/library.rs"]
 mod library;
 
-use lowbit::compiler::format::codec::decode_tensor;
+use lowbit::compiler::format::codec::{decode_tensor, encode_tensor};
 use lowbit::compiler::spec::load;
 use lowbit::files::{Dtype, Kind, Metadata, TensorFile, format_of, write_tensors};
 use lowbit::{Engine, Kernel, Tensor};
@@ -99,6 +99,34 @@ fn blocks_decode_as_ggml_does() {
             oracle(&format!("formats/{name}.values.bin")).expect("the values beside the index");
         let ours = decode_tensor(&format, &shape, &bytes).expect(name);
         compare(name, &ours, &floats(&values));
+    }
+}
+
+#[test]
+fn blocks_encode_as_gguf_does() {
+    let Some(index) = index("formats/formats.json") else {
+        return;
+    };
+    let numbers = floats(&oracle("formats/numbers.bin").expect("the numbers beside the index"));
+    let encoded = list(&index, "encoded");
+    assert_eq!(encoded.len(), 8);
+    for entry in encoded {
+        let name = string(entry, "name");
+        let format = format_of(&Dtype::new(string(entry, "dtype"))).expect(name);
+        let shape = [number(entry, "rows"), number(entry, "cols")];
+        let theirs =
+            oracle(&format!("formats/{name}.encoded.bin")).expect("bytes beside the index");
+        let ours = encode_tensor(&format, &shape, &numbers).expect(name);
+        assert_eq!(ours.len(), theirs.len(), "{name}");
+        let row = theirs.len() / number(entry, "rows") as usize;
+        let differing = (0..theirs.len()).filter(|i| ours[*i] != theirs[*i]);
+        let differing: Vec<(usize, usize)> = differing.map(|i| (i / row, i % row)).collect();
+        assert!(
+            differing.is_empty(),
+            "{name}: {} bytes differ, the first (row, byte) are {:?}",
+            differing.len(),
+            &differing[..differing.len().min(8)]
+        );
     }
 }
 

@@ -1,6 +1,6 @@
 //! `quantize`: the tensors of a file in other formats, and what that costs.
 
-use crate::fidelity::{Fidelity, Sums, nearest};
+use crate::fidelity::{Codecs, Fidelity, Sums};
 use crate::output::say;
 use crate::plot::{Point, svg};
 use crate::progress::Progress;
@@ -8,7 +8,6 @@ use crate::table::table;
 use crate::weights::{Place, Weights, kind_of, place, write};
 use crate::{Failure, formats};
 use clap::Args;
-use lowbit::Tensor;
 use lowbit::compiler::format::{Element, Format, FormatKind};
 use lowbit::files::{Content, Entry, Kind, file_type};
 use std::collections::BTreeSet;
@@ -155,14 +154,17 @@ impl Plan {
                 _ => entries.push(entry.clone()),
             }
         }
+        let mut codecs = Codecs::new(&self.format)?;
         let mut make = |name: &str| {
             let found = weights.tensors.iter().find(|t| t.name == name);
             let Some(Content::Tensor(tensor)) = found.map(|t| &t.content) else {
                 return Err(Failure::Input(format!("there is no tensor `{name}`")));
             };
-            let values = tensor.to_f32()?;
-            let made = nearest(&values, tensor.shape(), &self.format)?;
-            measured.add(name, &values, &made)?;
+            let values = codecs.decode(tensor)?;
+            let made = codecs.quantize(tensor.shape(), &values)?;
+            let found = codecs.decode(&made)?;
+            let sums = Sums::of(&values, &found, made.bytes().len());
+            measured.tensors.push((name.to_owned(), sums));
             step();
             Ok(made)
         };
@@ -237,12 +239,6 @@ struct Measured {
 }
 
 impl Measured {
-    fn add(&mut self, name: &str, values: &[f32], made: &Tensor) -> Result<(), Failure> {
-        self.tensors
-            .push((name.to_owned(), Sums::of(values, made)?));
-        Ok(())
-    }
-
     fn together(&self) -> Fidelity {
         let all = self.tensors.iter().map(|(_, s)| *s);
         all.fold(Sums::default(), Sums::and).fidelity()

@@ -6,8 +6,8 @@
 //! - `value` and `encode` compute in f32, rounding to nearest even at each step, in the order written.
 
 use super::{
-    BinOp, BlockFormat, Element, EncodeExpr, EncodeStep, Field, FieldId, Format, FormatKind, Part,
-    Product, ReduceOp, UnOp, ValueExpr,
+    Assigned, BinOp, BlockFormat, Element, Encode, EncodeExpr, Field, FieldId, Format, FormatKind,
+    Part, Product, ReduceOp, UnOp, ValueExpr,
 };
 use cranelift_entity::EntityRef;
 
@@ -237,7 +237,7 @@ pub fn encode_tensor(
             }
         }
         FormatKind::Block(b) => {
-            let steps = b.encode.as_deref().ok_or_else(|| CodecError::DecodeOnly {
+            let encode = b.encode.as_ref().ok_or_else(|| CodecError::DecodeOnly {
                 format: format.name.clone(),
             })?;
             let grid = Grid::new(b, shape).ok_or_else(|| too_large(shape))?;
@@ -248,7 +248,7 @@ pub fn encode_tensor(
                     tile[r * b.len as usize..][..*n].copy_from_slice(&values[*start..start + n]);
                 }
                 let at = block as usize * b.bytes as usize;
-                b.encode_with(steps, &tile, &mut out[at..at + b.bytes as usize]);
+                b.encode_with(encode, &tile, &mut out[at..at + b.bytes as usize]);
             });
         }
     }
@@ -310,9 +310,17 @@ impl Field {
 
     /// Whether every element has a value of its own: a code, or a component of one.
     pub fn per_element(&self) -> bool {
-        let mut seen = std::collections::HashSet::new();
+        let width = self.element.width();
+        let values = u64::from(self.count) * u64::from(width);
+        if values < self.occurrence.len() as u64 {
+            return false;
+        }
+        let mut seen = vec![false; values as usize];
         let mut own = self.occurrence.iter().zip(&self.component);
-        own.all(|place| seen.insert(place))
+        own.all(|(o, c)| {
+            let place = (o * width + c) as usize;
+            !std::mem::replace(&mut seen[place], true)
+        })
     }
 
     /// The code of an occurrence, from the bytes of a block.
@@ -401,21 +409,25 @@ impl BlockFormat {
     /// The bytes of a block with the given values, row after row; `None` if the format is decode-only or there are not
     /// `rows * len` values.
     pub fn encode_block(&self, values: &[f32]) -> Option<Vec<u8>> {
-        let steps = self.encode.as_deref()?;
+        let encode = self.encode.as_ref()?;
         if values.len() != (self.rows * self.len) as usize {
             return None;
         }
         let mut out = vec![0; self.bytes as usize];
-        self.encode_with(steps, values, &mut out);
+        self.encode_with(encode, values, &mut out);
         Some(out)
     }
 
-    fn encode_with(&self, steps: &[EncodeStep], values: &[f32], out: &mut [u8]) {
+    fn encode_with(&self, encode: &Encode, values: &[f32], out: &mut [u8]) {
         out.fill(0);
-        let blank = |f: &Field| vec![0.0; f.slots() * f.element.width() as usize];
+        let blank = |f: &Field| vec![0.0; (self.rows * f.count * f.element.width()) as usize];
         let mut read_back: Vec<Vec<f32>> = self.fields.values().map(blank).collect();
-        for step in steps {
-            let field = &self.fields[step.field];
+        let mut locals: Vec<Vec<f32>> = encode.locals.values().map(blank).collect();
+        for step in &encode.steps {
+            let field = match step.target {
+                Assigned::Field(id) => &self.fields[id],
+                Assigned::Local(id) => &encode.locals[id],
+            };
             let (order, start) = field.members();
             let mut coder = Coder::new(field);
             for r in 0..self.rows {
@@ -428,13 +440,23 @@ impl BlockFormat {
                         row,
                         group,
                         read_back: &read_back,
+                        encode,
+                        locals: &locals,
                     };
-                    let code = coder.code(group, &|i| scope.eval(&step.expr, i));
                     let slot = r as usize * field.count as usize + o;
-                    field.write(out, slot, code);
-                    let width = field.element.width() as usize;
-                    read_back[step.field.index()][slot * width..][..width]
-                        .copy_from_slice(&field.values(code));
+                    match step.target {
+                        Assigned::Local(id) => {
+                            let first = group.first().copied().unwrap_or(0);
+                            locals[id.index()][slot] = scope.eval(&step.expr, first);
+                        }
+                        Assigned::Field(id) => {
+                            let code = coder.code(group, &|i| scope.eval(&step.expr, i));
+                            field.write(out, slot, code);
+                            let width = field.element.width() as usize;
+                            read_back[id.index()][slot * width..][..width]
+                                .copy_from_slice(&field.values(code));
+                        }
+                    }
                 }
             }
         }
@@ -488,6 +510,8 @@ struct Encoding<'a> {
     row: &'a [f32],
     group: &'a [u32],
     read_back: &'a [Vec<f32>],
+    encode: &'a Encode,
+    locals: &'a [Vec<f32>],
 }
 
 impl Encoding<'_> {
@@ -497,6 +521,11 @@ impl Encoding<'_> {
             EncodeExpr::Const(c) => *c,
             EncodeExpr::Input => self.row[i as usize],
             EncodeExpr::Field(f) => self.read_back[f.index()][self.block.value_slot(*f, self.r, i)],
+            EncodeExpr::Local(l) => {
+                let local = &self.encode.locals[*l];
+                let slot = self.r * local.count + local.occurrence[i as usize];
+                self.locals[l.index()][slot as usize]
+            }
             EncodeExpr::Unary(op, a) => unary(*op, self.eval(a, i)),
             EncodeExpr::Binary(BinOp::Div, a, b) => {
                 let b = self.eval(b, i);
@@ -507,8 +536,9 @@ impl Encoding<'_> {
                 let values = self.group.iter().map(|i| self.eval(a, *i));
                 match op {
                     ReduceOp::Sum => values.fold(0.0, |s, v| s + v),
-                    ReduceOp::Min => extreme(values, |a, b| a < b),
-                    ReduceOp::Max => extreme(values, |a, b| a > b),
+                    // A zero is positive, in whatever order the elements are looked at.
+                    ReduceOp::Min => extreme(values, |a, b| a < b) + 0.0,
+                    ReduceOp::Max => extreme(values, |a, b| a > b) + 0.0,
                 }
             }
             EncodeExpr::ArgAbsMax(key) => {
@@ -551,6 +581,14 @@ pub(crate) fn unary(op: UnOp, a: f32) -> f32 {
         UnOp::Neg => -a,
         UnOp::Abs => a.abs(),
         UnOp::Round => a.round_ties_even(),
+        UnOp::RoundAway => {
+            let size = a.abs();
+            let whole = size.floor();
+            let rounded = whole + (2.0 * (size - whole)).floor();
+            if a < 0.0 { -rounded } else { rounded }
+        }
+        UnOp::Trunc if a < 0.0 => -(-a).floor(),
+        UnOp::Trunc => a.floor(),
         UnOp::Floor => a.floor(),
         UnOp::FloorPow2 if a == 0.0 || !a.is_finite() => a.abs(),
         UnOp::FloorPow2 => super::element::pow2(super::element::exponent(f64::from(a))) as f32,

@@ -119,6 +119,8 @@ impl Fnv {
                     UnOp::Round => 2,
                     UnOp::Floor => 3,
                     UnOp::FloorPow2 => 4,
+                    UnOp::RoundAway => 5,
+                    UnOp::Trunc => 6,
                 };
                 [22, code].into_iter().for_each(|w| self.word(w));
                 self.value(a);

@@ -172,6 +172,10 @@ pub enum UnOp {
     Abs,
     /// To the nearest integer, ties to even.
     Round,
+    /// To the nearest integer, ties away from 0.
+    RoundAway,
+    /// To the next integer towards 0.
+    Trunc,
     /// To the next integer below.
     Floor,
     /// The largest power of two not above `|a|` (0 for 0); exact.
@@ -213,6 +217,8 @@ pub enum EncodeExpr {
     Input,
     /// A field assigned before, as it reads back (decoded).
     Field(FieldId),
+    /// A number assigned before.
+    Local(LocalId),
     /// A unary operation.
     Unary(UnOp, Box<EncodeExpr>),
     /// A binary operation.
@@ -223,13 +229,50 @@ pub enum EncodeExpr {
     ArgAbsMax(Box<EncodeExpr>),
 }
 
-/// One assignment of an `encode` clause: the field's code is the one nearest to the expression.
+/// A number of an `encode` clause that is not stored.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LocalId(u32);
+entity_impl!(LocalId, "let");
+
+/// What an assignment assigns to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assigned {
+    /// A field: its code is the one nearest to the expression.
+    Field(FieldId),
+    /// A number that is used further down.
+    Local(LocalId),
+}
+
+/// One assignment of an `encode` clause.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncodeStep {
-    /// The field assigned.
-    pub field: FieldId,
-    /// Its value before rounding to a code.
+    /// What is assigned.
+    pub target: Assigned,
+    /// Its value, for a field before rounding to a code.
     pub expr: EncodeExpr,
+}
+
+/// How to quantise into a block.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Encode {
+    /// Numbers that are not stored: fields of f32 that have no place.
+    pub locals: PrimaryMap<LocalId, Field>,
+    /// The assignments, in order.
+    pub steps: Vec<EncodeStep>,
+}
+
+impl Encode {
+    /// A clause that assigns to fields alone.
+    pub fn of_fields(steps: Vec<(FieldId, EncodeExpr)>) -> Encode {
+        let step = |(field, expr)| EncodeStep {
+            target: Assigned::Field(field),
+            expr,
+        };
+        Encode {
+            locals: PrimaryMap::new(),
+            steps: steps.into_iter().map(step).collect(),
+        }
+    }
 }
 
 /// A tile of `rows` × `len` elements stored in `bytes` bytes. File formats have one row; layouts that the compiler
@@ -249,7 +292,7 @@ pub struct BlockFormat {
     /// What an element is worth.
     pub value: ValueExpr,
     /// How to quantise into it: the author's clause or a derived default; `None` makes the format decode-only.
-    pub encode: Option<Vec<EncodeStep>>,
+    pub encode: Option<Encode>,
 }
 
 /// What a format is.

@@ -4,8 +4,8 @@
 //! counts as placed by an author, as its text then says where the bits lie.
 
 use super::{
-    BinOp, BlockFormat, Element, EncodeExpr, Field, FloatSpec, Format, FormatKind, Overflow, Part,
-    ReduceOp, Specials, UnOp, ValueExpr,
+    Assigned, BinOp, BlockFormat, Element, EncodeExpr, Field, FloatSpec, Format, FormatKind,
+    Overflow, Part, ReduceOp, Specials, UnOp, ValueExpr,
 };
 use crate::syntax::format_source;
 use std::fmt::Write;
@@ -88,7 +88,14 @@ fn number(v: f32) -> String {
 }
 
 fn block(name: &str, b: &BlockFormat) -> String {
-    let taken = |n: &str| b.fields.values().any(|f| f.name == n);
+    let locals = b.encode.iter().flat_map(|e| e.locals.values());
+    let names: Vec<&str> = b
+        .fields
+        .values()
+        .chain(locals)
+        .map(|f| f.name.as_str())
+        .collect();
+    let taken = |n: &str| names.contains(&n);
     let fresh = |base: &str| {
         let numbered = (1..).map(|n| format!("{base}{n}"));
         std::iter::once(base.to_string())
@@ -142,19 +149,28 @@ fn block(name: &str, b: &BlockFormat) -> String {
         }
     };
     let _ = writeln!(out, "    value = {};", value(&b.value, &field));
-    if let Some(steps) = &b.encode {
+    if let Some(clause) = &b.encode {
         let input = format!(
             "{x}[{}{i}]",
             row.map(|r| format!("{r}, ")).unwrap_or_default()
         );
         let _ = writeln!(out, "    encode {x} {{");
-        for s in steps {
-            let _ = writeln!(
-                out,
-                "        {} = {};",
-                field(s.field),
-                encode(&s.expr, &field, &input, &i)
-            );
+        let local = |l: super::LocalId| {
+            let l = &clause.locals[l];
+            format!("{}{}", l.name, subscript(l))
+        };
+        let names = EncodeNames {
+            field: &field,
+            local: &local,
+            input: &input,
+            index: &i,
+        };
+        for s in &clause.steps {
+            let target = match s.target {
+                Assigned::Field(f) => field(f),
+                Assigned::Local(l) => format!("let {}", local(l)),
+            };
+            let _ = writeln!(out, "        {target} = {};", encode(&s.expr, &names));
         }
         out += "    }\n";
     }
@@ -354,6 +370,8 @@ fn unary(op: UnOp, a: &str) -> String {
         UnOp::Neg => format!("-({a})"),
         UnOp::Abs => format!("abs({a})"),
         UnOp::Round => format!("round({a})"),
+        UnOp::RoundAway => format!("round_away({a})"),
+        UnOp::Trunc => format!("trunc({a})"),
         UnOp::Floor => format!("floor({a})"),
         UnOp::FloorPow2 => format!("floor_pow2({a})"),
     }
@@ -380,17 +398,22 @@ fn value(e: &ValueExpr, field: &impl Fn(super::FieldId) -> String) -> String {
     }
 }
 
-fn encode(
-    e: &EncodeExpr,
-    field: &impl Fn(super::FieldId) -> String,
-    input: &str,
-    i: &str,
-) -> String {
-    let of = |e: &EncodeExpr| encode(e, field, input, i);
+/// How an `encode` clause writes what it reads.
+struct EncodeNames<'a> {
+    field: &'a dyn Fn(super::FieldId) -> String,
+    local: &'a dyn Fn(super::LocalId) -> String,
+    input: &'a str,
+    index: &'a str,
+}
+
+fn encode(e: &EncodeExpr, names: &EncodeNames<'_>) -> String {
+    let of = |e: &EncodeExpr| encode(e, names);
+    let i = names.index;
     match e {
         EncodeExpr::Const(c) => number(*c),
-        EncodeExpr::Input => input.to_string(),
-        EncodeExpr::Field(f) => field(*f),
+        EncodeExpr::Input => names.input.to_string(),
+        EncodeExpr::Field(f) => (names.field)(*f),
+        EncodeExpr::Local(l) => (names.local)(*l),
         EncodeExpr::Unary(op, a) => unary(*op, &of(a)),
         EncodeExpr::Binary(op, a, b) => binary(*op, &of(a), &of(b)),
         EncodeExpr::Reduce(op, a) => {

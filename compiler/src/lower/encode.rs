@@ -2,9 +2,13 @@
 //! stores that invert the bit-address map of the block.
 
 mod vectors;
+mod whole;
 
 use super::{I32, I64, Lower};
-use crate::format::{BlockFormat, Element, EncodeExpr, Field, FieldId, FormatKind, Part, ReduceOp};
+use crate::format::{
+    Assigned, BlockFormat, Element, Encode, EncodeExpr, Field, FieldId, FormatKind, LocalId, Part,
+    ReduceOp,
+};
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{div, div_ceil, mul, rem};
 use crate::spec::kernel::TensorId;
@@ -34,6 +38,9 @@ struct Block<'f> {
     bytes: Value,
     /// Fields stored once a block, decoded.
     single: BTreeMap<FieldId, Value>,
+    encode: &'f Encode,
+    /// Numbers of the clause that the block has once.
+    locals: BTreeMap<LocalId, Value>,
     /// The elements of the field that is encoded.
     members: Members,
 }
@@ -86,7 +93,10 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
         &Scalar::Const(u64::from(format.bytes)),
     );
     let count = lower.scalar(&Scalar::Const(len));
-    one_block(lower, format, values, count, bytes)?;
+    match whole::possible(format) {
+        Some(clause) => whole::block(lower, format, clause, values, bytes)?,
+        None => one_block(lower, format, values, count, bytes)?,
+    }
     lower.close(&[]);
     let rest = rem(columns, len);
     if rest != Scalar::Const(0) {
@@ -121,9 +131,9 @@ fn one_block(
     count: Value,
     bytes: Value,
 ) -> Result<(), ScheduleError> {
-    let steps = format
+    let encode = format
         .encode
-        .clone()
+        .as_ref()
         .ok_or(ScheduleError::Internal("a format without an encode clause"))?;
     let zero = lower.scalar(&Scalar::Const(0));
     let end = lower.scalar(&Scalar::Const(u64::from(format.bytes)));
@@ -137,14 +147,23 @@ fn one_block(
         values,
         count,
         bytes,
+        encode,
         single: BTreeMap::new(),
+        locals: BTreeMap::new(),
         members: Members {
             order: None,
             start: Vec::new(),
         },
     };
-    for step in &steps {
-        let field = &format.fields[step.field];
+    for step in &encode.steps {
+        let id = match step.target {
+            Assigned::Field(id) => id,
+            Assigned::Local(id) => {
+                once(lower, &mut block, id, &step.expr)?;
+                continue;
+            }
+        };
+        let field = &format.fields[id];
         if let Element::Codebook(book) = &field.element
             && book.width > 1
         {
@@ -158,7 +177,7 @@ fn one_block(
             let code = encoded(lower, &block, &step.expr, Scope::Members(first, all), field)?;
             store_code(lower, &block, field, first, code);
             let decoded = lower.decode_code(&field.element, code)?;
-            block.single.insert(step.field, decoded);
+            block.single.insert(id, decoded);
             continue;
         }
         let occurrences = lower.scalar(&Scalar::Const(u64::from(field.count)));
@@ -169,6 +188,52 @@ fn one_block(
         lower.close(&[]);
     }
     Ok(())
+}
+
+/// Evaluates a number that the block has once; others are evaluated where they are used.
+fn once(
+    lower: &mut Lower<'_>,
+    block: &mut Block<'_>,
+    id: LocalId,
+    expr: &EncodeExpr,
+) -> Result<(), ScheduleError> {
+    let local = &block.encode.locals[id];
+    if local.count > 1 {
+        return Ok(());
+    }
+    block.members = Members::of(local);
+    let first = lower.scalar(&Scalar::Const(0));
+    let all = lower.scalar(&Scalar::Const(u64::from(block.format.len)));
+    let value = evaluate(lower, block, expr, Scope::Members(first, all))?;
+    block.locals.insert(id, value);
+    Ok(())
+}
+
+/// A number of the clause, for an element.
+fn local(
+    lower: &mut Lower<'_>,
+    block: &Block<'_>,
+    id: LocalId,
+    scope: Scope,
+) -> Result<Value, ScheduleError> {
+    if let Some(value) = block.locals.get(&id) {
+        return Ok(*value);
+    }
+    let steps = &block.encode.steps;
+    let assigned = steps.iter().find(|s| s.target == Assigned::Local(id));
+    let expr = assigned.ok_or(ScheduleError::Internal("a number without a value"))?;
+    let field = &block.encode.locals[id];
+    let at = first_element(lower, block, scope);
+    let occurrence = occurrence(lower, field, at);
+    let members = Members::of(field);
+    let scope = members.scope(lower, occurrence);
+    let inner = Block {
+        members,
+        single: block.single.clone(),
+        locals: block.locals.clone(),
+        ..*block
+    };
+    evaluate(lower, &inner, &expr.expr, scope)
 }
 
 /// Which elements belong to the occurrences of a field.
@@ -254,16 +319,17 @@ fn evaluate(
                 read_back(lower, block, *id, at)?
             }
         },
+        EncodeExpr::Local(id) => local(lower, block, *id, scope)?,
         EncodeExpr::Unary(op, a) => {
             let a = evaluate(lower, block, a, scope)?;
-            lower.declared_unary(*op, a)
+            lower.declared_unary(*op, a, F32)
         }
         EncodeExpr::Binary(op, a, b) => {
             let (a, b) = (
                 evaluate(lower, block, a, scope)?,
                 evaluate(lower, block, b, scope)?,
             );
-            lower.declared_binary(*op, a, b)
+            lower.declared_binary(*op, a, b, F32)
         }
         EncodeExpr::Reduce(op, a) => reduce(lower, block, *op, a, scope)?,
         EncodeExpr::ArgAbsMax(key) => largest(lower, block, key, scope)?,
@@ -318,17 +384,22 @@ fn read_back(
     at: Value,
 ) -> Result<Value, ScheduleError> {
     let field = &block.format.fields[id];
-    let in_order = field.occurrence.iter().enumerate();
-    let occurrence = match in_order.clone().all(|(i, o)| i as u32 == *o) {
-        true => at,
-        false => table_entry(lower, "occurrence", field.occurrence.clone(), at),
-    };
+    let occurrence = occurrence(lower, field, at);
     let code = load_code(lower, block, field, occurrence)?;
     match &field.element {
         Element::Codebook(book) if book.width > 1 => {
             Ok(vectors::decode(lower, field, book, code, at))
         }
         element => lower.decode_code(element, code),
+    }
+}
+
+/// The occurrence that an element uses.
+fn occurrence(lower: &mut Lower<'_>, field: &Field, at: Value) -> Value {
+    let mut in_order = field.occurrence.iter().enumerate();
+    match in_order.all(|(i, o)| i as u32 == *o) {
+        true => at,
+        false => table_entry(lower, "occurrence", field.occurrence.clone(), at),
     }
 }
 
@@ -373,17 +444,16 @@ fn reduce(
     let result = lower.close(&[next])[0];
     Ok(match op {
         ReduceOp::Sum => result,
-        // Nothing but NaNs: 0.
-        ReduceOp::Min | ReduceOp::Max => {
-            let zero = lower.float(0.0, F32);
-            let number = lower.put(I32, Op::Cmp(Cmp::FEq, result, result), &[result]);
-            lower.put(
-                F32,
-                Op::Select(number, result, zero),
-                &[number, result, zero],
-            )
-        }
+        ReduceOp::Min | ReduceOp::Max => extreme(lower, result),
     })
+}
+
+/// A minimum or maximum: 0 of nothing but NaNs, and a zero is positive.
+fn extreme(lower: &mut Lower<'_>, found: Value) -> Value {
+    let zero = lower.float(0.0, F32);
+    let number = lower.put(I32, Op::Cmp(Cmp::FEq, found, found), &[found]);
+    let kept = lower.put(F32, Op::Select(number, found, zero), &[number, found, zero]);
+    lower.bin(Bin::FAdd, kept, zero)
 }
 
 /// The value of largest magnitude, with its sign; the first of equals.

@@ -561,7 +561,15 @@ impl super::Lower<'_> {
                     _ => value,
                 };
                 let (low, high) = element.range();
-                self.clamp(number, int, low, high)
+                let clamped = self.clamp(number, int, low, high);
+                // The bits above a code are 0, as the reference encoder leaves them.
+                match element {
+                    Element::Int { bits } if ![8, 16, 32].contains(bits) => {
+                        let mask = self.put_at(0, int, Op::IConst((1i64 << bits) - 1));
+                        self.put(int, Op::Bin(Bin::And, clamped, mask), &[clamped, mask])
+                    }
+                    _ => clamped,
+                }
             }
             Element::Float(float) => self.encode_float(value, Type::new(Elem::F32, lanes), float),
             Element::Codebook(_) => {

@@ -89,8 +89,13 @@ pub fn part_access(
         .flat_map(|r| (0..place.chunk).map(move |c| (r, c)))
         .map(|(r, c)| table(r, c) as u32)
         .collect::<Vec<_>>();
-    let position =
-        position(place.digits).plus(&place.row.clone().times(&Scalar::Const(place.chunk)));
+    let moving: Vec<Digit> = place
+        .digits
+        .iter()
+        .copied()
+        .filter(|d| moves(block, place, &table, *d))
+        .collect();
+    let position = position(&moving).plus(&place.row.clone().times(&Scalar::Const(place.chunk)));
     FieldAccess {
         storage: Storage::Code { bits: part.bits },
         address: place.base.clone(),
@@ -100,6 +105,19 @@ pub fn part_access(
         ))),
         field: None,
     }
+}
+
+/// Whether the address changes with a digit: what several lanes share is read once for all of them.
+fn moves(
+    block: &BlockFormat,
+    place: &Place<'_>,
+    table: &impl Fn(u64, u64) -> u64,
+    digit: Digit,
+) -> bool {
+    let rows = 0..u64::from(block.rows);
+    let value = |at: u64| at / digit.stride % digit.extent * digit.stride;
+    rows.into_iter()
+        .any(|r| (0..place.chunk).any(|c| table(r, c) != table(r, c - value(c))))
 }
 
 /// The position within the chunk, as an expression of its digits.

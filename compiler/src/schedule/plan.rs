@@ -3,7 +3,7 @@
 
 use super::layout::{Cut, interleave, widths};
 use crate::format::{
-    BlockFormat, Element, EncodeExpr, EncodeStep, Field, Format, FormatKind, Part, Scope, ValueExpr,
+    BlockFormat, Element, Encode, EncodeExpr, Field, Format, FormatKind, Part, Scope, ValueExpr,
 };
 use crate::spec::kernel::{
     Expr, ExprId, Extent, IndexId, Kernel, Role, Statement, Subscript, TensorId,
@@ -287,10 +287,7 @@ fn plain_block(element: &Element, lanes: u64) -> BlockFormat {
         placed_by_author: false,
         fields,
         value: ValueExpr::Field(field),
-        encode: Some(vec![EncodeStep {
-            field,
-            expr: EncodeExpr::Input,
-        }]),
+        encode: Some(Encode::of_fields(vec![(field, EncodeExpr::Input)])),
     }
 }
 

@@ -298,7 +298,9 @@ pub enum AddressKind {
 /// `d = max(i) abs(x[i]) / 7;` in an encode clause.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// The field.
+    /// Whether it defines a number that is not stored.
+    pub is_let: bool,
+    /// The field, or the number.
     pub name: Ident,
     /// Its subscript, as declared.
     pub subscript: Vec<Expr>,

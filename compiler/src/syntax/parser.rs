@@ -308,12 +308,14 @@ impl Builder {
     fn step(&mut self, p: P<'_>) -> Option<Step> {
         let span = self.span(&p);
         let mut it = parts(p).peekable();
+        let is_let = it.next_if(|p| p.as_rule() == Rule::kw_let).is_some();
         let name = self.ident(it.next()?);
         let subscript = match it.next_if(|p| p.as_rule() == Rule::subscript) {
             Some(s) => self.list(parts(s))?,
             None => Vec::new(),
         };
         Some(Step {
+            is_let,
             name,
             subscript,
             value: self.root(it.next()?)?,

@@ -101,7 +101,8 @@ impl Printer<'_> {
                     self.indent += 1;
                     for s in steps {
                         let text = format!(
-                            "{}{} = {};",
+                            "{}{}{} = {};",
+                            if s.is_let { "let " } else { "" },
                             s.name.name,
                             subscript(&s.subscript),
                             expr(&s.value)

@@ -302,11 +302,31 @@ fn value(m: &mut Maker, form: u64, len: u64, fields: &mut Vec<Field>) -> (String
                 "d * q[i] - m",
                 "d * (q[i] + 1) + m",
             ]);
-            let encode = "    encode x { m = min(i) x[i]; d = (max(i) x[i] - m) / 7; q[i] = (x[i] - m) / d; }\n";
+            let group = m.pick(&[2, 3, 8]);
+            let encode = m.pick(&[
+                "    encode x { m = min(i) x[i]; d = (max(i) x[i] - m) / 7; q[i] = (x[i] - m) / d; }\n",
+                "    encode x {
+        let low = min(i) x[i];
+        let s = (max(i) (x[i] - low)) / 7;
+        let r = 1 / s;
+        m = low;
+        d = s;
+        q[i] = round_away((x[i] - low) * r);
+    }\n",
+                "    encode x {
+        let part[i / GROUP] = max(i) abs(x[i]);
+        let each[i] = x[i] / part[i / GROUP];
+        m = min(i) part[i / GROUP];
+        d = (max(i) abs(each[i])) / 3;
+        q[i] = trunc(each[i] / d);
+    }\n",
+            ]);
+            let encode = encode.replace("GROUP", &group.to_string());
             (
                 spelled.into(),
                 if m.once_in(2) {
-                    encode.into()
+                    m.tag("encode", "with numbers of its own");
+                    encode
                 } else {
                     String::new()
                 },

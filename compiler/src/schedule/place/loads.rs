@@ -345,7 +345,7 @@ impl Placer<'_> {
                     }
                     UnOp::Abs => Term::Func(Func::Abs, a),
                     UnOp::Round => Term::Func(Func::Round, a),
-                    UnOp::Floor | UnOp::FloorPow2 => {
+                    UnOp::Floor | UnOp::FloorPow2 | UnOp::RoundAway | UnOp::Trunc => {
                         return Err(ScheduleError::Unsupported(
                             "floor in the value of a format that a kernel reads".into(),
                         ));

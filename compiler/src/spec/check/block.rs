@@ -3,6 +3,7 @@
 use super::formula::Formula;
 use super::{Checked, Checker, Reported};
 use crate::diagnostic::Diagnostic;
+use crate::format::element::F32;
 use crate::format::{BlockFormat, Field, FieldId, FormatKind, Scope};
 use crate::syntax::ast::{self, Ident, Member, Span};
 use cranelift_entity::PrimaryMap;
@@ -247,13 +248,7 @@ impl Checker<'_> {
                 .help("a code with several values gives one to each of as many elements"),
             );
         }
-        let count = occurrence.iter().max().map_or(1, |m| m + 1);
-        let mut seen = vec![false; count as usize];
-        occurrence.iter().for_each(|o| seen[*o as usize] = true);
-        if let Some(gap) = seen.iter().position(|s| !s) {
-            let span = f.subscript.last().map_or(f.name.span, |e| e.span);
-            return self.fail(Diagnostic::error("subscript", span, format!("no element uses occurrence {gap} of `{}`", f.name.name), format!("reaches {} but leaves out {gap}", count - 1)).help("number the occurrences without gaps, and use `at` to leave gaps between the bits"));
-        }
+        let count = self.occurrences(&f.name, &f.subscript, &occurrence)?;
         Ok(Field {
             name: f.name.name.clone(),
             element,
@@ -263,6 +258,43 @@ impl Checker<'_> {
             component,
             parts: Vec::new(),
         })
+    }
+
+    /// A number of an `encode` clause: like a field of f32, without a place.
+    pub(super) fn local(
+        &mut self,
+        name: &Ident,
+        subscript: &[ast::Expr],
+        axes: &Axes<'_>,
+    ) -> Checked<Field> {
+        let (occurrence, component) = self.places_of(name, subscript, 1, axes)?;
+        let count = self.occurrences(name, subscript, &occurrence)?;
+        Ok(Field {
+            name: name.name.clone(),
+            element: F32,
+            scope: Scope::Block,
+            count,
+            occurrence,
+            component,
+            parts: Vec::new(),
+        })
+    }
+
+    /// How many occurrences there are, which are numbered without gaps.
+    fn occurrences(
+        &mut self,
+        name: &Ident,
+        subscript: &[ast::Expr],
+        occurrence: &[u32],
+    ) -> Checked<u32> {
+        let count = occurrence.iter().max().map_or(1, |m| m + 1);
+        let mut seen = vec![false; count as usize];
+        occurrence.iter().for_each(|o| seen[*o as usize] = true);
+        if let Some(gap) = seen.iter().position(|s| !s) {
+            let span = subscript.last().map_or(name.span, |e| e.span);
+            return self.fail(Diagnostic::error("subscript", span, format!("no element uses occurrence {gap} of `{}`", name.name), format!("reaches {} but leaves out {gap}", count - 1)).help("number the occurrences without gaps, and use `at` to leave gaps between the bits"));
+        }
+        Ok(count)
     }
 
     /// For each element of a row, the occurrence that a subscript names, and the value of its code. A code of several values

@@ -54,15 +54,27 @@ def columns(random, count):
     return np.stack([random.permutation(256) for _ in range(count)], axis=1).astype(np.uint8)
 
 
-def four_bits(book, library, kind):
+def dequantised(library, kind, codes, scale):
+    values = np.empty((len(codes), 64), dtype=np.float32)
+    sizes = [ctypes.c_longlong(n) for n in (64, len(codes), 64)]
+    function = getattr(library, f"cdequantize_blockwise_cpu_{kind}_fp32")
+    function(pointer(codes), pointer(scale), pointer(values), *sizes)
+    return values
+
+
+def four_bits(book, library, kind, element):
     name = f"bnb_{kind}_64"
     random = random_of(name)
     codes, scale = columns(random, 32), absmax(random)
-    values = np.empty((BLOCKS, 64), dtype=np.float32)
-    function = getattr(library, f"cdequantize_blockwise_cpu_{kind}_fp32")
-    sizes = [ctypes.c_longlong(n) for n in (64, BLOCKS, 64)]
-    function(pointer(codes), pointer(scale), pointer(values), *sizes)
+    values = dequantised(library, kind, codes, scale)
     book.decode(SOURCE, name, np.concatenate([scale[:, None].view(np.uint8), codes], axis=1), values)
+    each = np.arange(16, dtype=np.uint8)
+    pairs = np.tile(each[::2] << 4 | each[1::2], 4)[None, :]
+    book.decode(SOURCE, element, each, dequantised(library, kind, pairs, np.ones(1, dtype=np.float32))[0, :16])
+    if kind == "nf4":
+        # The same with the first of two elements in the low nibble.
+        swapped = codes << 4 | codes >> 4
+        book.decode(SOURCE, "nf4_64", np.concatenate([scale[:, None].view(np.uint8), swapped], axis=1), values)
 
 
 def eight_bits(book, library):
@@ -81,6 +93,6 @@ def eight_bits(book, library):
 
 def write(book):
     library = ctypes.CDLL(str(folder() / "libbitsandbytes_cpu.so"))
-    for kind in ("nf4", "fp4"):
-        four_bits(book, library, kind)
+    four_bits(book, library, "nf4", "nf4")
+    four_bits(book, library, "fp4", "bnb_fp4")
     eight_bits(book, library)

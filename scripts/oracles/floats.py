@@ -23,7 +23,7 @@ FLOATS = [
     ("bfloat16", "bf16", "bf16_saturate"),
     ("float16", "f16", "f16_saturate"),
 ]
-INTS = [1, 2, 4]
+INTS = [1, 2, 4, 8]
 
 # Blocks of 32: our name, the element, its largest power of two, the largest number.
 MX = [
@@ -78,11 +78,17 @@ def write(book):
 
 
 def integers(book):
-    """Integers of ml_dtypes wrap and cut off, so that only decoding compares."""
+    """Integers of ml_dtypes wrap and cut off. So numbers are rounded and held to the range before they go there."""
     for width in INTS:
         for name in (f"int{width}", f"uint{width}"):
+            kind = np.dtype(name) if width == 8 else np.dtype(getattr(ml_dtypes, name))
             codes = np.arange(1 << width, dtype=np.uint8)
-            book.decode(SOURCE, name, codes, codes.view(getattr(ml_dtypes, name)).astype(np.float32))
+            values = codes.view(kind).astype(np.float32)
+            book.decode(SOURCE, name, codes, values)
+            numbers = edges(values)
+            held = np.clip(np.rint(np.nan_to_num(numbers, nan=0)), values.min(), values.max())
+            encoded = held.astype(np.int16).astype(kind).view(np.uint8) & ((1 << width) - 1)
+            book.encode(SOURCE, name, numbers, encoded)
 
 
 def packed(codes, width):

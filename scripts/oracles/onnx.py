@@ -1,9 +1,10 @@
-"""ONNX Runtime: MatMulNBits and MatMulBnb4, multiplied by the identity. A sum of products with zeros and a one has no
-rounding, but it loses the sign of zeros: these are compared without one."""
+"""ONNX Runtime: MatMulNBits and MatMulBnb4, multiplied by the identity, and the quantisers that make their tensors. A sum of
+products with zeros and a one has no rounding, but it loses the sign of zeros: these are compared without one."""
 
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.capi import _pybind_state as quantisers
 
 from .book import random_of
 
@@ -40,6 +41,27 @@ def columns(random, shape):
     return random.permutation(each).reshape(shape)
 
 
+def front(scale, zeros, bits):
+    """What lies before the codes of each block: the scale, and its zero point from words that pack those of a row."""
+    scale = np.ascontiguousarray(scale)[..., None].view(np.uint8)
+    if zeros is None:
+        return scale
+    each = np.unpackbits(zeros, axis=1, bitorder="little")[:, : scale.shape[1] * bits]
+    each = np.packbits(each.reshape(*scale.shape[:2], bits), axis=2, bitorder="little")
+    return np.concatenate([scale, each], axis=2)
+
+
+def weights(random, across, size):
+    """Blocks of normal numbers; of zeros, of one sign, of halves and of quarters, where quotients are ties."""
+    x = random.standard_normal((ROWS, across, size)) * np.ldexp(1.0, random.integers(-20, 20, (ROWS, across, 1)))
+    x[0] = 0
+    x[1], x[2] = np.abs(x[1]), -np.abs(x[2])
+    x[3:16] = random.integers(-16, 17, (13, across, size)) / 2
+    x[16:24] = random.integers(-512, 513, (8, across, size)) / 4
+    x[24:32, :, ::3] = 0
+    return x.reshape(ROWS, across * size).astype(np.float32)
+
+
 def nbits(book, bits, size, with_zeros):
     name = f"nbits{bits}_{size}" + ("_zero" if with_zeros else "")
     random = random_of(name)
@@ -47,14 +69,19 @@ def nbits(book, bits, size, with_zeros):
     blob = columns(random, (ROWS, across, size * bits // 8))
     scale = scales(random, (ROWS, across))
     tensors = {"b": blob, "scales": scale.reshape(-1)}
-    front = [scale[..., None].view(np.uint8)]
+    zeros = columns(random, (ROWS, across * bits // 8)) if with_zeros else None
     if with_zeros:
-        zeros = columns(random, (ROWS, across * bits // 8))
         tensors["zeros"] = zeros.reshape(-1)
-        each = np.unpackbits(zeros, axis=1, bitorder="little").reshape(ROWS, across, bits)
-        front.append(np.packbits(each, axis=2, bitorder="little"))
     values = product("MatMulNBits", size * across, ROWS, {"bits": bits, "block_size": size}, tensors)
-    book.decode(SOURCE, name, np.concatenate([*front, blob], axis=2), values, unsigned_zeros=True)
+    data = np.concatenate([front(scale, zeros, bits), blob], axis=2)
+    book.decode(SOURCE, name, data, values, unsigned_zeros=True)
+
+    x = weights(random, across, size)
+    blob, scale, zeros = np.zeros_like(blob), np.zeros_like(scale), np.zeros((ROWS, across * bits // 8), dtype=np.uint8)
+    quantise = getattr(quantisers, f"quantize_matmul_{bits}bits")
+    quantise(blob, np.ascontiguousarray(x.T), scale.reshape(-1), zeros.reshape(-1), size, ROWS, size * across, not with_zeros)
+    data = np.concatenate([front(scale, zeros if with_zeros else None, bits), blob], axis=2)
+    book.encode(SOURCE, name, x, data)
 
 
 def bnb4(book, kind, quant_type):
@@ -65,6 +92,10 @@ def bnb4(book, kind, quant_type):
     tensors = {"b": codes.reshape(-1), "absmax": absmax.reshape(-1)}
     values = product("MatMulBnb4", 512, ROWS, {"block_size": 64, "quant_type": quant_type}, tensors)
     book.decode(SOURCE, name, np.concatenate([absmax[..., None].view(np.uint8), codes], axis=2), values, unsigned_zeros=True)
+    x = weights(random, 8, 64)
+    codes, absmax = np.zeros_like(codes), np.zeros_like(absmax)
+    quantisers.quantize_matmul_bnb4(codes.reshape(-1), x, absmax.reshape(-1), 64, quant_type, ROWS, 512)
+    book.encode(SOURCE, name, x, np.concatenate([absmax[..., None].view(np.uint8), codes], axis=2))
 
 
 def write(book):

@@ -58,7 +58,19 @@ def encoded(kind, numbers, saturate):
     return np.array(codes, dtype=np.uint8)
 
 
+def unsigned_scale(book):
+    """NVIDIA's E4M3 without a sign."""
+    kind = info(4, 3, 7, "nan", False, True)
+    codes = np.arange(1 << kind.k, dtype=np.uint8)
+    values = np.array([decode_float(kind, int(c)).fval for c in codes], dtype=np.float32)
+    numbers = edges(values)
+    numbers = numbers[~np.signbit(numbers)]
+    book.decode(SOURCE, "ue4m3", codes, values)
+    book.encode(SOURCE, "ue4m3", numbers, encoded(kind, numbers, True))
+
+
 def write(book):
+    unsigned_scale(book)
     random = random_of("parametric")
     seen = set()
     while len(seen) < FORMATS:

@@ -16,8 +16,18 @@ const ROUNDS: usize = 5;
 #[derive(Serialize)]
 struct Row {
     format: String,
-    decode: f64,
+    /// `None` where no kernel reads the format: its rows share blocks.
+    decode: Option<f64>,
     encode: Option<f64>,
+}
+
+/// What was measured; nothing for a format that kernels do not have.
+fn supported(speed: Result<f64, Error>) -> Result<Option<f64>, Error> {
+    match speed {
+        Ok(speed) => Ok(Some(speed)),
+        Err(Error::Compile(_)) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// Gigabytes per second of the f32 side, in the fastest round.
@@ -59,7 +69,7 @@ fn row(engine: &Engine, module: &str, format: &Format) -> Result<Row, Error> {
         "language 1;\nimport \"{module}\";\n\
          kernel decode(stored w: {name}[N, K]) -> output y: f32[N, K] {{ y[n, k] = w[n, k]; }}\n"
     );
-    let decode = speed(engine, &text, "decode")?;
+    let decode = supported(speed(engine, &text, "decode"))?;
     let statement = match &format.kind {
         FormatKind::Plain(e) if e.is_integer() => Some("w[n, k] = round(x[n, k]);".to_owned()),
         FormatKind::Plain(_) => Some("w[n, k] = x[n, k];".to_owned()),
@@ -72,7 +82,7 @@ fn row(engine: &Engine, module: &str, format: &Format) -> Result<Row, Error> {
                 "language 1;\nimport \"{module}\";\n\
                  kernel encode(input x: f32[N, K]) -> output w: {name}[N, K] {{ {statement} }}\n"
             );
-            Some(speed(engine, &text, "encode")?)
+            supported(speed(engine, &text, "encode"))?
         }
         None => None,
     };
@@ -101,8 +111,13 @@ fn main() -> Result<(), Error> {
                 continue;
             }
             let row = row(&engine, module, format)?;
-            let encode = row.encode.map_or("-".to_owned(), |e| format!("{e:.2}"));
-            println!("{:<16} {:>8.2} {encode:>8}", row.format, row.decode);
+            let text = |n: Option<f64>| n.map_or("-".to_owned(), |n| format!("{n:.2}"));
+            println!(
+                "{:<16} {:>8} {:>8}",
+                row.format,
+                text(row.decode),
+                text(row.encode)
+            );
             rows.push(row);
         }
     }

@@ -52,8 +52,46 @@ def described(descr="'<f4'", order="False", shape="(2, 2)"):
     return f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}\n"
 
 
+FORMATS = """language 1;
+format t = block i < 4, bytes 2 {
+    s: uint(8) at 0;
+    c[i]: uint(2) at 8 + 2 * i;
+    value = s * c[i];
+}
+"""
+KERNEL = "language 1;\nkernel k(input x: f32[N]) -> output y: f32[N] { y[n] = x[n]; }\n"
+
+
+def listed(*entries):
+    return "{%s}" % ",".join('"%s":{"format":"%s","shape":%s}' % e for e in entries)
+
+
+def defining(formats, tensors):
+    """Bytes, two floats, and a type of which nothing is known, with a text that says what they are."""
+    return gguf(
+        [pair("lowbit.formats", 8, text(formats)), pair("lowbit.tensors", 8, text(tensors))],
+        [tensor("a", [8], 24, 0), tensor("c", [2], 1, 32), tensor("b", [1], 99, 64)],
+        bytes(range(96)),
+    )
+
+
+def defining_st(formats, tensors):
+    metadata = {"lowbit.formats": formats, "lowbit.tensors": tensors}
+    return safetensors({"__metadata__": metadata, "a": entry("U8", [8], 0, 8)}, bytes(range(8)))
+
+
 FILES = {
     "gguf": {
+        "good-defined": defining(FORMATS, listed(("a", "t", [4, 4]), ("b", "t", [5]), ("c", "bf16", [2, 1]), ("x", "t", [4]))),
+        "good-defined-import": defining('language 1;\nimport "std/floats";\n', listed(("a", "f8e4m3fn", [8]))),
+        "bad-defined-kernel": defining(KERNEL, "{}"),
+        "bad-defined-import": defining('language 1;\nimport "beside";\n', "{}"),
+        "bad-defined-text": defining("language 1;\nformat t = block i < 0 {", "{}"),
+        "bad-defined-size": defining(FORMATS, listed(("a", "t", [3, 4]))),
+        "bad-defined-extents": defining(FORMATS, listed(("a", "t", [1 << 63, 4]))),
+        "bad-defined-twice": defining(FORMATS, listed(("a", "t", [16]), ("a", "t", [16]))),
+        "bad-defined-name": defining(FORMATS, listed(("a", "u", [16]))),
+        "bad-defined-list": defining(FORMATS, "[" * 4096),
         "good-empty": gguf(),
         "good-version-2": gguf(version=2),
         "good-tensors": gguf(
@@ -74,6 +112,9 @@ FILES = {
         "bad-names": gguf((), [tensor("a", [8], 0, 0), tensor("a", [8], 0, 32)], bytes(64)),
     },
     "safetensors": {
+        "good-defined": defining_st(FORMATS, listed(("a", "t", [4, 4]))),
+        "bad-defined-size": defining_st(FORMATS, listed(("a", "t", [4]))),
+        "bad-defined-text": defining_st("format", "{}"),
         "good-empty": safetensors({}),
         "good-tensors": safetensors({"__metadata__": {"k": "v"}, "a": entry("F32", [2], 0, 8), "b": entry("BF16", [1, 2], 8, 12)}, bytes(12)),
         "good-unknown-type": safetensors({"a": entry("I4", [4], 0, 2)}, bytes(2)),

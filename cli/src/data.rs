@@ -1,20 +1,19 @@
 //! Tensors of the command line: from files (`w=model.gguf:blk.0.attn_k.weight`, `x=row.npy`), or generated.
 
-use crate::{Failure, packed};
+use crate::Failure;
+use crate::weights::{Place, place};
 use lowbit::check::{Random, random_tensor, shape};
 use lowbit::compiler::format::layout::layout_id;
 use lowbit::compiler::format::{Format, FormatKind};
 use lowbit::compiler::spec::kernel::{Extent, Kernel as Spec, Role};
-use lowbit::files::TensorFile;
 use lowbit::{Kernel, Tensor};
 use std::sync::Arc;
 
-/// A tensor from a file.
+/// A tensor from a file, for a tensor of a kernel.
 #[derive(Clone)]
 pub(crate) struct Given {
     name: String,
-    file: String,
-    entry: Option<String>,
+    place: Place,
 }
 
 /// `NAME=FILE[:TENSOR]`
@@ -22,16 +21,9 @@ pub(crate) fn given(text: &str) -> Result<Given, String> {
     let (name, rest) = text
         .split_once('=')
         .ok_or("write NAME=FILE or NAME=FILE:TENSOR")?;
-    let (file, entry) = match rest.rsplit_once(':') {
-        Some((file, entry)) if !entry.contains('/') && !file.is_empty() => {
-            (file, Some(entry.to_owned()))
-        }
-        Some(_) | None => (rest, None),
-    };
     Ok(Given {
         name: name.to_owned(),
-        file: file.to_owned(),
-        entry,
+        place: place(rest)?,
     })
 }
 
@@ -42,30 +34,7 @@ impl Given {
 
     /// Maps the file and takes the tensor; or reads it, if `lowbit pack` wrote it.
     pub(crate) fn load(&self) -> Result<Tensor, Failure> {
-        let path = std::path::Path::new(&self.file);
-        if self.entry.is_none() && packed::beside(path).exists() {
-            return packed::read(path);
-        }
-        let error = |e: lowbit::files::FileError| Failure::Input(format!("{}: {e}", self.file));
-        let file = TensorFile::open(&self.file).map_err(error)?;
-        let only = || match file.tensors() {
-            [one] => Ok(one.name.clone()),
-            many => {
-                let names: Vec<&str> = many.iter().take(8).map(|t| t.name.as_str()).collect();
-                let what = format!(
-                    "{} tensors ({} …); write {}=FILE:TENSOR",
-                    many.len(),
-                    names.join(", "),
-                    self.name
-                );
-                Err(Failure::Input(format!("{}: {what}", self.file)))
-            }
-        };
-        let entry = match &self.entry {
-            Some(entry) => entry.clone(),
-            None => only()?,
-        };
-        file.load(&entry).map_err(error)
+        self.place.load(&format!("{}=", self.name))
     }
 }
 

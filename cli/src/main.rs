@@ -1,17 +1,23 @@
-//! `lowbit`: check, format, inspect, run and pack from the command line. A thin face over the library.
+//! `lowbit`: check, format, inspect, run, pack, quantise and convert from the command line. A thin face over the library.
 //!
 //! Results go to the standard output, errors and progress to the standard error. Exit codes: 0 for success, 1 for an error
 //! in the input (a text, a file, a call), 2 for arguments that cannot be read, 3 if a result differs from the reference.
 
 mod commands;
 mod data;
+mod fidelity;
+mod formats;
+mod importances;
 mod output;
 mod packed;
+mod plot;
 mod progress;
+mod table;
 mod text;
+mod weights;
 
 use clap::{Parser, Subcommand};
-use commands::{explain, pack, run, show, source};
+use commands::{convert, explain, pack, quantize, run, show, source};
 use std::process::ExitCode;
 
 /// Compile and run tensor kernels over number formats that no CPU has.
@@ -28,7 +34,9 @@ const EXAMPLES: &str = "Examples:
   lowbit show dsl-examples/int4_int8.lowbit --stage vector --target x86-64-vnni --dim K=4096
   lowbit explain dsl-examples/nf4_linear.lowbit --dim N=4096 --dim K=4096
   lowbit run dsl-examples/q4_1_linear.lowbit --tensor w=tests/data/smollm2-slice.gguf:blk.0.attn_k.weight --dim M=4 --check
-  lowbit pack dsl-examples/q4_1_linear.lowbit --tensor w=tests/data/smollm2-slice.gguf:blk.0.attn_k.weight --output w.packed";
+  lowbit pack dsl-examples/q4_1_linear.lowbit --tensor w=tests/data/smollm2-slice.gguf:blk.0.attn_k.weight --output w.packed
+  lowbit quantize tests/data/smollm2-slice.gguf --as nf4_64 --output nf4.gguf
+  lowbit convert nf4.gguf nf4.safetensors";
 
 #[derive(Subcommand)]
 enum Command {
@@ -44,6 +52,10 @@ enum Command {
     Run(run::Run),
     /// Lay out a weight for a kernel and write the bytes, with the layout as text beside them
     Pack(pack::Pack),
+    /// Quantise the tensors of a file into a format, and say what that costs
+    Quantize(quantize::Quantize),
+    /// Bring tensors into another layout or another kind of file; no value changes
+    Convert(convert::Convert),
 }
 
 /// Why a command failed.
@@ -81,6 +93,8 @@ fn main() -> ExitCode {
         Command::Explain(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Pack(command) => command.run(),
+        Command::Quantize(command) => command.run(),
+        Command::Convert(command) => command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

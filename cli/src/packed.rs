@@ -49,8 +49,8 @@ fn description(name: &str, tensor: &Tensor) -> String {
     )
 }
 
-/// Reads a tensor that [`write()`] wrote.
-pub(crate) fn read(path: &Path) -> Result<Tensor, Failure> {
+/// Reads a tensor that [`write()`] wrote, and its name.
+pub(crate) fn read(path: &Path) -> Result<(String, Tensor), Failure> {
     let text = beside(path);
     let error = |what: &str| Failure::Input(format!("{}: {what}", text.display()));
     let module = module(&text)?;
@@ -72,5 +72,6 @@ pub(crate) fn read(path: &Path) -> Result<Tensor, Failure> {
         .collect::<Result<Vec<u64>, _>>()?;
     let bytes =
         std::fs::read(path).map_err(|e| Failure::Input(format!("{}: {e}", path.display())))?;
-    Ok(Tensor::from_bytes(stored.format.clone(), &shape, bytes)?)
+    let tensor = Tensor::from_bytes(stored.format.clone(), &shape, bytes)?;
+    Ok((stored.name.clone(), tensor))
 }

@@ -1,10 +1,11 @@
 //! Transcripts of the command line: what it prints where, with which exit code. Each test has a folder of its own that
 //! looks like the repository, so that the examples of the help and of the book run as they are written.
 
-use std::ffi::OsStr;
+mod place;
+
+use place::{Place, WEIGHT, done, npy, repository};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
 const FORMAT: &str = "language 1;
 format octave = codebook [-4, -2, -1, 0, 1, 2, 4, 8];
@@ -18,101 +19,6 @@ kernel linear(weight w: octave_32[N, K], input x: f32[M, K]) -> output y: f32[M,
     y[m, n] = sum(k) w[n, k] * x[m, k];
 }
 ";
-
-/// The slice of a model, as the command line names it.
-const WEIGHT: &str = "w=tests/data/smollm2-slice.gguf:blk.0.attn_k.weight";
-
-/// A folder to work in.
-struct Place(PathBuf);
-
-/// What a command did.
-struct Done {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-impl Place {
-    fn new(name: &str) -> Place {
-        let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = fs::remove_dir_all(&place);
-        for folder in ["dsl-examples", "tests/data"] {
-            fs::create_dir_all(place.join(folder)).expect("a folder");
-            for entry in fs::read_dir(repository().join(folder)).expect("the repository") {
-                let from = entry.expect("an entry").path();
-                let to = place.join(folder).join(from.file_name().expect("a name"));
-                fs::copy(from, to).expect("a copy");
-            }
-        }
-        Place(place)
-    }
-
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
-        fs::write(self.0.join(name), text).expect("written");
-    }
-
-    fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.0.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lowbit"));
-        command.current_dir(&self.0).stdin(Stdio::null());
-        command
-    }
-
-    fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Done {
-        done(self.command().args(args).output().expect("it starts"))
-    }
-
-    /// Runs a line as a shell would: words, and `dsl-examples/*.lowbit`.
-    fn line(&self, line: &str) -> Done {
-        let words = line.strip_prefix("lowbit ").expect("a command").split(' ');
-        let mut args: Vec<String> = Vec::new();
-        for word in words {
-            match word.strip_suffix("/*.lowbit") {
-                Some(folder) => {
-                    let entries = fs::read_dir(self.0.join(folder)).expect("a folder");
-                    let names = entries.map(|e| e.expect("an entry").file_name());
-                    let mut names: Vec<String> = names
-                        .map(|n| format!("{folder}/{}", n.to_string_lossy()))
-                        .collect();
-                    names.sort();
-                    args.extend(names);
-                }
-                None => args.push(word.to_owned()),
-            }
-        }
-        self.run(&args)
-    }
-}
-
-fn done(output: Output) -> Done {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-    Done {
-        code: output.status.code().expect("an exit code"),
-        out: text(output.stdout),
-        err: text(output.stderr),
-    }
-}
-
-impl Done {
-    /// It succeeded, and said nothing on the error stream.
-    fn good(self) -> String {
-        assert_eq!((self.code, self.err.as_str()), (0, ""), "{}", self.out);
-        self.out
-    }
-
-    /// It failed with a code, and results are empty.
-    fn bad(self, code: i32) -> String {
-        assert_eq!((self.code, self.out.as_str()), (code, ""), "{}", self.err);
-        self.err
-    }
-}
 
 #[test]
 fn check_counts_what_a_text_defines() {
@@ -364,20 +270,6 @@ fn a_packed_file_is_refused_by_another_format_and_if_it_is_cut() {
     assert!(err.contains("w.packed.lowbit: "), "{err}");
 }
 
-/// A file of NumPy with f32 values.
-fn npy(shape: &str, values: impl Iterator<Item = f32>) -> Vec<u8> {
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
-    while (10 + header.len() + 1) % 64 != 0 {
-        header.push(' ');
-    }
-    header.push('\n');
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend((header.len() as u16).to_le_bytes());
-    bytes.extend(header.bytes());
-    bytes.extend(values.flat_map(f32::to_le_bytes));
-    bytes
-}
-
 #[test]
 fn plain_values_of_a_file_are_quantised() {
     let place = Place::new("npy");
@@ -475,7 +367,9 @@ fn a_reader_that_goes_away_ends_a_command_without_noise() {
 fn the_help_of_every_command_has_examples_that_run() {
     let place = Place::new("help");
     let mut ran = 0;
-    for command in ["", "check", "fmt", "show", "explain", "run", "pack"] {
+    for command in [
+        "", "check", "fmt", "show", "explain", "run", "pack", "quantize", "convert",
+    ] {
         let args: Vec<&str> = [command, "--help"]
             .into_iter()
             .filter(|a| !a.is_empty())
@@ -489,7 +383,8 @@ fn the_help_of_every_command_has_examples_that_run() {
         );
         for line in examples.lines().map(str::trim).filter(|l| !l.is_empty()) {
             assert!(
-                line.starts_with(&format!("lowbit {command}")) || command == "pack",
+                line.starts_with(&format!("lowbit {command}"))
+                    || ["pack", "quantize", "convert"].contains(&command),
                 "{line}"
             );
             let done = place.line(line);
@@ -566,4 +461,28 @@ fn the_command_of_the_readme_runs() {
         out.contains("agree with the reference interpreter"),
         "{out}"
     );
+}
+
+#[test]
+fn the_format_of_the_how_to_runs_from_one_text_file() {
+    let place = Place::new("how-to");
+    let page = fs::read_to_string(repository().join("book/src/add-a-format.md")).expect("the page");
+    let text = page.split("```lowbit\n").nth(1).expect("a text");
+    let text = text.split("```").next().expect("its end");
+    place.write("mine.lowbit", text);
+    place.line("lowbit fmt --check mine.lowbit").good();
+    let commands: Vec<&str> = page
+        .split('`')
+        .filter(|c| c.starts_with("lowbit "))
+        .collect();
+    assert_eq!(commands.len(), 2);
+    let ran = place.line(commands[0]).good();
+    assert!(
+        ran.contains("64 results agree with the reference interpreter"),
+        "{ran}"
+    );
+    let shown = place.line(commands[1]).good();
+    assert!(shown.contains("i8x16"), "{shown}");
+    let odd = "lowbit run mine.lowbit --dim N=7 --dim K=101 --dim M=3 --check";
+    place.line(odd).good();
 }

@@ -215,7 +215,7 @@ fn choose(
     candidates[flat].chosen = true;
     let nodes = tried.iter().map(|t| t.rewritten.nodes).max().unwrap_or(0);
     let saturated = tried.iter().all(|t| t.rewritten.saturated);
-    candidates.sort_by(|a, b| a.cost.cycles.total_cmp(&b.cost.cycles));
+    candidates.sort_by(|a, b| a.cost.order(&b.cost));
     // Terms that differ only in what the words do not say are one candidate, at the best of their costs.
     let mut told = BTreeSet::new();
     candidates.retain(|c| told.insert((c.lanes.clone(), c.name.clone())) || c.chosen);

@@ -4,6 +4,7 @@ use crate::files::FileError;
 use lowbit_compiler::codegen::CodegenError;
 use lowbit_compiler::diagnostic::Diagnostics;
 use lowbit_compiler::format::codec::CodecError;
+use lowbit_compiler::format::layout::LayoutId;
 use lowbit_compiler::format::search::NotAffine;
 use lowbit_compiler::pipeline::CompileError;
 use lowbit_compiler::rewrite::rule::RuleError;
@@ -52,7 +53,7 @@ pub enum Error {
     #[error(transparent)]
     Codec(#[from] CodecError),
     /// A format that values cannot be brought into: it has no `encode` clause, and a search does not know its `value`.
-    #[error("format `{format}` is decode-only: it has no `encode` clause, and {reason}")]
+    #[error("`{format}` is decode-only: it has no `encode` clause, and {reason}")]
     DecodeOnly {
         /// The format.
         format: String,
@@ -60,13 +61,14 @@ pub enum Error {
         #[source]
         reason: NotAffine,
     },
-    /// A format without an `encode` clause, where that was to be followed.
-    #[error(
-        "format `{format}` has no `encode` clause to follow; `Method::Search` quantises into it"
-    )]
-    NoClause {
+    /// A format that cannot be searched, and has an `encode` clause.
+    #[error("`{format}` cannot be searched, only encoded by its clause: {reason}")]
+    Search {
         /// The format.
         format: String,
+        /// Why not.
+        #[source]
+        reason: NotAffine,
     },
     /// Importances that are not one for each column.
     #[error("{found} importances given for {columns} columns")]
@@ -112,6 +114,23 @@ pub enum Error {
         wanted: String,
         /// The kernel's layout.
         wanted_id: String,
+    },
+    /// A layout that does not hold the fields of a tensor's own.
+    #[error(
+        "`{found}` (layout {found_id}) cannot be laid out as `{wanted}` (layout {wanted_id}): {reason}; \
+         `quantize` brings values into another format"
+    )]
+    Fields {
+        /// The format of the tensor.
+        found: String,
+        /// Its layout.
+        found_id: LayoutId,
+        /// The format asked for.
+        wanted: String,
+        /// Its layout.
+        wanted_id: LayoutId,
+        /// What differs.
+        reason: String,
     },
     /// An index tensor holds a number outside the axis that it indexes.
     #[error("index tensor `{name}` holds {value} at position {position}, outside 0..{extent}")]

@@ -16,6 +16,7 @@
 //! # Ok::<(), lowbit::Error>(())
 //! ```
 
+mod bulk;
 mod call;
 pub mod check;
 mod engine;
@@ -23,15 +24,16 @@ mod error;
 mod explain;
 pub mod files;
 mod kernel;
-pub mod quantize;
+mod search;
 mod show;
 mod tensor;
 
+pub use bulk::{Decoder, Encoder};
 pub use call::{Prepared, Rows, Scratch};
 pub use engine::{Engine, Options, find_kernel};
 pub use error::Error;
 pub use explain::{CandidateExplanation, Explanation, Resident, StepExplanation};
 pub use kernel::{Kernel, Stage};
 pub use lowbit_compiler as compiler;
-pub use quantize::{Fidelity, fidelity, quantize};
+pub use search::Searcher;
 pub use tensor::{SharedBytes, Tensor};

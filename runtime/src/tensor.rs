@@ -1,9 +1,10 @@
 //! Tensors: a format, a shape and bytes. Bytes may be owned or lie in a mapped file; they are shared, never copied.
 
 use crate::Error;
-use lowbit_compiler::format::codec::{decode_tensor, encode_tensor};
-use lowbit_compiler::format::layout::{LayoutId, layout_id};
-use lowbit_compiler::format::{Element, FloatSpec, Format, FormatKind, Specials};
+use lowbit_compiler::format::codec::{CodecError, decode_tensor, encode_tensor};
+use lowbit_compiler::format::element::F32;
+use lowbit_compiler::format::layout::{LayoutId, layout_id, relayout, same_layout};
+use lowbit_compiler::format::{Element, Format, FormatKind};
 use std::fmt;
 use std::sync::Arc;
 
@@ -32,17 +33,9 @@ impl fmt::Debug for Tensor {
 
 /// IEEE single precision.
 pub(crate) fn f32_format() -> Format {
-    let spec = FloatSpec {
-        exp: 8,
-        man: 23,
-        bias: 127,
-        specials: Specials::Ieee,
-        signed: true,
-        subnormal: true,
-    };
     Format {
         name: "f32".into(),
-        kind: FormatKind::Plain(Element::Float(spec)),
+        kind: FormatKind::Plain(F32),
     }
 }
 
@@ -106,6 +99,32 @@ impl Tensor {
         Tensor::from_bytes(format, shape, bytes)
     }
 
+    /// The tensor in another layout that holds the same fields: every code is moved, none is made anew, so no value
+    /// changes. What a layout has beyond them (rows that fill up a group, bits between fields) becomes 0.
+    ///
+    /// # Errors
+    /// [`Error::Fields`], which names both layouts, if they do not hold the same fields.
+    pub fn relayout(&self, to: &Arc<Format>) -> Result<Tensor, Error> {
+        if same_layout(&self.format, to) {
+            return Tensor::from_shared(to.clone(), &self.shape, self.bytes.clone());
+        }
+        let differ = |reason: String| Error::Fields {
+            found: self.format.name.clone(),
+            found_id: self.layout_id(),
+            wanted: to.name.clone(),
+            wanted_id: layout_id(to),
+            reason,
+        };
+        let (FormatKind::Block(old), FormatKind::Block(new)) = (&self.format.kind, &to.kind) else {
+            return Err(differ("they are no blocks of the same fields".into()));
+        };
+        let bytes = relayout(old, new, &self.shape, self.bytes()).map_err(|e| match e {
+            CodecError::Layouts { reason } => differ(reason),
+            e => e.into(),
+        })?;
+        Tensor::from_bytes(to.clone(), &self.shape, bytes)
+    }
+
     /// The format.
     pub fn format(&self) -> &Arc<Format> {
         &self.format
@@ -121,6 +140,11 @@ impl Tensor {
         (*self.bytes).as_ref()
     }
 
+    /// Its bytes, to share.
+    pub(crate) fn shared(&self) -> SharedBytes {
+        self.bytes.clone()
+    }
+
     /// The id of the layout.
     pub fn layout_id(&self) -> LayoutId {
         layout_id(&self.format)
@@ -129,5 +153,75 @@ impl Tensor {
     /// Every value, decoded by the reference codec.
     pub fn to_f32(&self) -> Result<Vec<f32>, Error> {
         Ok(decode_tensor(&self.format, &self.shape, self.bytes())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tensor;
+    use crate::Error;
+    use lowbit_compiler::format::Format;
+    use lowbit_compiler::spec::load;
+    use std::sync::Arc;
+
+    const TEXT: &str = "language 1;
+        format plain = block i < 8 { d: f16; q[i]: uint(4); value = d * q[i]; }
+        format woven = block r < 4, i < 8, bytes 24 {
+            d[r]: f16 at 16 * r;
+            q[r, i]: uint(4) at 64 + 8 * (2 * i + r / 2) + 4 * (r % 2);
+            value = d[r] * q[r, i];
+        }
+        format swapped = block i < 8, bytes 6 { d: f16 at 0; q[i]: uint(4) at 44 - 4 * i; value = d * q[i]; }
+        format signed = block i < 8 { d: f16; q[i]: int(4); value = d * q[i]; }
+        format offset = block i < 8 { d: f16; q[i]: uint(4); value = d * (q[i] - 8); encode x { d = 1; q[i] = 0; } }
+        format minifloat = float(4, 3);";
+
+    fn format(name: &str) -> Arc<Format> {
+        let module = load("test", TEXT, &|_| None).expect("the formats read");
+        module.format(name).expect(name).clone()
+    }
+
+    fn tensor() -> Tensor {
+        let values: Vec<f32> = (0..2 * 6 * 19).map(|i| (i % 16) as f32).collect();
+        Tensor::quantize(format("plain"), &[2, 6, 19], &values).expect("a tensor")
+    }
+
+    #[test]
+    fn another_layout_holds_the_same_values_and_leads_back() {
+        let plain = tensor();
+        for name in ["woven", "swapped"] {
+            let moved = plain.relayout(&format(name)).expect(name);
+            assert_ne!(moved.bytes(), plain.bytes(), "{name}");
+            assert_eq!(
+                moved.to_f32().expect("values"),
+                plain.to_f32().expect("values")
+            );
+            let back = moved.relayout(plain.format()).expect("the way back");
+            assert_eq!(back.bytes(), plain.bytes(), "{name}");
+        }
+    }
+
+    #[test]
+    fn other_fields_are_refused_with_both_layouts_named() {
+        let plain = tensor();
+        for name in ["signed", "offset", "minifloat"] {
+            let to = format(name);
+            let error = plain.relayout(&to).expect_err(name);
+            let message = error.to_string();
+            let Error::Fields {
+                found,
+                found_id,
+                wanted,
+                wanted_id,
+                ..
+            } = error
+            else {
+                panic!("{message}")
+            };
+            assert_eq!((found.as_str(), wanted.as_str()), ("plain", name));
+            assert_ne!(found_id, wanted_id);
+            assert!(message.contains("quantize"), "{message}");
+            assert!(message.contains(&wanted_id.to_string()), "{message}");
+        }
     }
 }

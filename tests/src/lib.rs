@@ -44,6 +44,7 @@ mod book {
         introduction: "introduction.md",
         ten_minutes: "ten-minutes.md",
         language: "language.md",
+        files: "files.md",
         compiler: "compiler.md",
         snapshots: "snapshots.md",
         add_a_format: "add-a-format.md",

@@ -280,31 +280,70 @@ fn pages_are_what_the_compiler_prints() {
     hold("compiler.md", &wanted);
 }
 
-/// Where a module's formats come from.
-fn source(module: &str) -> &'static str {
-    match module {
-        "std/floats" => {
-            "OCP 8-bit and MX elements; `ue4m3` and `fp4_32` as NVIDIA and others use them"
-        }
-        "std/ggml" => "ggml, `ggml-common.h`, byte for byte",
-        "std/ints" => "the usual integer blocks; bits placed by the compiler",
-        "std/mx" => "OCP Microscaling Formats 1.0",
-        "std/nf4" => "QLoRA (Dettmers et al., 2023)",
-        other => panic!("say where the formats of `{other}` come from"),
+/// Where a module's formats come from: what its text says first.
+fn source(module: &str) -> String {
+    let text = shipped::source(module).expect("its text");
+    let lines = text.lines().skip(1).map_while(|l| l.strip_prefix("// "));
+    let said: Vec<&str> = lines.collect();
+    assert!(
+        !said.is_empty(),
+        "`{module}` says where its formats come from"
+    );
+    said.join(" ")
+}
+
+/// How much of a format is compared with whom, as `tests/data/compared.txt` has it: a name, and what the table says.
+fn compared() -> Vec<(String, String)> {
+    let path = folder().join("../../tests/data/compared.txt");
+    let text = fs::read_to_string(path).expect("the counts");
+    let said = |line: &str| {
+        let parts: Vec<&str> = line.split('\t').collect();
+        let [name, source, formats, decoded, encoded] = parts[..] else {
+            panic!("`{line}` has five parts")
+        };
+        let encoded = match encoded {
+            "0" => String::new(),
+            n => format!(" + {n}"),
+        };
+        let formats = match formats {
+            "1" => String::new(),
+            n => format!(" ({n} of them)"),
+        };
+        (
+            name.to_owned(),
+            format!("{source}: {decoded}{encoded}{formats}"),
+        )
+    };
+    text.lines()
+        .filter(|l| !l.starts_with('#'))
+        .map(said)
+        .collect()
+}
+
+/// What stands in the last column for a format.
+fn compared_with(name: &str, compared: &[(String, String)]) -> String {
+    let of_format = compared.iter().filter(|(n, _)| n == name);
+    let said: Vec<&str> = of_format.map(|(_, said)| said.as_str()).collect();
+    match said[..] {
+        [] => String::new(),
+        _ => format!(" {}", said.join(", ")),
     }
 }
 
-fn row(format: &Format) -> String {
+fn row(format: &Format, compared: &str) -> String {
     let id = layout_id(format);
     let name = &format.name;
     match &format.kind {
         FormatKind::Plain(element) => {
-            format!("| `{name}` | {} | | | `{id}` |\n", element.bits())
+            format!(
+                "| `{name}` | {} | | | `{id}` |{compared} |\n",
+                element.bits()
+            )
         }
         FormatKind::Block(block) => format!(
-            "| `{name}` | {} | {} | {} | `{id}` |\n",
+            "| `{name}` | {} | {} | {} | `{id}` |{compared} |\n",
             format.bits_per_element(),
-            block.len,
+            u64::from(block.len) * u64::from(block.rows),
             block.bytes
         ),
     }
@@ -313,21 +352,26 @@ fn row(format: &Format) -> String {
 #[test]
 fn the_table_lists_the_formats_that_ship() {
     let text = read("formats.md");
-    let mut wanted = text
-        .split("\n## ")
-        .next()
-        .expect("a beginning")
-        .trim_end()
-        .to_owned()
-        + "\n";
+    let compared = compared();
+    let head = text.split("\n## ").next().expect("a beginning").trim_end();
+    let mut wanted = format!("{head}\n");
     for module in shipped::NAMES {
-        let loaded = load(module, shipped::source(module).expect("its text"), &|_| {
-            None
-        });
-        wanted += &format!("\n## {module}\n\nFrom: {}.\n\n", source(module));
-        wanted += "| format | bits | elements of a block | bytes of a block | layout |\n|---|---|---|---|---|\n";
-        for format in &loaded.expect("it reads").formats {
-            wanted += &row(format);
+        let text = shipped::source(module).expect("its text");
+        let loaded = load(module, text, &|_| None).expect("it reads");
+        let said = source(module);
+        wanted += &format!("\n## {module}\n\n{}.\n\n", said.trim_end_matches('.'));
+        wanted += "| format | bits | elements of a block | bytes of a block | layout | compared with |\n|---|---|---|---|---|---|\n";
+        let own = |f: &&std::sync::Arc<Format>| shipped::module_of(&f.name) == Some(module);
+        for format in loaded.formats.iter().filter(own) {
+            wanted += &row(format, &compared_with(&format.name, &compared));
+        }
+    }
+    wanted += "\n## Built in\n\n`float(…)` stands for floats of any widths, biases and special values.\n\n";
+    wanted += "| format | compared with |\n|---|---|\n";
+    for (name, said) in &compared {
+        let shown = if name == "float" { "float(…)" } else { name };
+        if shipped::module_of(name).is_none() {
+            wanted += &format!("| `{shown}` | {said} |\n");
         }
     }
     hold("formats.md", &wanted);

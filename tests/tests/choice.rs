@@ -144,14 +144,6 @@ const FLIPS: &[Flip] = &[
         "table look-up to bytes",
     ),
     (
-        "fp4_linear",
-        "x86-64-v3",
-        Op::VDecode,
-        0.8,
-        "table look-up to f32",
-        "[n:16]: bit arithmetic to f32, unpack",
-    ),
-    (
         "nf4_linear",
         "x86-64-v3",
         Op::VFetch,

@@ -60,6 +60,13 @@ const SMALL: &[&str] = &[
     kernel powers(weight w: nibble[N, K]) -> output y: i32[N, K] {
         y[n, k] = (w[n, k] + 3) * (w[n, k] + 1) * w[n, k] * w[n, k] * w[n, k] * w[n, k];
     }",
+    // Codes in two planes.
+    "language 1;
+    format three = block i < 32 { s: f16; q[i]: int(3); value = s * q[i]; }
+    format six = block i < 32 { s: f16; q[i]: uint(6); value = s * q[i]; }
+    kernel planes(weight w: three[N, K], weight v: six[N, K], input x: f32[M, K]) -> output y: f32[M, N] {
+        y[m, n] = sum(k) (w[n, k] + v[n, k]) * x[m, k];
+    }",
     // The unsigned factor second.
     "language 1;
     kernel unsigned(weight w: i8[N, K], input x: u8[M, K]) -> output y: i32[M, N] {

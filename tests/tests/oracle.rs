@@ -1,19 +1,22 @@
-//! Decoded values and whole products, held against implementations that are not ours (see `scripts/oracle.py`).
+//! Decoded and encoded values and whole products, held against implementations that are not ours (see `scripts/oracle.py`).
 //!
 //! Run `scripts/oracle.sh` first. Without its files these tests say so and compare nothing, except where the environment
 //! has `CI`: there they fail.
 
-use lowbit::compiler::format::codec::decode_tensor;
-use lowbit::compiler::format::{Format, FormatKind};
+#[path = "oracle/library.rs"]
+mod library;
+#[path = "oracle/search.rs"]
+mod search;
+
+use lowbit::compiler::format::codec::{decode_tensor, encode_tensor};
 use lowbit::compiler::spec::load;
-use lowbit::files::{Dtype, TensorFile, format_of};
+use lowbit::files::{Dtype, Kind, Metadata, TensorFile, format_of, write_tensors};
 use lowbit::{Engine, Kernel, Tensor};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -87,7 +90,7 @@ fn blocks_decode_as_ggml_does() {
         return;
     };
     let blocks = list(&index, "blocks");
-    assert_eq!(blocks.len(), 8);
+    assert_eq!(blocks.len(), 23);
     for entry in blocks {
         let name = string(entry, "name");
         let format = format_of(&Dtype::new(string(entry, "dtype"))).expect(name);
@@ -101,39 +104,108 @@ fn blocks_decode_as_ggml_does() {
     }
 }
 
-/// The formats of the language that hold the elements of ml_dtypes, by their names there.
-const ELEMENTS: [(&str, &str); 6] = [
-    ("float4_e2m1fn", "e2m1"),
-    ("float6_e2m3fn", "e2m3"),
-    ("float6_e3m2fn", "e3m2"),
-    ("float8_e4m3fn", "f8e4m3fn"),
-    ("float8_e5m2", "f8e5m2"),
-    ("float8_e8m0fnu", "scale"),
-];
-
 #[test]
-fn elements_decode_as_in_ml_dtypes() {
+fn blocks_encode_as_gguf_does() {
     let Some(index) = index("formats/formats.json") else {
         return;
     };
-    let codes = list(&index, "codes");
-    assert_eq!(codes.len(), ELEMENTS.len());
-    let text = "language 1;\nimport \"std/floats\";\nformat scale = e8m0;\n";
-    let module = load("oracle", text, &|_| None).expect("the standard library");
-    for (entry, (theirs, ours)) in codes.iter().zip(ELEMENTS) {
-        assert_eq!(string(entry, "name"), theirs);
-        let format: &Arc<Format> = module.format(ours).expect(ours);
-        let FormatKind::Plain(element) = &format.kind else {
-            panic!("{ours} is an element")
-        };
-        assert_eq!(1 << element.bits(), number(entry, "codes"));
-        let values =
-            floats(&oracle(&format!("formats/{theirs}.bin")).expect("the values beside the index"));
-        let decoded: Vec<f32> = (0..1 << element.bits())
-            .map(|c| element.decode(c) as f32)
-            .collect();
-        compare(theirs, &decoded, &values);
+    let numbers = floats(&oracle("formats/numbers.bin").expect("the numbers beside the index"));
+    let encoded = list(&index, "encoded");
+    assert_eq!(encoded.len(), 8);
+    for entry in encoded {
+        let name = string(entry, "name");
+        let format = format_of(&Dtype::new(string(entry, "dtype"))).expect(name);
+        let shape = [number(entry, "rows"), number(entry, "cols")];
+        let theirs =
+            oracle(&format!("formats/{name}.encoded.bin")).expect("bytes beside the index");
+        let ours = encode_tensor(&format, &shape, &numbers).expect(name);
+        assert_eq!(ours.len(), theirs.len(), "{name}");
+        let row = theirs.len() / number(entry, "rows") as usize;
+        let differing = (0..theirs.len()).filter(|i| ours[*i] != theirs[*i]);
+        let differing: Vec<(usize, usize)> = differing.map(|i| (i / row, i % row)).collect();
+        assert!(
+            differing.is_empty(),
+            "{name}: {} bytes differ, the first (row, byte) are {:?}",
+            differing.len(),
+            &differing[..differing.len().min(8)]
+        );
     }
+}
+
+const MADE_UP: &str = "language 1;
+import \"std/ggml\";
+format octave = codebook [-4, -2, -1, 0, 1, 2, 4, 8];
+format octave_20 = block i < 20 { scale: f16; code[i]: octave; value = scale * code[i]; }
+";
+
+/// What another program reads of a file that we wrote, as JSON; `None`, and a line that cannot be overlooked, if it is not
+/// there.
+fn read_by_gguf(file: &Path) -> Option<Value> {
+    let python = root().join("target/oracle-venv/bin/python");
+    if !python.exists() {
+        assert!(std::env::var_os("CI").is_none(), "run scripts/oracle.sh");
+        let _ = writeln!(
+            std::io::stderr(),
+            "\nSKIPPED: no target/oracle-venv; run scripts/oracle.sh"
+        );
+        return None;
+    }
+    let script = root().join("scripts/oracle.py");
+    let mut command = std::process::Command::new(python);
+    let done = command.arg(script).arg("--read").arg(file).output();
+    let done = done.expect("python starts");
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{errors}");
+    Some(serde_json::from_slice(&done.stdout).expect("the oracle writes JSON"))
+}
+
+#[test]
+fn files_that_we_write_are_read_by_gguf() {
+    let module = load("oracle", MADE_UP, &|_| None).expect("the formats read");
+    let quantised = |name: &str| {
+        let format = module.format(name).expect(name).clone();
+        let values: Vec<f32> = (0..4 * 64).map(|n| ((n * 37) % 101) as f32 / 8.0).collect();
+        Tensor::quantize(format, &[4, 64], &values).expect("a tensor")
+    };
+    let norm = Tensor::from_f32(&[3], &[1.0, -2.5, 0.0]).expect("a tensor");
+    let names = [
+        "q4_0",
+        "q4_1",
+        "q5_0",
+        "q5_1",
+        "q8_0",
+        "iq4_nl",
+        "octave_20",
+    ];
+    let mut tensors: Vec<(&str, Tensor)> = names.map(|n| (n, quantised(n))).into();
+    tensors.push(("norm", norm));
+    let borrowed: Vec<(&str, &Tensor)> = tensors.iter().map(|(n, t)| (*n, t)).collect();
+    let mut bytes = Vec::new();
+    write_tensors(&mut bytes, Kind::Gguf, &Metadata::new(), &borrowed).expect("written");
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ours.gguf");
+    fs::write(&file, bytes).expect("written");
+    let Some(theirs) = read_by_gguf(&file) else {
+        return;
+    };
+    let read = list(&theirs, "tensors");
+    assert_eq!(read.len(), tensors.len());
+    for (entry, (name, tensor)) in read.iter().zip(&tensors) {
+        assert_eq!(string(entry, "name"), *name);
+        let numbers = list(entry, "values").iter();
+        let values: Vec<f32> = numbers
+            .map(|v| v.as_f64().expect("a number") as f32)
+            .collect();
+        if *name == "octave_20" {
+            // Bytes for all who do not read the definition.
+            assert_eq!(number(entry, "type"), 24);
+            let bytes = tensor.bytes().iter().map(|b| f32::from(*b as i8));
+            compare(name, &bytes.collect::<Vec<f32>>(), &values);
+        } else {
+            compare(name, &tensor.to_f32().expect("values"), &values);
+        }
+    }
+    let text = string(&theirs["texts"], "lowbit.formats");
+    assert!(text.contains("format octave_20 = block i < 20 {"), "{text}");
 }
 
 /// `W x` in f64, row by row.

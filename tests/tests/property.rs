@@ -4,6 +4,7 @@
 mod property {
     pub(crate) mod cases;
     pub(crate) mod coverage;
+    pub(crate) mod definitions;
     pub(crate) mod expected;
     pub(crate) mod formats;
     pub(crate) mod kernels;
@@ -11,7 +12,11 @@ mod property {
     pub(crate) mod run;
 }
 
+use lowbit::compiler::format::layout::{layout_id, same_layout};
 use property::cases::{CASES, Case};
+use property::definitions::{
+    codes_come_back, random_format, texts_read_as_they_print, values_find_their_codes,
+};
 use property::expected::missing;
 use property::kernels::program;
 use property::program::Program;
@@ -178,4 +183,28 @@ fn print_a_program() {
         "{:?} {:?} {}\n{}",
         program.dims, program.bound, program.target, program.text
     );
+}
+
+/// Random definitions.
+const DEFINITIONS: u64 = 1200;
+
+#[test]
+fn random_definitions_hold_their_codes_and_print_as_they_read() {
+    for seed in 0..DEFINITIONS {
+        let (text, format) = random_format(seed);
+        codes_come_back(&format, seed);
+        values_find_their_codes(&format, seed);
+        texts_read_as_they_print(&text, &format, seed);
+    }
+}
+
+#[test]
+fn layouts_have_the_same_id_exactly_if_they_are_the_same() {
+    let formats: Vec<_> = (0..DEFINITIONS).map(|s| random_format(s).1).collect();
+    for (n, a) in formats.iter().enumerate() {
+        for b in &formats[n + 1..] {
+            let equal = layout_id(a) == layout_id(b);
+            assert_eq!(equal, same_layout(a, b), "{a:?}\n{b:?}");
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! One file a command.
 
+pub(crate) mod convert;
 pub(crate) mod explain;
 pub(crate) mod pack;
+pub(crate) mod quantize;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod source;

@@ -6,8 +6,8 @@
 //! - `value` and `encode` compute in f32, rounding to nearest even at each step, in the order written.
 
 use super::{
-    BinOp, BlockFormat, EncodeExpr, EncodeStep, FieldId, Format, FormatKind, ReduceOp, UnOp,
-    ValueExpr,
+    Assigned, BinOp, BlockFormat, Element, Encode, EncodeExpr, Field, FieldId, Format, FormatKind,
+    Part, Product, ReduceOp, UnOp, ValueExpr,
 };
 use cranelift_entity::EntityRef;
 
@@ -44,9 +44,9 @@ pub enum CodecError {
         /// The shape.
         shape: Vec<u64>,
     },
-    /// The format has no encoder.
-    #[error("format `{format}` is decode-only: it has no `encode` clause")]
-    DecodeOnly {
+    /// The format does not say how to encode.
+    #[error("format `{format}` has no `encode` clause")]
+    NoClause {
         /// Its name.
         format: String,
     },
@@ -237,7 +237,7 @@ pub fn encode_tensor(
             }
         }
         FormatKind::Block(b) => {
-            let steps = b.encode.as_deref().ok_or_else(|| CodecError::DecodeOnly {
+            let encode = b.encode.as_ref().ok_or_else(|| CodecError::NoClause {
                 format: format.name.clone(),
             })?;
             let grid = Grid::new(b, shape).ok_or_else(|| too_large(shape))?;
@@ -248,7 +248,7 @@ pub fn encode_tensor(
                     tile[r * b.len as usize..][..*n].copy_from_slice(&values[*start..start + n]);
                 }
                 let at = block as usize * b.bytes as usize;
-                b.encode_with(steps, &tile, &mut out[at..at + b.bytes as usize]);
+                b.encode_with(encode, &tile, &mut out[at..at + b.bytes as usize]);
             });
         }
     }
@@ -285,8 +285,91 @@ pub(crate) fn for_each_block(
     }
 }
 
+impl Field {
+    /// Occurrences over all rows of a block.
+    pub fn slots(&self) -> usize {
+        self.parts.first().map_or(0, |p| p.address.len())
+    }
+
+    /// The addresses, if the bits of a code lie in one place.
+    pub fn whole(&self) -> Option<&[u32]> {
+        match self.parts.as_slice() {
+            [part] => Some(&part.address),
+            _ => None,
+        }
+    }
+
+    /// The parts, each with the place of its lowest bit in the code.
+    pub fn placed_parts(&self) -> impl Iterator<Item = (u32, &Part)> {
+        self.parts.iter().scan(0, |up, part| {
+            let at = *up;
+            *up += u32::from(part.bits);
+            Some((at, part))
+        })
+    }
+
+    /// Whether every element has a value of its own: a code, or a component of one.
+    pub fn per_element(&self) -> bool {
+        let width = self.element.width();
+        let values = u64::from(self.count) * u64::from(width);
+        if values < self.occurrence.len() as u64 {
+            return false;
+        }
+        let mut seen = vec![false; values as usize];
+        let mut own = self.occurrence.iter().zip(&self.component);
+        own.all(|(o, c)| {
+            let place = (o * width + c) as usize;
+            !std::mem::replace(&mut seen[place], true)
+        })
+    }
+
+    /// The code of an occurrence, from the bytes of a block.
+    pub fn read(&self, bytes: &[u8], slot: usize) -> u32 {
+        self.placed_parts().fold(0, |code, (up, part)| {
+            let address = part.address.get(slot).copied().unwrap_or(0);
+            code | read_code(bytes, u64::from(address), u32::from(part.bits)) << up
+        })
+    }
+
+    /// The elements of a row in the order of their occurrences (and of their components, ascending), and where those of each
+    /// occurrence start; one more start ends the last.
+    pub fn members(&self) -> (Vec<u32>, Vec<u32>) {
+        let mut order: Vec<u32> = (0..self.occurrence.len() as u32).collect();
+        let key = |i: u32| (self.occurrence[i as usize], self.component[i as usize]);
+        order.sort_by_key(|i| key(*i));
+        let before = |o: u32| order.partition_point(|i| self.occurrence[*i as usize] < o) as u32;
+        let start = (0..=self.count).map(before).collect();
+        (order, start)
+    }
+
+    /// The components that the elements of an occurrence use.
+    pub fn components(&self, members: &[u32]) -> Vec<u32> {
+        members
+            .iter()
+            .map(|i| self.component[*i as usize])
+            .collect()
+    }
+
+    /// The values of a code, one for each component.
+    pub fn values(&self, code: u32) -> Vec<f32> {
+        let components = 0..self.element.width();
+        components
+            .map(|c| self.element.decode_at(code, c) as f32)
+            .collect()
+    }
+
+    /// Stores the code of an occurrence in the bytes of a block.
+    pub fn write(&self, bytes: &mut [u8], slot: usize, code: u32) {
+        for (up, part) in self.placed_parts() {
+            if let Some(address) = part.address.get(slot) {
+                write_code(bytes, u64::from(*address), u32::from(part.bits), code >> up);
+            }
+        }
+    }
+}
+
 impl BlockFormat {
-    /// The occurrence of a field that element `i` of row `r` uses, as an index into `address`.
+    /// The occurrence of a field that element `i` of row `r` uses, as an index into the addresses of its parts.
     pub(crate) fn slot(&self, field: FieldId, r: u32, i: u32) -> usize {
         let f = &self.fields[field];
         (r * f.count + f.occurrence.get(i as usize).copied().unwrap_or(0)) as usize
@@ -301,67 +384,122 @@ impl BlockFormat {
             .take((self.rows * self.len) as usize)
         {
             let (r, i) = (n as u32 / self.len, n as u32 % self.len);
-            *o = eval_value(&self.value, &|f| decoded[f.index()][self.slot(f, r, i)]);
+            *o = eval_value(&self.value, &|f| {
+                decoded[f.index()][self.value_slot(f, r, i)]
+            });
         }
     }
 
-    /// The decoded occurrences of every field.
+    /// The decoded values of every field, occurrence after occurrence.
     fn decode_fields(&self, bytes: &[u8]) -> Vec<Vec<f32>> {
-        let decode = |f: &super::Field| {
-            let bits = f.element.bits();
-            f.address
-                .iter()
-                .map(|a| f.element.decode(read_code(bytes, u64::from(*a), bits)) as f32)
-                .collect()
+        let decode = |f: &Field| {
+            let values = |slot| f.values(f.read(bytes, slot));
+            (0..f.slots()).flat_map(values).collect()
         };
         self.fields.values().map(decode).collect()
     }
 
-    /// The bytes of a block with the given values, row after row; `None` if the format is decode-only or there are not
+    /// The value of a field that element `i` of row `r` uses, among all values of all occurrences.
+    fn value_slot(&self, field: FieldId, r: u32, i: u32) -> usize {
+        let f = &self.fields[field];
+        let component = f.component.get(i as usize).copied().unwrap_or(0);
+        self.slot(field, r, i) * f.element.width() as usize + component as usize
+    }
+
+    /// The bytes of a block with the given values, row after row; `None` if the format has no `encode` clause or there are not
     /// `rows * len` values.
     pub fn encode_block(&self, values: &[f32]) -> Option<Vec<u8>> {
-        let steps = self.encode.as_deref()?;
+        let encode = self.encode.as_ref()?;
         if values.len() != (self.rows * self.len) as usize {
             return None;
         }
         let mut out = vec![0; self.bytes as usize];
-        self.encode_with(steps, values, &mut out);
+        self.encode_with(encode, values, &mut out);
         Some(out)
     }
 
-    fn encode_with(&self, steps: &[EncodeStep], values: &[f32], out: &mut [u8]) {
+    fn encode_with(&self, encode: &Encode, values: &[f32], out: &mut [u8]) {
         out.fill(0);
-        let mut read_back: Vec<Vec<f32>> = self
-            .fields
-            .values()
-            .map(|f| vec![0.0; f.address.len()])
-            .collect();
-        for step in steps {
-            let field = &self.fields[step.field];
-            let bits = field.element.bits();
-            // the elements of each occurrence
-            let mut members: Vec<Vec<u32>> = vec![Vec::new(); field.count as usize];
-            for (i, o) in field.occurrence.iter().enumerate() {
-                members[*o as usize].push(i as u32);
-            }
+        let blank = |f: &Field| vec![0.0; (self.rows * f.count * f.element.width()) as usize];
+        let mut read_back: Vec<Vec<f32>> = self.fields.values().map(blank).collect();
+        let mut locals: Vec<Vec<f32>> = encode.locals.values().map(blank).collect();
+        for step in &encode.steps {
+            let field = match step.target {
+                Assigned::Field(id) => &self.fields[id],
+                Assigned::Local(id) => &encode.locals[id],
+            };
+            let (order, start) = field.members();
+            let mut coder = Coder::new(field);
             for r in 0..self.rows {
                 let row = &values[(r * self.len) as usize..][..self.len as usize];
-                for (o, group) in members.iter().enumerate() {
+                for o in 0..field.count as usize {
+                    let group = &order[start[o] as usize..start[o + 1] as usize];
                     let scope = Encoding {
                         block: self,
                         r,
                         row,
                         group,
                         read_back: &read_back,
+                        encode,
+                        locals: &locals,
                     };
-                    let x = scope.eval(&step.expr, group.first().copied().unwrap_or(0));
                     let slot = r as usize * field.count as usize + o;
-                    let code = field.element.encode(x);
-                    write_code(out, u64::from(field.address[slot]), bits, code);
-                    read_back[step.field.index()][slot] = field.element.decode(code) as f32;
+                    match step.target {
+                        Assigned::Local(id) => {
+                            let first = group.first().copied().unwrap_or(0);
+                            locals[id.index()][slot] = scope.eval(&step.expr, first);
+                        }
+                        Assigned::Field(id) => {
+                            let code = coder.code(group, &|i| scope.eval(&step.expr, i));
+                            field.write(out, slot, code);
+                            let width = field.element.width() as usize;
+                            read_back[id.index()][slot * width..][..width]
+                                .copy_from_slice(&field.values(code));
+                        }
+                    }
                 }
             }
         }
+    }
+}
+
+/// Finds the codes of one field; what it learns of the components in use serves the next occurrences.
+struct Coder<'a> {
+    field: &'a Field,
+    /// The components of the occurrence before, and the table as a product over them if it is one.
+    product: Option<(Vec<u32>, Option<Product>)>,
+}
+
+impl<'a> Coder<'a> {
+    fn new(field: &'a Field) -> Coder<'a> {
+        Coder {
+            field,
+            product: None,
+        }
+    }
+
+    /// The code nearest to the values of the elements that share it.
+    fn code(&mut self, group: &[u32], value: &dyn Fn(u32) -> f32) -> u32 {
+        let book = match &self.field.element {
+            Element::Codebook(book) if book.width > 1 => book,
+            element => return element.encode(value(group.first().copied().unwrap_or(0))),
+        };
+        let components = self.field.components(group);
+        let wanted = group.iter().map(|i| value(*i));
+        let known = self.product.take().filter(|(c, _)| *c == components);
+        let (components, product) = known.unwrap_or_else(|| {
+            let product = book.product(&components);
+            (components, product)
+        });
+        let code = match &product {
+            Some(product) => product.nearest(&wanted.collect::<Vec<f32>>()),
+            None => {
+                let wanted = components.iter().copied().zip(wanted);
+                book.nearest(&wanted.collect::<Vec<(u32, f32)>>())
+            }
+        };
+        self.product = Some((components, product));
+        code
     }
 }
 
@@ -372,6 +510,8 @@ struct Encoding<'a> {
     row: &'a [f32],
     group: &'a [u32],
     read_back: &'a [Vec<f32>],
+    encode: &'a Encode,
+    locals: &'a [Vec<f32>],
 }
 
 impl Encoding<'_> {
@@ -380,7 +520,12 @@ impl Encoding<'_> {
         match e {
             EncodeExpr::Const(c) => *c,
             EncodeExpr::Input => self.row[i as usize],
-            EncodeExpr::Field(f) => self.read_back[f.index()][self.block.slot(*f, self.r, i)],
+            EncodeExpr::Field(f) => self.read_back[f.index()][self.block.value_slot(*f, self.r, i)],
+            EncodeExpr::Local(l) => {
+                let local = &self.encode.locals[*l];
+                let slot = self.r * local.count + local.occurrence[i as usize];
+                self.locals[l.index()][slot as usize]
+            }
             EncodeExpr::Unary(op, a) => unary(*op, self.eval(a, i)),
             EncodeExpr::Binary(BinOp::Div, a, b) => {
                 let b = self.eval(b, i);
@@ -391,8 +536,9 @@ impl Encoding<'_> {
                 let values = self.group.iter().map(|i| self.eval(a, *i));
                 match op {
                     ReduceOp::Sum => values.fold(0.0, |s, v| s + v),
-                    ReduceOp::Min => extreme(values, |a, b| a < b),
-                    ReduceOp::Max => extreme(values, |a, b| a > b),
+                    // A zero is positive, in whatever order the elements are looked at.
+                    ReduceOp::Min => extreme(values, |a, b| a < b) + 0.0,
+                    ReduceOp::Max => extreme(values, |a, b| a > b) + 0.0,
                 }
             }
             EncodeExpr::ArgAbsMax(key) => {
@@ -435,6 +581,14 @@ pub(crate) fn unary(op: UnOp, a: f32) -> f32 {
         UnOp::Neg => -a,
         UnOp::Abs => a.abs(),
         UnOp::Round => a.round_ties_even(),
+        UnOp::RoundAway => {
+            let size = a.abs();
+            let whole = size.floor();
+            let rounded = whole + (2.0 * (size - whole)).floor();
+            if a < 0.0 { -rounded } else { rounded }
+        }
+        UnOp::Trunc if a < 0.0 => -(-a).floor(),
+        UnOp::Trunc => a.floor(),
         UnOp::Floor => a.floor(),
         UnOp::FloorPow2 if a == 0.0 || !a.is_finite() => a.abs(),
         UnOp::FloorPow2 => super::element::pow2(super::element::exponent(f64::from(a))) as f32,

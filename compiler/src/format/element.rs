@@ -1,16 +1,9 @@
 //! One code and its value: the reference decode and encode of an element.
 
-use super::{Element, FloatSpec, Specials};
+use super::{Element, FloatSpec, Overflow, Specials};
 
 /// IEEE 754 binary32.
-pub const F32: Element = Element::Float(FloatSpec {
-    exp: 8,
-    man: 23,
-    bias: 127,
-    specials: Specials::Ieee,
-    signed: true,
-    subnormal: true,
-});
+pub const F32: Element = Element::Float(FloatSpec::ieee(8, 23));
 
 /// `2^e`, exact for every exponent that a float element can have.
 pub(crate) fn pow2(e: i32) -> f64 {
@@ -36,6 +29,10 @@ impl FloatSpec {
     pub fn bits(&self) -> u32 {
         u32::from(self.exp) + u32::from(self.man) + u32::from(self.signed)
     }
+    /// The code whose only bit is the sign.
+    fn sign_bit(&self) -> u32 {
+        1 << (u32::from(self.exp) + u32::from(self.man))
+    }
     /// The largest magnitude's code that is finite.
     fn max_code(&self) -> u32 {
         let all = ((1u64 << (u32::from(self.exp) + u32::from(self.man))) - 1) as u32;
@@ -43,6 +40,7 @@ impl FloatSpec {
             Specials::Ieee => all - (1 << self.man),
             Specials::Finite => all,
             Specials::NanOnly => all - 1,
+            Specials::NanAtNegativeZero => all,
         }
     }
     /// The exponent of the smallest normal number.
@@ -50,10 +48,11 @@ impl FloatSpec {
         i32::from(self.subnormal) - self.bias
     }
     fn nan_code(&self) -> Option<u32> {
-        let inf = self.max_code() + 1;
+        let inf = self.max_code().wrapping_add(1);
         match self.specials {
             Specials::Ieee if self.man > 0 => Some(inf | (1 << (self.man - 1))),
             Specials::NanOnly => Some(inf),
+            Specials::NanAtNegativeZero => Some(self.sign_bit()),
             Specials::Ieee | Specials::Finite => None,
         }
     }
@@ -77,10 +76,10 @@ impl FloatSpec {
     }
     fn encode_magnitude(&self, x: f64) -> u32 {
         let max = self.max_code();
-        let over = if self.specials == Specials::Ieee {
-            max + 1
-        } else {
-            max
+        let over = match (self.overflow, self.specials) {
+            (Overflow::Saturate, _) | (_, Specials::Finite) => max,
+            (Overflow::Special, Specials::Ieee | Specials::NanOnly) => max + 1,
+            (Overflow::Special, Specials::NanAtNegativeZero) => self.sign_bit(),
         };
         if x == f64::INFINITY {
             return over;
@@ -120,9 +119,7 @@ impl Element {
         match self {
             Element::Int { bits } | Element::UInt { bits } => u32::from(*bits),
             Element::Float(f) => f.bits(),
-            Element::Codebook(c) => {
-                (usize::BITS - (c.entries.len().max(2) - 1).leading_zeros()).max(1)
-            }
+            Element::Codebook(c) => (usize::BITS - (c.codes().max(2) - 1).leading_zeros()).max(1),
         }
     }
 
@@ -149,7 +146,7 @@ impl Element {
         matches!(
             self,
             Element::Float(FloatSpec {
-                specials: Specials::Ieee | Specials::NanOnly,
+                specials: Specials::Ieee | Specials::NanOnly | Specials::NanAtNegativeZero,
                 ..
             })
         )
@@ -180,12 +177,31 @@ impl Element {
                     (a.min(v), b.max(v))
                 });
                 // a code past the end is worth 0
-                if c.entries.len().is_power_of_two() && c.entries.len() > 1 {
+                if c.codes().is_power_of_two() && c.codes() > 1 {
                     (low, high)
                 } else {
                     (low.min(0.0), high.max(0.0))
                 }
             }
+        }
+    }
+
+    /// How many elements of a block a code gives values to.
+    pub fn width(&self) -> u32 {
+        match self {
+            Element::Codebook(c) => c.width.max(1),
+            Element::Int { .. } | Element::UInt { .. } | Element::Float(_) => 1,
+        }
+    }
+
+    /// What one component of a code is worth, exactly.
+    pub fn decode_at(&self, code: u32, component: u32) -> f64 {
+        match self {
+            Element::Codebook(c) if c.width > 1 => {
+                let value = c.entry(code).get(component as usize);
+                f64::from(value.copied().unwrap_or(0.0))
+            }
+            _ => self.decode(code),
         }
     }
 
@@ -211,6 +227,9 @@ impl Element {
             Element::UInt { .. } => f64::from(code),
             Element::Float(f) => {
                 let sign = f.signed && code >> (bits - 1) == 1;
+                if f.specials == Specials::NanAtNegativeZero && Some(code) == f.nan_code() {
+                    return f64::NAN;
+                }
                 let magnitude = f.decode_magnitude(if f.signed {
                     code & !(1 << (bits - 1))
                 } else {
@@ -258,8 +277,11 @@ impl Element {
                 if sign && !f.signed {
                     return 0;
                 }
-                f.encode_magnitude(x.abs())
-                    | (u32::from(sign) << (bits - 1) & u32::from(f.signed).wrapping_neg())
+                let code = f.encode_magnitude(x.abs());
+                if code == 0 && f.specials == Specials::NanAtNegativeZero {
+                    return 0;
+                }
+                code | (u32::from(sign) << (bits - 1) & u32::from(f.signed).wrapping_neg())
             }
             Element::Codebook(c) => {
                 let (low, high) = self.range();
@@ -279,16 +301,18 @@ impl Element {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Codebook;
     use super::*;
 
     fn float(exp: u8, man: u8, specials: Specials) -> Element {
+        let overflow = match specials {
+            Specials::Ieee => Overflow::Special,
+            _ => Overflow::Saturate,
+        };
         Element::Float(FloatSpec {
-            exp,
-            man,
-            bias: (1 << (exp - 1)) - 1,
             specials,
-            signed: true,
-            subnormal: true,
+            overflow,
+            ..FloatSpec::ieee(exp, man)
         })
     }
 
@@ -358,12 +382,11 @@ mod tests {
         assert_eq!(e5m2.encode(61439.0), 0x7b);
         assert_eq!(e5m2.encode(61440.0), 0x7c);
         let e8m0 = Element::Float(FloatSpec {
-            exp: 8,
-            man: 0,
-            bias: 127,
             specials: Specials::NanOnly,
+            overflow: Overflow::Saturate,
             signed: false,
             subnormal: false,
+            ..FloatSpec::ieee(8, 0)
         });
         assert_eq!(e8m0.decode(0), 2f64.powi(-127));
         assert_eq!(e8m0.decode(254), 2f64.powi(127));
@@ -396,9 +419,8 @@ mod tests {
             ),
             (7, 8, 2, 0)
         );
-        let book = Element::Codebook(std::sync::Arc::new(super::super::Codebook {
-            entries: vec![-1.0, 0.0, 1.0],
-        }));
+        let entries = vec![-1.0, 0.0, 1.0];
+        let book = Element::Codebook(std::sync::Arc::new(Codebook::scalar(entries)));
         assert_eq!(
             (
                 book.bits(),

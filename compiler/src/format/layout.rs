@@ -1,7 +1,9 @@
 //! Ids of layouts, and the way from one layout to another of the same fields.
 
-use super::codec::{CodecError, Grid, check_bytes, read_code, write_code};
-use super::{BlockFormat, Element, Format, FormatKind, Specials, UnOp, ValueExpr};
+use super::codec::{CodecError, Grid, check_bytes};
+use super::{
+    BlockFormat, Element, Field, FloatSpec, Format, FormatKind, Part, Specials, UnOp, ValueExpr,
+};
 use cranelift_entity::EntityRef;
 
 /// The identity of a layout: equal for two formats if the same bytes mean the same values in both, bit for bit and
@@ -32,10 +34,11 @@ pub fn layout_id(format: &Format) -> LayoutId {
                 h.element(&f.element);
                 h.word(f.scope as u32);
                 h.word(f.count);
-                f.occurrence
-                    .iter()
-                    .chain(&f.address)
-                    .for_each(|w| h.word(*w));
+                f.occurrence.iter().for_each(|w| h.word(*w));
+                if f.element.width() > 1 {
+                    f.component.iter().for_each(|w| h.word(*w));
+                }
+                h.places(&f.parts);
             }
             h.value(&b.value);
         }
@@ -53,6 +56,18 @@ impl Fnv {
         }
     }
 
+    /// A code in one place is hashed as its addresses alone, one in several with the widths of its parts.
+    fn places(&mut self, parts: &[Part]) {
+        for part in parts {
+            if parts.len() > 1 {
+                [30, u32::from(part.bits)]
+                    .into_iter()
+                    .for_each(|w| self.word(w));
+            }
+            part.address.iter().for_each(|w| self.word(*w));
+        }
+    }
+
     fn element(&mut self, e: &Element) {
         match e {
             Element::Int { bits } => [10, u32::from(*bits)]
@@ -66,6 +81,7 @@ impl Fnv {
                     Specials::Ieee => 0,
                     Specials::Finite => 1,
                     Specials::NanOnly => 2,
+                    Specials::NanAtNegativeZero => 3,
                 };
                 let words = [
                     12,
@@ -82,6 +98,9 @@ impl Fnv {
                 [13, c.entries.len() as u32]
                     .into_iter()
                     .for_each(|w| self.word(w));
+                if c.width > 1 {
+                    [31, c.width].into_iter().for_each(|w| self.word(w));
+                }
                 c.entries.iter().for_each(|v| self.word(v.to_bits()));
             }
         }
@@ -100,6 +119,8 @@ impl Fnv {
                     UnOp::Round => 2,
                     UnOp::Floor => 3,
                     UnOp::FloorPow2 => 4,
+                    UnOp::RoundAway => 5,
+                    UnOp::Trunc => 6,
                 };
                 [22, code].into_iter().for_each(|w| self.word(w));
                 self.value(a);
@@ -117,7 +138,7 @@ impl Fnv {
 /// equal then, but equal ids are no proof.
 pub fn same_layout(a: &Format, b: &Format) -> bool {
     let (a, b) = match (&a.kind, &b.kind) {
-        (FormatKind::Plain(a), FormatKind::Plain(b)) => return a == b,
+        (FormatKind::Plain(a), FormatKind::Plain(b)) => return same_values(a, b),
         (FormatKind::Block(a), FormatKind::Block(b)) => (a, b),
         (FormatKind::Plain(_), FormatKind::Block(_))
         | (FormatKind::Block(_), FormatKind::Plain(_)) => {
@@ -128,10 +149,51 @@ pub fn same_layout(a: &Format, b: &Format) -> bool {
     (a.rows, a.len, a.bytes, a.fields.len()) == (b.rows, b.len, b.bytes, b.fields.len())
         && a.value == b.value
         && fields().all(|(x, y)| {
-            (&x.element, x.scope, x.count) == (&y.element, y.scope, y.count)
+            same_values(&x.element, &y.element)
+                && (x.scope, x.count) == (y.scope, y.count)
                 && x.occurrence == y.occurrence
-                && x.address == y.address
+                && x.component == y.component
+                && x.parts == y.parts
         })
+}
+
+/// Whether the codes of two elements mean the same; how numbers are encoded does not matter.
+fn same_values(a: &Element, b: &Element) -> bool {
+    match (a, b) {
+        (Element::Float(a), Element::Float(b)) => {
+            *a == FloatSpec {
+                overflow: a.overflow,
+                ..*b
+            }
+        }
+        (a, b) => a == b,
+    }
+}
+
+/// What keeps the codes of one layout from being those of the other, for the same values; `None` if nothing does. Names do
+/// not matter, nor how many rows share a block or where the bits lie.
+pub fn fields_differ(from: &BlockFormat, to: &BlockFormat) -> Option<String> {
+    if from.len != to.len {
+        return Some(format!("blocks of {} and of {} elements", from.len, to.len));
+    }
+    let (a, b) = (from.fields.len(), to.fields.len());
+    if a != b {
+        return Some(format!("{a} and {b} fields"));
+    }
+    for (a, b) in from.fields.values().zip(to.fields.values()) {
+        let of = |f: &Field| (f.scope, f.count);
+        let same = same_values(&a.element, &b.element)
+            && of(a) == of(b)
+            && a.occurrence == b.occurrence
+            && a.component == b.component;
+        if !same {
+            return Some(format!(
+                "`{}` and `{}` are of different kinds",
+                a.name, b.name
+            ));
+        }
+    }
+    (from.value != to.value).then(|| "an element is worth something else".into())
 }
 
 /// Moves every code of a tensor from one layout to another that holds the same fields: other rows to a block, other
@@ -142,27 +204,8 @@ pub fn relayout(
     shape: &[u64],
     bytes: &[u8],
 ) -> Result<Vec<u8>, CodecError> {
-    let differ = |reason: String| Err(CodecError::Layouts { reason });
-    if from.len != to.len {
-        return differ(format!("blocks of {} and of {} elements", from.len, to.len));
-    }
-    if from.fields.len() != to.fields.len() {
-        return differ(format!(
-            "{} and {} fields",
-            from.fields.len(),
-            to.fields.len()
-        ));
-    }
-    for (a, b) in from.fields.values().zip(to.fields.values()) {
-        if a.element.bits() != b.element.bits()
-            || a.count != b.count
-            || a.occurrence != b.occurrence
-        {
-            return differ(format!(
-                "`{}` and `{}` are of different kinds",
-                a.name, b.name
-            ));
-        }
+    if let Some(reason) = fields_differ(from, to) {
+        return Err(CodecError::Layouts { reason });
     }
     let as_format = |name: &str, b: &BlockFormat| Format {
         name: name.into(),
@@ -195,10 +238,9 @@ pub fn relayout(
                 let source = &bytes[source..source + from.bytes as usize];
                 let target = &mut out[target..target + to.bytes as usize];
                 for (a, b) in from.fields.values().zip(to.fields.values()) {
-                    let (bits, count) = (a.element.bits(), a.count as usize);
+                    let count = a.count as usize;
                     for o in 0..count {
-                        let code = read_code(source, u64::from(a.address[r * count + o]), bits);
-                        write_code(target, u64::from(b.address[s * count + o]), bits, code);
+                        b.write(target, s * count + o, a.read(source, r * count + o));
                     }
                 }
             }

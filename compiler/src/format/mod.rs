@@ -1,15 +1,18 @@
 //! What a number format *is*: elements, blocks, the place of every bit, and what each element is worth.
 //!
 //! Data types only know themselves here: [`Element`] is one code and its value, [`BlockFormat`] a tile of elements
-//! with scales. `element.rs` holds the reference decode and encode of one code, `codec.rs` that of whole blocks,
+//! with scales. `element.rs` and `codebook.rs` hold the reference decode and encode of one code, `codec.rs` that of whole blocks,
 //! `layout.rs` ids and relayout. Nothing in the compiler matches on the *name* of a format.
 
+mod codebook;
 pub mod codec;
 pub mod element;
 pub mod layout;
 pub mod search;
 pub mod std;
 pub mod text;
+
+pub use codebook::Product;
 
 use ::std::sync::Arc;
 use cranelift_entity::{PrimaryMap, entity_impl};
@@ -23,6 +26,17 @@ pub enum Specials {
     Finite,
     /// Only the code with all exponent and mantissa bits set is a NaN (OCP E4M3, E8M0); no infinities.
     NanOnly,
+    /// Only the code of a negative zero is a NaN; no infinities, and zero has no sign (the `fnuz` floats).
+    NanAtNegativeZero,
+}
+
+/// What becomes of a number beyond the largest of a float.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Overflow {
+    /// The largest number.
+    Saturate,
+    /// The infinity, or the NaN of a float that has none.
+    Special,
 }
 
 /// A binary floating-point element: sign (if `signed`), `exp` exponent bits, `man` mantissa bits, from high to low.
@@ -36,17 +50,37 @@ pub struct FloatSpec {
     pub bias: i32,
     /// The meaning of the special patterns.
     pub specials: Specials,
+    /// What encoding makes of numbers that are too large. No part of what a code means.
+    pub overflow: Overflow,
     /// Whether there is a sign bit.
     pub signed: bool,
     /// Whether exponent field 0 means zero and subnormals; if not it is an ordinary exponent (E8M0).
     pub subnormal: bool,
 }
 
-/// A table of values; code `c` is worth `entries[c]`. Codes past the end decode to 0.
+impl FloatSpec {
+    /// An IEEE 754 float, with a sign and subnormals.
+    pub const fn ieee(exp: u8, man: u8) -> FloatSpec {
+        FloatSpec {
+            exp,
+            man,
+            bias: (1 << (exp - 1)) - 1,
+            specials: Specials::Ieee,
+            overflow: Overflow::Special,
+            signed: true,
+            subnormal: true,
+        }
+    }
+}
+
+/// A table of values: a code is worth one of them, or several neighbouring ones for as many elements. Codes past the end
+/// decode to 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Codebook {
-    /// The values, at least 1 and at most 2^16 of them, all finite.
+    /// The values, code after code; at least 1 and at most 2^16 of them, all finite.
     pub entries: Vec<f32>,
+    /// Values of a code, at least 1.
+    pub width: u32,
 }
 
 /// One scalar number: how many bits its code has and what a code is worth.
@@ -84,7 +118,17 @@ pub enum Scope {
     Tensor,
 }
 
-/// A field of a block: a run of equal elements, each at its own bit address.
+/// Some neighbouring bits of every code of a field, and where they lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// How many bits, 1 to 32.
+    pub bits: u8,
+    /// Bit address in the block for occurrence `j` of row `r`, at `[r * count + j]`. The lowest of the bits lies there,
+    /// the next ones follow upwards (little endian).
+    pub address: Vec<u32>,
+}
+
+/// A field of a block: a run of equal elements, each at its own bit addresses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
     /// Its name in the text.
@@ -97,9 +141,10 @@ pub struct Field {
     pub count: u32,
     /// `occurrence[i]` is the occurrence that element `i` of a row uses; `len` entries, each below `count`.
     pub occurrence: Vec<u32>,
-    /// Bit address in the block of occurrence `j` of row `r`, at `[r * count + j]`. The low bit of the code lies there,
-    /// the next ones follow upwards (little endian).
-    pub address: Vec<u32>,
+    /// Which of the values of a code element `i` of a row has; `len` entries, all 0 unless a code has several values.
+    pub component: Vec<u32>,
+    /// Where the bits of a code lie: in one place, or in several. The low bits of the code come first.
+    pub parts: Vec<Part>,
 }
 
 /// Binary operations of `value` and `encode`, in f32, rounded to nearest even each.
@@ -128,6 +173,10 @@ pub enum UnOp {
     Abs,
     /// To the nearest integer, ties to even.
     Round,
+    /// To the nearest integer, ties away from 0.
+    RoundAway,
+    /// To the next integer towards 0.
+    Trunc,
     /// To the next integer below.
     Floor,
     /// The largest power of two not above `|a|` (0 for 0); exact.
@@ -169,6 +218,8 @@ pub enum EncodeExpr {
     Input,
     /// A field assigned before, as it reads back (decoded).
     Field(FieldId),
+    /// A number assigned before.
+    Local(LocalId),
     /// A unary operation.
     Unary(UnOp, Box<EncodeExpr>),
     /// A binary operation.
@@ -179,13 +230,50 @@ pub enum EncodeExpr {
     ArgAbsMax(Box<EncodeExpr>),
 }
 
-/// One assignment of an `encode` clause: the field's code is the one nearest to the expression.
+/// A number of an `encode` clause that is not stored.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LocalId(u32);
+entity_impl!(LocalId, "let");
+
+/// What an assignment assigns to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assigned {
+    /// A field: its code is the one nearest to the expression.
+    Field(FieldId),
+    /// A number that is used further down.
+    Local(LocalId),
+}
+
+/// One assignment of an `encode` clause.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncodeStep {
-    /// The field assigned.
-    pub field: FieldId,
-    /// Its value before rounding to a code.
+    /// What is assigned.
+    pub target: Assigned,
+    /// Its value, for a field before rounding to a code.
     pub expr: EncodeExpr,
+}
+
+/// How to quantise into a block.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Encode {
+    /// Numbers that are not stored: fields of f32 that have no place.
+    pub locals: PrimaryMap<LocalId, Field>,
+    /// The assignments, in order.
+    pub steps: Vec<EncodeStep>,
+}
+
+impl Encode {
+    /// A clause that assigns to fields alone.
+    pub fn of_fields(steps: Vec<(FieldId, EncodeExpr)>) -> Encode {
+        let step = |(field, expr)| EncodeStep {
+            target: Assigned::Field(field),
+            expr,
+        };
+        Encode {
+            locals: PrimaryMap::new(),
+            steps: steps.into_iter().map(step).collect(),
+        }
+    }
 }
 
 /// A tile of `rows` × `len` elements stored in `bytes` bytes. File formats have one row; layouts that the compiler
@@ -204,8 +292,8 @@ pub struct BlockFormat {
     pub fields: PrimaryMap<FieldId, Field>,
     /// What an element is worth.
     pub value: ValueExpr,
-    /// How to quantise into it: the author's clause or a derived default; `None` makes the format decode-only.
-    pub encode: Option<Vec<EncodeStep>>,
+    /// How to quantise into it: the author's clause or a derived default; `None` leaves only a search (`search/`).
+    pub encode: Option<Encode>,
 }
 
 /// What a format is.

@@ -1,12 +1,18 @@
 //! The standard library: formats that others have defined, written in the language itself. A new one is a text file.
 
 /// The modules, in alphabetical order.
-const MODULES: [(&str, &str); 5] = [
+const MODULES: [(&str, &str); 11] = [
+    ("std/bnb", include_str!("std/bnb.lowbit")),
     ("std/floats", include_str!("std/floats.lowbit")),
     ("std/ggml", include_str!("std/ggml.lowbit")),
+    ("std/ggml_iq", include_str!("std/ggml_iq.lowbit")),
+    ("std/ggml_k", include_str!("std/ggml_k.lowbit")),
+    ("std/gptq", include_str!("std/gptq.lowbit")),
     ("std/ints", include_str!("std/ints.lowbit")),
     ("std/mx", include_str!("std/mx.lowbit")),
     ("std/nf4", include_str!("std/nf4.lowbit")),
+    ("std/onnx", include_str!("std/onnx.lowbit")),
+    ("std/ternary", include_str!("std/ternary.lowbit")),
 ];
 
 /// The names of all modules.
@@ -26,7 +32,7 @@ pub fn source(name: &str) -> Option<&'static str> {
 }
 
 /// The module that defines a format of that name.
-pub(crate) fn module_of(format: &str) -> Option<&'static str> {
+pub fn module_of(format: &str) -> Option<&'static str> {
     let defines = |text: &str| {
         text.lines().any(|l| {
             l.strip_prefix("format ")

@@ -4,8 +4,8 @@
 //! counts as placed by an author, as its text then says where the bits lie.
 
 use super::{
-    BinOp, BlockFormat, Element, EncodeExpr, Field, FloatSpec, Format, FormatKind, ReduceOp,
-    Specials, UnOp, ValueExpr,
+    Assigned, BinOp, BlockFormat, Element, EncodeExpr, Field, FloatSpec, Format, FormatKind,
+    Overflow, Part, ReduceOp, Specials, UnOp, ValueExpr,
 };
 use crate::syntax::format_source;
 use std::fmt::Write;
@@ -23,11 +23,13 @@ pub fn definition(format: &Format) -> String {
 /// The subscript that a field is declared with, `[i / 16]`; empty for a field without one. `None` if no short formula
 /// gives it.
 pub(crate) fn subscript_text(f: &Field, row: Option<&str>, index: &str) -> Option<String> {
-    let element = match f.occurrence.iter().all(|o| *o == 0) {
-        true => None,
-        false => Some(digits(&f.occurrence, index)?),
-    };
-    let parts: Vec<String> = row.map(str::to_string).into_iter().chain(element).collect();
+    let mut parts: Vec<String> = row.map(str::to_string).into_iter().collect();
+    if f.element.width() > 1 {
+        parts.push(digits(&f.occurrence, index)?);
+        parts.push(digits(&f.component, index)?);
+    } else if f.occurrence.iter().any(|o| *o != 0) {
+        parts.push(digits(&f.occurrence, index)?);
+    }
     Some(if parts.is_empty() {
         String::new()
     } else {
@@ -42,7 +44,11 @@ fn element(e: &Element) -> String {
         Element::Float(f) => float(f),
         Element::Codebook(c) => {
             let entries: Vec<String> = c.entries.iter().map(|v| number(*v)).collect();
-            format!("codebook [{}]", entries.join(", "))
+            let width = match c.width {
+                1 => String::new(),
+                width => format!("j < {width}: "),
+            };
+            format!("codebook {width}[{}]", entries.join(", "))
         }
     }
 }
@@ -56,6 +62,12 @@ fn float(f: &FloatSpec) -> String {
         Specials::Ieee => "",
         Specials::Finite => ", finite",
         Specials::NanOnly => ", nan",
+        Specials::NanAtNegativeZero => ", fnuz",
+    };
+    out += match (f.overflow, f.specials) {
+        (Overflow::Saturate, Specials::Ieee) => ", saturate",
+        (Overflow::Special, Specials::NanOnly | Specials::NanAtNegativeZero) => ", overflow",
+        _ => "",
     };
     out += if f.signed { "" } else { ", unsigned" };
     out += if f.subnormal { "" } else { ", no_subnormals" };
@@ -76,7 +88,14 @@ fn number(v: f32) -> String {
 }
 
 fn block(name: &str, b: &BlockFormat) -> String {
-    let taken = |n: &str| b.fields.values().any(|f| f.name == n);
+    let locals = b.encode.iter().flat_map(|e| e.locals.values());
+    let names: Vec<&str> = b
+        .fields
+        .values()
+        .chain(locals)
+        .map(|f| f.name.as_str())
+        .collect();
+    let taken = |n: &str| names.contains(&n);
     let fresh = |base: &str| {
         let numbered = (1..).map(|n| format!("{base}{n}"));
         std::iter::once(base.to_string())
@@ -100,11 +119,12 @@ fn block(name: &str, b: &BlockFormat) -> String {
     let subscript = |f: &Field| {
         let text = subscript_text(f, row, &i);
         text.unwrap_or_else(|| {
-            format!(
-                "[{}{}]",
-                row.map(|r| format!("{r}, ")).unwrap_or_default(),
-                steps(&f.occurrence, &i)
-            )
+            let row = row.map(|r| format!("{r}, ")).unwrap_or_default();
+            let component = match f.element.width() {
+                1 => String::new(),
+                _ => format!(", {}", steps(&f.component, &i)),
+            };
+            format!("[{row}{}{component}]", steps(&f.occurrence, &i))
         })
     };
     for f in b.fields.values() {
@@ -116,25 +136,41 @@ fn block(name: &str, b: &BlockFormat) -> String {
             element(&f.element)
         );
         if placed {
-            let _ = write!(out, " at {}", address(b, f, row, &i));
+            let _ = write!(out, " at {}", places(b, f, row, &i));
         }
         out += ";\n";
     }
-    let field = |f: super::FieldId| format!("{}{}", b.fields[f].name, subscript(&b.fields[f]));
+    let each = format!("[{}{i}]", row.map(|r| format!("{r}, ")).unwrap_or_default());
+    let field = |f: super::FieldId| {
+        let f = &b.fields[f];
+        match f.per_element() && b.len > 1 {
+            true => format!("{}{each}", f.name),
+            false => format!("{}{}", f.name, subscript(f)),
+        }
+    };
     let _ = writeln!(out, "    value = {};", value(&b.value, &field));
-    if let Some(steps) = &b.encode {
+    if let Some(clause) = &b.encode {
         let input = format!(
             "{x}[{}{i}]",
             row.map(|r| format!("{r}, ")).unwrap_or_default()
         );
         let _ = writeln!(out, "    encode {x} {{");
-        for s in steps {
-            let _ = writeln!(
-                out,
-                "        {} = {};",
-                field(s.field),
-                encode(&s.expr, &field, &input, &i)
-            );
+        let local = |l: super::LocalId| {
+            let l = &clause.locals[l];
+            format!("{}{}", l.name, subscript(l))
+        };
+        let names = EncodeNames {
+            field: &field,
+            local: &local,
+            input: &input,
+            index: &i,
+        };
+        for s in &clause.steps {
+            let target = match s.target {
+                Assigned::Field(f) => field(f),
+                Assigned::Local(l) => format!("let {}", local(l)),
+            };
+            let _ = writeln!(out, "        {target} = {};", encode(&s.expr, &names));
         }
         out += "    }\n";
     }
@@ -146,23 +182,32 @@ fn compiler_places(b: &BlockFormat) -> bool {
     let mut end = 0u64;
     for f in b.fields.values() {
         let (start, bits) = (end.div_ceil(8) * 8, u64::from(f.element.bits()));
-        if !f
-            .address
-            .iter()
-            .enumerate()
-            .all(|(o, a)| u64::from(*a) == start + bits * o as u64)
-        {
+        let in_order = f.whole().is_some_and(|whole| {
+            let mut places = whole.iter().enumerate();
+            places.all(|(o, a)| u64::from(*a) == start + bits * o as u64)
+        });
+        if !in_order {
             return false;
         }
-        end = start + bits * f.address.len() as u64;
+        end = start + bits * f.slots() as u64;
     }
     u64::from(b.bytes) == end.div_ceil(8)
 }
 
-/// The addresses as a formula of the indices, or as a list.
-fn address(b: &BlockFormat, f: &Field, row: Option<&str>, i: &str) -> String {
+/// Where the bits of a field lie.
+fn places(b: &BlockFormat, f: &Field, row: Option<&str>, i: &str) -> String {
+    if let [part] = f.parts.as_slice() {
+        return address(b, f, part, row, i);
+    }
+    let piece = |p: &Part| format!("{}: {}", p.bits, address(b, f, p, row, i));
+    let pieces: Vec<String> = f.parts.iter().map(piece).collect();
+    format!("({})", pieces.join(", "))
+}
+
+/// The addresses of a part as a formula of the indices, or as a list.
+fn address(b: &BlockFormat, f: &Field, part: &Part, row: Option<&str>, i: &str) -> String {
     let at = |r: u32, o: u32| {
-        f.address
+        part.address
             .get((r * f.count + o) as usize)
             .copied()
             .unwrap_or(0)
@@ -199,7 +244,7 @@ fn address(b: &BlockFormat, f: &Field, row: Option<&str>, i: &str) -> String {
         Some(text) => text.replace("+ -", "- "),
         None => format!(
             "[{}]",
-            f.address
+            part.address
                 .iter()
                 .map(u32::to_string)
                 .collect::<Vec<_>>()
@@ -325,6 +370,8 @@ fn unary(op: UnOp, a: &str) -> String {
         UnOp::Neg => format!("-({a})"),
         UnOp::Abs => format!("abs({a})"),
         UnOp::Round => format!("round({a})"),
+        UnOp::RoundAway => format!("round_away({a})"),
+        UnOp::Trunc => format!("trunc({a})"),
         UnOp::Floor => format!("floor({a})"),
         UnOp::FloorPow2 => format!("floor_pow2({a})"),
     }
@@ -351,17 +398,22 @@ fn value(e: &ValueExpr, field: &impl Fn(super::FieldId) -> String) -> String {
     }
 }
 
-fn encode(
-    e: &EncodeExpr,
-    field: &impl Fn(super::FieldId) -> String,
-    input: &str,
-    i: &str,
-) -> String {
-    let of = |e: &EncodeExpr| encode(e, field, input, i);
+/// How an `encode` clause writes what it reads.
+struct EncodeNames<'a> {
+    field: &'a dyn Fn(super::FieldId) -> String,
+    local: &'a dyn Fn(super::LocalId) -> String,
+    input: &'a str,
+    index: &'a str,
+}
+
+fn encode(e: &EncodeExpr, names: &EncodeNames<'_>) -> String {
+    let of = |e: &EncodeExpr| encode(e, names);
+    let i = names.index;
     match e {
         EncodeExpr::Const(c) => number(*c),
-        EncodeExpr::Input => input.to_string(),
-        EncodeExpr::Field(f) => field(*f),
+        EncodeExpr::Input => names.input.to_string(),
+        EncodeExpr::Field(f) => (names.field)(*f),
+        EncodeExpr::Local(l) => (names.local)(*l),
         EncodeExpr::Unary(op, a) => unary(*op, &of(a)),
         EncodeExpr::Binary(op, a, b) => binary(*op, &of(a), &of(b)),
         EncodeExpr::Reduce(op, a) => {

@@ -197,6 +197,10 @@ impl Lower<'_> {
 
     /// A scalar as it lies in memory; a code of odd width as `i32`, zero extended.
     pub(super) fn load_scalar(&mut self, load: &Load, env: &Env) -> Result<Value, ScheduleError> {
+        if let (Storage::Place { .. }, Some(place)) = (load.storage, &load.bit) {
+            let number = self.number(place, env)?;
+            return Ok(self.put(I32, Op::Convert(Convert::Narrow, number), &[number]));
+        }
         let (base, offset) = self.address(Base::Tensor(load.tensor), &load.address, env)?;
         let elem = match load.storage {
             Storage::U8 | Storage::I8 => Elem::I8,
@@ -204,6 +208,9 @@ impl Lower<'_> {
             Storage::I32 => Elem::I32,
             Storage::F32 => Elem::F32,
             Storage::Code { bits } => return self.load_code(load, bits, base, offset, env),
+            Storage::Place { .. } => {
+                return Err(ScheduleError::Internal("a place without a number"));
+            }
         };
         Ok(self.put(Type::new(elem, 1), Op::Load { base, offset }, &[base]))
     }

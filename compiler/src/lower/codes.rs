@@ -6,45 +6,75 @@ use crate::schedule::ScheduleError;
 use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Shift, Type, Un, Value};
 
 const F32: Type = Type::new(Elem::F32, 1);
+/// Most thresholds of a table that are compared with one after the other.
+const COMPARED: usize = 32;
 
 impl Lower<'_> {
-    pub(super) fn declared_unary(&mut self, op: UnOp, a: Value) -> Value {
+    pub(super) fn declared_unary(&mut self, op: UnOp, a: Value, ty: Type) -> Value {
+        let un = |lower: &mut Self, un: Un, a: Value| lower.put(ty, Op::Un(un, a), &[a]);
         match op {
-            UnOp::Neg => self.put(F32, Op::Un(Un::FNeg, a), &[a]),
-            UnOp::Abs => self.put(F32, Op::Un(Un::FAbs, a), &[a]),
-            UnOp::Round => self.put(F32, Op::Un(Un::FRound, a), &[a]),
-            UnOp::Floor => self.put(F32, Op::Un(Un::FFloor, a), &[a]),
-            UnOp::FloorPow2 => self.floor_pow2(a),
+            UnOp::Neg => un(self, Un::FNeg, a),
+            UnOp::Abs => un(self, Un::FAbs, a),
+            UnOp::Round => un(self, Un::FRound, a),
+            UnOp::RoundAway => {
+                let size = un(self, Un::FAbs, a);
+                let whole = un(self, Un::FFloor, size);
+                let rest = self.bin(Bin::FSub, size, whole);
+                let twice = self.bin(Bin::FAdd, rest, rest);
+                let up = un(self, Un::FFloor, twice);
+                let rounded = self.bin(Bin::FAdd, whole, up);
+                self.signed_as(a, rounded, ty)
+            }
+            UnOp::Trunc => {
+                let size = un(self, Un::FAbs, a);
+                let whole = un(self, Un::FFloor, size);
+                self.signed_as(a, whole, ty)
+            }
+            UnOp::Floor => un(self, Un::FFloor, a),
+            UnOp::FloorPow2 => self.floor_pow2(a, ty),
         }
     }
 
-    /// The largest power of two not above `|a|`: the exponent bits; subnormals are scaled into range first.
-    fn floor_pow2(&mut self, a: Value) -> Value {
-        let magnitude = self.put(F32, Op::Un(Un::FAbs, a), &[a]);
-        let (up, down) = (
-            self.float(16_777_216.0, F32),
-            self.float(1.0 / 16_777_216.0, F32),
+    /// A size, negated where a number is below 0.
+    fn signed_as(&mut self, number: Value, size: Value, ty: Type) -> Value {
+        let zero = self.float(0.0, ty);
+        let below = self.put(
+            ty.as_int(),
+            Op::Cmp(Cmp::FLt, number, zero),
+            &[number, zero],
         );
-        let smallest = self.float(f32::MIN_POSITIVE, F32);
+        let minus = self.put(ty, Op::Un(Un::FNeg, size), &[size]);
+        self.put(ty, Op::Select(below, minus, size), &[below, minus, size])
+    }
+
+    /// The largest power of two not above `|a|`: the exponent bits; subnormals are scaled into range first.
+    fn floor_pow2(&mut self, a: Value, ty: Type) -> Value {
+        let int = ty.as_int();
+        let magnitude = self.put(ty, Op::Un(Un::FAbs, a), &[a]);
+        let (up, down) = (
+            self.float(16_777_216.0, ty),
+            self.float(1.0 / 16_777_216.0, ty),
+        );
+        let smallest = self.float(f32::MIN_POSITIVE, ty);
         let exponent = |lower: &mut Self, x: Value| {
-            let bits = lower.put(I32, Op::Bitcast(x), &[x]);
-            let mask = lower.put_at(0, I32, Op::IConst(0x7f80_0000));
-            let kept = lower.put(I32, Op::Bin(Bin::And, bits, mask), &[bits, mask]);
-            lower.put(F32, Op::Bitcast(kept), &[kept])
+            let bits = lower.put(int, Op::Bitcast(x), &[x]);
+            let mask = lower.put_at(0, int, Op::IConst(0x7f80_0000));
+            let kept = lower.put(int, Op::Bin(Bin::And, bits, mask), &[bits, mask]);
+            lower.put(ty, Op::Bitcast(kept), &[kept])
         };
         let scaled = self.bin(Bin::FMul, magnitude, up);
         let high = exponent(self, scaled);
         let small = self.bin(Bin::FMul, high, down);
         let normal = exponent(self, magnitude);
         let tiny = self.put(
-            I32,
+            int,
             Op::Cmp(Cmp::FLt, magnitude, smallest),
             &[magnitude, smallest],
         );
-        let power = self.put(F32, Op::Select(tiny, small, normal), &[tiny, small, normal]);
-        let number = self.put(I32, Op::Cmp(Cmp::FEq, magnitude, magnitude), &[magnitude]);
+        let power = self.put(ty, Op::Select(tiny, small, normal), &[tiny, small, normal]);
+        let number = self.put(int, Op::Cmp(Cmp::FEq, magnitude, magnitude), &[magnitude]);
         self.put(
-            F32,
+            ty,
             Op::Select(number, power, magnitude),
             &[number, power, magnitude],
         )
@@ -55,6 +85,7 @@ impl Lower<'_> {
         op: crate::format::BinOp,
         a: Value,
         b: Value,
+        ty: Type,
     ) -> Value {
         use crate::format::BinOp;
         match op {
@@ -65,10 +96,10 @@ impl Lower<'_> {
             BinOp::Max => self.bin(Bin::FMax, a, b),
             BinOp::Div => {
                 let quotient = self.bin(Bin::FDiv, a, b);
-                let zero = self.float(0.0, F32);
-                let none = self.put(I32, Op::Cmp(Cmp::FEq, b, zero), &[b, zero]);
+                let zero = self.float(0.0, ty);
+                let none = self.put(ty.as_int(), Op::Cmp(Cmp::FEq, b, zero), &[b, zero]);
                 self.put(
-                    F32,
+                    ty,
                     Op::Select(none, zero, quotient),
                     &[none, zero, quotient],
                 )
@@ -208,7 +239,12 @@ impl Lower<'_> {
         let negative = self.put(int, Op::Cmp(Cmp::SLt, bits, zero), &[bits, zero]);
         code = if float.signed {
             let sign = number(self, 1i64 << (exp + man));
-            let with = self.bin(Bin::Or, code, sign);
+            let mut with = self.bin(Bin::Or, code, sign);
+            if float.specials == Specials::NanAtNegativeZero {
+                // Zero has no sign.
+                let none = self.put(int, Op::Cmp(Cmp::IEq, code, zero), &[code, zero]);
+                with = self.put(int, Op::Select(none, zero, with), &[none, zero, with]);
+            }
             self.put(
                 int,
                 Op::Select(negative, with, code),
@@ -241,13 +277,17 @@ impl Lower<'_> {
         }
         let (thresholds, codes) = thresholds(element);
         let int = ty.as_int();
+        let nan = element.encode(f32::NAN);
+        if ty.lanes > 1 && thresholds.len() <= COMPARED {
+            return Ok(self.compare_all(value, ty, &thresholds, &codes, nan));
+        }
         let lanes: Vec<Value> = (0..ty.lanes)
             .map(|lane| {
                 let one = match ty.lanes {
                     1 => value,
                     _ => self.put(F32, Op::Extract(value, lane), &[value]),
                 };
-                self.search(one, &thresholds, &codes, element.encode(f32::NAN))
+                self.search(one, &thresholds, &codes, nan)
             })
             .collect();
         Ok(match lanes[..] {
@@ -256,9 +296,36 @@ impl Lower<'_> {
         })
     }
 
+    /// The code by comparing with every threshold: each that the value reaches adds the step to the next code.
+    fn compare_all(
+        &mut self,
+        value: Value,
+        ty: Type,
+        thresholds: &[i32],
+        codes: &[u32],
+        nan: u32,
+    ) -> Value {
+        let int = ty.as_int();
+        let number = |lower: &mut Self, n: i64| lower.put_at(0, int, Op::IConst(n));
+        let bits = self.put(int, Op::Bitcast(value), &[value]);
+        let key = self.order_key(bits, int);
+        let first = codes.first().copied().unwrap_or(0);
+        let mut code = number(self, i64::from(first));
+        for (threshold, pair) in thresholds.iter().zip(codes.windows(2)) {
+            let below = number(self, i64::from(*threshold) - 1);
+            let step = number(self, i64::from(pair[1]) - i64::from(pair[0]));
+            let reached = self.put(int, Op::Cmp(Cmp::SLt, below, key), &[below, key]);
+            let taken = self.bin(Bin::And, reached, step);
+            code = self.bin(Bin::IAdd, code, taken);
+        }
+        let nan = number(self, i64::from(nan));
+        let valid = self.put(int, Op::Cmp(Cmp::FEq, value, value), &[value]);
+        self.put(int, Op::Select(valid, code, nan), &[valid, code, nan])
+    }
+
     fn search(&mut self, value: Value, thresholds: &[i32], codes: &[u32], nan: u32) -> Value {
         let bits = self.put(I32, Op::Bitcast(value), &[value]);
-        let key = self.order_key(bits);
+        let key = self.order_key(bits, I32);
         let steps = usize::BITS - thresholds.len().leading_zeros();
         let mut padded = thresholds.to_vec();
         padded.resize((1 << steps) - 1, i32::MAX);
@@ -311,9 +378,9 @@ impl Lower<'_> {
     }
 
     /// Integers in the order of the floats whose bits they are.
-    fn order_key(&mut self, bits: Value) -> Value {
-        let sign = self.put(I32, Op::Shift(Shift::SShr, bits, 31), &[bits]);
-        let mask = self.put_at(0, I32, Op::IConst(0x7fff_ffff));
+    fn order_key(&mut self, bits: Value, int: Type) -> Value {
+        let sign = self.put(int, Op::Shift(Shift::SShr, bits, 31), &[bits]);
+        let mask = self.put_at(0, int, Op::IConst(0x7fff_ffff));
         let flip = self.bin(Bin::And, sign, mask);
         self.bin(Bin::Xor, bits, flip)
     }

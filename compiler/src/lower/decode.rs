@@ -162,6 +162,13 @@ impl Lower<'_> {
                     &[special, wide, value],
                 );
             }
+            // Zero has no sign, so the sign below cannot be that of the NaN.
+            Specials::NanAtNegativeZero => {
+                let lone = number(lower, 1i64 << (exp + man));
+                let special = lower.put(int, Op::Cmp(Cmp::IEq, code, lone), &[code, lone]);
+                let nan = lower.put_at(0, ty, Op::FConst(f32::NAN.to_bits()));
+                value = lower.put(ty, Op::Select(special, nan, value), &[special, nan, value]);
+            }
             Specials::NanOnly => {
                 let all = number(lower, (1i64 << (exp + man)) - 1);
                 let special = lower.put(int, Op::Cmp(Cmp::IEq, magnitude, all), &[magnitude, all]);

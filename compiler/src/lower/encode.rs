@@ -1,8 +1,14 @@
 //! Quantisation: a plain f32 tensor into a block format by the format's `encode` clause, in the declared arithmetic, with
 //! stores that invert the bit-address map of the block.
 
+mod vectors;
+mod whole;
+
 use super::{I32, I64, Lower};
-use crate::format::{BlockFormat, EncodeExpr, Field, FieldId, FormatKind, ReduceOp};
+use crate::format::{
+    Assigned, BlockFormat, Element, Encode, EncodeExpr, Field, FieldId, FormatKind, LocalId, Part,
+    ReduceOp,
+};
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{div, div_ceil, mul, rem};
 use crate::spec::kernel::TensorId;
@@ -32,6 +38,11 @@ struct Block<'f> {
     bytes: Value,
     /// Fields stored once a block, decoded.
     single: BTreeMap<FieldId, Value>,
+    encode: &'f Encode,
+    /// Numbers of the clause that the block has once.
+    locals: BTreeMap<LocalId, Value>,
+    /// The elements of the field that is encoded.
+    members: Members,
 }
 
 /// What an expression is evaluated for.
@@ -39,8 +50,8 @@ struct Block<'f> {
 enum Scope {
     /// One element, by its position.
     Element(Value),
-    /// An occurrence: `run` elements from a position on.
-    Run(Value, u32),
+    /// An occurrence: its elements are those between two positions in the field's order of elements.
+    Members(Value, Value),
 }
 
 /// Lowers a quantisation.
@@ -82,7 +93,10 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
         &Scalar::Const(u64::from(format.bytes)),
     );
     let count = lower.scalar(&Scalar::Const(len));
-    one_block(lower, format, values, count, bytes)?;
+    match whole::possible(format) {
+        Some(clause) => whole::block(lower, format, clause, values, bytes)?,
+        None => one_block(lower, format, values, count, bytes)?,
+    }
     lower.close(&[]);
     let rest = rem(columns, len);
     if rest != Scalar::Const(0) {
@@ -117,9 +131,9 @@ fn one_block(
     count: Value,
     bytes: Value,
 ) -> Result<(), ScheduleError> {
-    let steps = format
+    let encode = format
         .encode
-        .clone()
+        .as_ref()
         .ok_or(ScheduleError::Internal("a format without an encode clause"))?;
     let zero = lower.scalar(&Scalar::Const(0));
     let end = lower.scalar(&Scalar::Const(u64::from(format.bytes)));
@@ -133,56 +147,145 @@ fn one_block(
         values,
         count,
         bytes,
+        encode,
         single: BTreeMap::new(),
+        locals: BTreeMap::new(),
+        members: Members {
+            order: None,
+            start: Vec::new(),
+        },
     };
-    for step in &steps {
-        let field = &format.fields[step.field];
-        let run = regular_run(field, format.len)?;
+    for step in &encode.steps {
+        let id = match step.target {
+            Assigned::Field(id) => id,
+            Assigned::Local(id) => {
+                once(lower, &mut block, id, &step.expr)?;
+                continue;
+            }
+        };
+        let field = &format.fields[id];
+        if let Element::Codebook(book) = &field.element
+            && book.width > 1
+        {
+            vectors::encode(lower, &block, field, book, &step.expr)?;
+            continue;
+        }
+        block.members = Members::of(field);
         if field.count == 1 {
             let first = lower.scalar(&Scalar::Const(0));
-            let code = encoded(
-                lower,
-                &block,
-                &step.expr,
-                Scope::Run(first, format.len),
-                field,
-            )?;
-            store_code(lower, &block, field, first, code)?;
+            let all = lower.scalar(&Scalar::Const(u64::from(format.len)));
+            let code = encoded(lower, &block, &step.expr, Scope::Members(first, all), field)?;
+            store_code(lower, &block, field, first, code);
             let decoded = lower.decode_code(&field.element, code)?;
-            block.single.insert(step.field, decoded);
+            block.single.insert(id, decoded);
             continue;
         }
         let occurrences = lower.scalar(&Scalar::Const(u64::from(field.count)));
         let (at, _) = lower.open(&field.name, zero, occurrences, 1, &[]);
-        let scope = match run {
-            1 => Scope::Element(at),
-            run => {
-                let stride = lower.scalar(&Scalar::Const(u64::from(run)));
-                let first = lower.put(I64, Op::Bin(Bin::IMul, at, stride), &[at, stride]);
-                Scope::Run(first, run)
-            }
-        };
+        let scope = block.members.scope(lower, at);
         let code = encoded(lower, &block, &step.expr, scope, field)?;
-        store_code(lower, &block, field, at, code)?;
+        store_code(lower, &block, field, at, code);
         lower.close(&[]);
     }
     Ok(())
 }
 
-/// How many neighbouring elements share an occurrence.
-fn regular_run(field: &Field, len: u32) -> Result<u32, ScheduleError> {
-    let run = len / field.count.max(1);
-    let regular = field
-        .occurrence
-        .iter()
-        .enumerate()
-        .all(|(i, o)| i as u32 / run.max(1) == *o);
-    regular.then_some(run).ok_or_else(|| {
-        ScheduleError::Unsupported(format!(
-            "quantising at the call into field `{}`, whose elements are not neighbours",
-            field.name
-        ))
-    })
+/// Evaluates a number that the block has once; others are evaluated where they are used.
+fn once(
+    lower: &mut Lower<'_>,
+    block: &mut Block<'_>,
+    id: LocalId,
+    expr: &EncodeExpr,
+) -> Result<(), ScheduleError> {
+    let local = &block.encode.locals[id];
+    if local.count > 1 {
+        return Ok(());
+    }
+    block.members = Members::of(local);
+    let first = lower.scalar(&Scalar::Const(0));
+    let all = lower.scalar(&Scalar::Const(u64::from(block.format.len)));
+    let value = evaluate(lower, block, expr, Scope::Members(first, all))?;
+    block.locals.insert(id, value);
+    Ok(())
+}
+
+/// A number of the clause, for an element.
+fn local(
+    lower: &mut Lower<'_>,
+    block: &Block<'_>,
+    id: LocalId,
+    scope: Scope,
+) -> Result<Value, ScheduleError> {
+    if let Some(value) = block.locals.get(&id) {
+        return Ok(*value);
+    }
+    let steps = &block.encode.steps;
+    let assigned = steps.iter().find(|s| s.target == Assigned::Local(id));
+    let expr = assigned.ok_or(ScheduleError::Internal("a number without a value"))?;
+    let field = &block.encode.locals[id];
+    let at = first_element(lower, block, scope);
+    let occurrence = occurrence(lower, field, at);
+    let members = Members::of(field);
+    let scope = members.scope(lower, occurrence);
+    let inner = Block {
+        members,
+        single: block.single.clone(),
+        locals: block.locals.clone(),
+        ..*block
+    };
+    evaluate(lower, &inner, &expr.expr, scope)
+}
+
+/// Which elements belong to the occurrences of a field.
+struct Members {
+    /// The elements in the order of their occurrences; `None` if they are in order as they are.
+    order: Option<Vec<u32>>,
+    /// Where the elements of each occurrence start in that order.
+    start: Vec<u32>,
+}
+
+impl Members {
+    fn of(field: &Field) -> Members {
+        let (order, start) = field.members();
+        let sorted = order.is_sorted();
+        Members {
+            order: (!sorted).then_some(order),
+            start,
+        }
+    }
+
+    /// What an expression of an occurrence is evaluated for.
+    fn scope(&self, lower: &mut Lower<'_>, occurrence: Value) -> Scope {
+        let run = self.start.get(1).copied().unwrap_or(0);
+        let regular = (0..).zip(&self.start).all(|(o, s)| o * run == *s);
+        let first = match regular {
+            true => {
+                let stride = lower.scalar(&Scalar::Const(u64::from(run)));
+                let operands = [occurrence, stride];
+                lower.put(I64, Op::Bin(Bin::IMul, occurrence, stride), &operands)
+            }
+            false => table_entry(lower, "starts", self.start.clone(), occurrence),
+        };
+        if regular && run == 1 {
+            return Scope::Element(self.element(lower, first));
+        }
+        let end = match regular {
+            true => {
+                let run = lower.scalar(&Scalar::Const(u64::from(run)));
+                lower.put(I64, Op::Bin(Bin::IAdd, first, run), &[first, run])
+            }
+            false => table_entry(lower, "ends", self.start[1..].to_vec(), occurrence),
+        };
+        Scope::Members(first, end)
+    }
+
+    /// The element at a position of the order.
+    fn element(&self, lower: &mut Lower<'_>, position: Value) -> Value {
+        match &self.order {
+            Some(order) => table_entry(lower, "order", order.clone(), position),
+            None => position,
+        }
+    }
 }
 
 fn encoded(
@@ -206,32 +309,37 @@ fn evaluate(
     Ok(match expr {
         EncodeExpr::Const(c) => lower.float(*c, F32),
         EncodeExpr::Input => {
-            let at = first_element(scope);
+            let at = first_element(lower, block, scope);
             element(lower, block, at)
         }
         EncodeExpr::Field(id) => match block.single.get(id) {
             Some(value) => *value,
-            None => read_back(lower, block, *id, first_element(scope))?,
+            None => {
+                let at = first_element(lower, block, scope);
+                read_back(lower, block, *id, at)?
+            }
         },
+        EncodeExpr::Local(id) => local(lower, block, *id, scope)?,
         EncodeExpr::Unary(op, a) => {
             let a = evaluate(lower, block, a, scope)?;
-            lower.declared_unary(*op, a)
+            lower.declared_unary(*op, a, F32)
         }
         EncodeExpr::Binary(op, a, b) => {
             let (a, b) = (
                 evaluate(lower, block, a, scope)?,
                 evaluate(lower, block, b, scope)?,
             );
-            lower.declared_binary(*op, a, b)
+            lower.declared_binary(*op, a, b, F32)
         }
         EncodeExpr::Reduce(op, a) => reduce(lower, block, *op, a, scope)?,
         EncodeExpr::ArgAbsMax(key) => largest(lower, block, key, scope)?,
     })
 }
 
-fn first_element(scope: Scope) -> Value {
+fn first_element(lower: &mut Lower<'_>, block: &Block<'_>, scope: Scope) -> Value {
     match scope {
-        Scope::Element(at) | Scope::Run(at, _) => at,
+        Scope::Element(at) => at,
+        Scope::Members(first, _) => block.members.element(lower, first),
     }
 }
 
@@ -276,18 +384,23 @@ fn read_back(
     at: Value,
 ) -> Result<Value, ScheduleError> {
     let field = &block.format.fields[id];
-    let run = regular_run(field, block.format.len)?;
-    let occurrence = match run {
-        1 => at,
-        run => table_entry(
-            lower,
-            "occurrence",
-            (0..block.format.len).map(|i| i / run).collect(),
-            at,
-        ),
-    };
+    let occurrence = occurrence(lower, field, at);
     let code = load_code(lower, block, field, occurrence)?;
-    lower.decode_code(&field.element, code)
+    match &field.element {
+        Element::Codebook(book) if book.width > 1 => {
+            Ok(vectors::decode(lower, field, book, code, at))
+        }
+        element => lower.decode_code(element, code),
+    }
+}
+
+/// The occurrence that an element uses.
+fn occurrence(lower: &mut Lower<'_>, field: &Field, at: Value) -> Value {
+    let mut in_order = field.occurrence.iter().enumerate();
+    match in_order.all(|(i, o)| i as u32 == *o) {
+        true => at,
+        false => table_entry(lower, "occurrence", field.occurrence.clone(), at),
+    }
 }
 
 /// `entries[at]` as i64.
@@ -314,13 +427,14 @@ fn reduce(
     body: &EncodeExpr,
     scope: Scope,
 ) -> Result<Value, ScheduleError> {
-    let (from, to) = run_bounds(lower, scope);
+    let (from, to) = bounds(lower, scope);
     let start = match op {
         ReduceOp::Sum => 0.0,
         ReduceOp::Min | ReduceOp::Max => f32::NAN,
     };
     let init = lower.float(start, F32);
     let (at, inside) = lower.open("element", from, to, 1, &[init]);
+    let at = block.members.element(lower, at);
     let value = evaluate(lower, block, body, Scope::Element(at))?;
     let next = match op {
         ReduceOp::Sum => lower.bin(Bin::FAdd, inside[0], value),
@@ -330,17 +444,16 @@ fn reduce(
     let result = lower.close(&[next])[0];
     Ok(match op {
         ReduceOp::Sum => result,
-        // Nothing but NaNs: 0.
-        ReduceOp::Min | ReduceOp::Max => {
-            let zero = lower.float(0.0, F32);
-            let number = lower.put(I32, Op::Cmp(Cmp::FEq, result, result), &[result]);
-            lower.put(
-                F32,
-                Op::Select(number, result, zero),
-                &[number, result, zero],
-            )
-        }
+        ReduceOp::Min | ReduceOp::Max => extreme(lower, result),
     })
+}
+
+/// A minimum or maximum: 0 of nothing but NaNs, and a zero is positive.
+fn extreme(lower: &mut Lower<'_>, found: Value) -> Value {
+    let zero = lower.float(0.0, F32);
+    let number = lower.put(I32, Op::Cmp(Cmp::FEq, found, found), &[found]);
+    let kept = lower.put(F32, Op::Select(number, found, zero), &[number, found, zero]);
+    lower.bin(Bin::FAdd, kept, zero)
 }
 
 /// The value of largest magnitude, with its sign; the first of equals.
@@ -350,9 +463,10 @@ fn largest(
     key: &EncodeExpr,
     scope: Scope,
 ) -> Result<Value, ScheduleError> {
-    let (from, to) = run_bounds(lower, scope);
+    let (from, to) = bounds(lower, scope);
     let zero = lower.float(0.0, F32);
     let (at, inside) = lower.open("element", from, to, 1, &[zero]);
+    let at = block.members.element(lower, at);
     let value = evaluate(lower, block, key, Scope::Element(at))?;
     let magnitude = lower.put(F32, Op::Un(Un::FAbs, value), &[value]);
     let best = lower.put(F32, Op::Un(Un::FAbs, inside[0]), &[inside[0]]);
@@ -365,31 +479,31 @@ fn largest(
     Ok(lower.close(&[next])[0])
 }
 
-fn run_bounds(lower: &mut Lower<'_>, scope: Scope) -> (Value, Value) {
-    let (first, run) = match scope {
-        Scope::Element(at) => (at, 1),
-        Scope::Run(first, run) => (first, run),
-    };
-    let run = lower.scalar(&Scalar::Const(u64::from(run)));
-    let end = lower.put(I64, Op::Bin(Bin::IAdd, first, run), &[first, run]);
-    (first, end)
+fn bounds(lower: &mut Lower<'_>, scope: Scope) -> (Value, Value) {
+    match scope {
+        Scope::Members(first, end) => (first, end),
+        Scope::Element(at) => {
+            let one = lower.put_at(0, I64, Op::IConst(1));
+            (at, lower.put(I64, Op::Bin(Bin::IAdd, at, one), &[at, one]))
+        }
+    }
 }
 
-/// Bit address of an occurrence as i64.
-fn bit_address(lower: &mut Lower<'_>, field: &Field, occurrence: Value) -> Value {
-    let slope = field
+/// Bit address of a part of an occurrence as i64.
+fn bit_address(lower: &mut Lower<'_>, name: &str, part: &Part, occurrence: Value) -> Value {
+    let slope = part
         .address
         .get(1)
-        .zip(field.address.first())
+        .zip(part.address.first())
         .map_or(0, |(b, a)| i64::from(*b) - i64::from(*a));
-    let first = i64::from(field.address[0]);
-    let affine = field
+    let first = i64::from(part.address[0]);
+    let affine = part
         .address
         .iter()
         .enumerate()
         .all(|(o, a)| i64::from(*a) == first + slope * o as i64);
     if !affine {
-        return table_entry(lower, &field.name, field.address.clone(), occurrence);
+        return table_entry(lower, name, part.address.clone(), occurrence);
     }
     let (slope, first) = (
         lower.put_at(0, I64, Op::IConst(slope)),
@@ -409,20 +523,43 @@ fn load_code(
     field: &Field,
     occurrence: Value,
 ) -> Result<Value, ScheduleError> {
-    let bit = bit_address(lower, field, occurrence);
-    lower.code(block.bytes, bit, field.element.bits() as u8)
+    let mut sum = None;
+    for (up, part) in field.placed_parts() {
+        let bit = bit_address(lower, &field.name, part, occurrence);
+        let bits = lower.code(block.bytes, bit, part.bits)?;
+        let placed = match up {
+            0 => bits,
+            up => lower.put(I32, Op::Shift(Shift::Shl, bits, up as u8), &[bits]),
+        };
+        sum = Some(match sum {
+            None => placed,
+            Some(sum) => lower.put(I32, Op::Bin(Bin::Or, sum, placed), &[sum, placed]),
+        });
+    }
+    sum.ok_or(ScheduleError::Internal("a field of no parts"))
 }
 
-/// Stores a code at its bit address: whole bytes as they are, parts of bytes by `or`.
+/// Stores a code, part by part.
 fn store_code(
     lower: &mut Lower<'_>,
     block: &Block<'_>,
     field: &Field,
     occurrence: Value,
     code: Value,
-) -> Result<(), ScheduleError> {
-    let bits = field.element.bits();
-    let bit = bit_address(lower, field, occurrence);
+) {
+    for (up, part) in field.placed_parts() {
+        let bits = match up {
+            0 => code,
+            up => lower.put(I32, Op::Shift(Shift::UShr, code, up as u8), &[code]),
+        };
+        let bit = bit_address(lower, &field.name, part, occurrence);
+        store_part(lower, block, part, bit, bits);
+    }
+}
+
+/// Stores the low bits of a code at a bit address: whole bytes as they are, parts of bytes by `or`.
+fn store_part(lower: &mut Lower<'_>, block: &Block<'_>, part: &Part, bit: Value, code: Value) {
+    let bits = u32::from(part.bits);
     let byte = lower.put(I64, Op::Shift(Shift::UShr, bit, 3), &[bit]);
     let pointer = lower.put(
         I64,
@@ -430,7 +567,7 @@ fn store_code(
         &[block.bytes, byte],
     );
     let here = lower.here();
-    let whole = field.address.iter().all(|a| a % 8 == 0);
+    let whole = part.address.iter().all(|a| a % 8 == 0);
     if whole && [8, 16, 32].contains(&bits) {
         let value = match bits {
             8 => lower.put(I8, Op::Convert(Convert::Narrow, code), &[code]),
@@ -442,7 +579,7 @@ fn store_code(
             _ => code,
         };
         lower.b.store_at(here, value, pointer, 0);
-        return Ok(());
+        return;
     }
     let mask = lower.put_at(0, I64, Op::IConst(7));
     let shift = lower.put(I64, Op::Bin(Bin::And, bit, mask), &[bit, mask]);
@@ -480,5 +617,4 @@ fn store_code(
         let new = lower.put(I8, Op::Bin(Bin::Or, old, part), &[old, part]);
         lower.b.store_at(here, new, pointer, 0);
     }
-    Ok(())
 }

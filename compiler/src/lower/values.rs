@@ -304,6 +304,9 @@ impl Nest<'_, '_, '_> {
                     .address(Base::Tensor(load.tensor), &load.address, &zeros)?;
             return Ok(self.read(ty, base, offset));
         }
+        if let Some(value) = self.known_places(&load, &lanes, &zeros, ty) {
+            return Ok(value);
+        }
         let mut values = Vec::new();
         for lane in environments(&lanes, &self.axes) {
             let mut at = zeros.clone();
@@ -315,6 +318,29 @@ impl Nest<'_, '_, '_> {
             [one] => one,
             _ => self.lower.put(ty, Op::Build(values.clone()), &values),
         })
+    }
+
+    /// Numbers that follow from places which are known here, as a constant.
+    fn known_places(
+        &mut self,
+        load: &crate::schedule::term::Load,
+        lanes: &[AxisId],
+        zeros: &Env,
+        ty: Type,
+    ) -> Option<Value> {
+        let (Storage::Place { .. }, Some(place)) = (load.storage, &load.bit) else {
+            return None;
+        };
+        let numbers = environments(lanes, &self.axes).into_iter().map(|lane| {
+            let mut at = zeros.clone();
+            at.extend(lane);
+            self.lower.known_affine(place, &at)
+        });
+        let op = match numbers.collect::<Option<Vec<u64>>>()?[..] {
+            [one] => Op::IConst(one as i64),
+            ref all => Op::VConst(all.to_vec()),
+        };
+        Some(self.lower.put_at(0, ty, op))
     }
 
     /// Every lane axis at 0, over the copies that are known.
@@ -334,7 +360,7 @@ impl Nest<'_, '_, '_> {
         env: &Env,
         want: Elem,
     ) -> Result<Value, ScheduleError> {
-        if !matches!(load.storage, Storage::Code { .. }) {
+        if !matches!(load.storage, Storage::Code { .. } | Storage::Place { .. }) {
             let (base, offset) =
                 self.lower
                     .address(Base::Tensor(load.tensor), &load.address, env)?;
@@ -342,7 +368,7 @@ impl Nest<'_, '_, '_> {
         }
         let value = self.lower.load_scalar(load, env)?;
         Ok(match (load.storage, want) {
-            (Storage::Code { .. }, Elem::I8) => self.lower.put(
+            (Storage::Code { .. } | Storage::Place { .. }, Elem::I8) => self.lower.put(
                 Type::new(Elem::I8, 1),
                 Op::Convert(Convert::Narrow, value),
                 &[value],
@@ -375,15 +401,21 @@ impl Nest<'_, '_, '_> {
             .lower
             .known_affine(&field.shift, &self.lane_zeros(env))
             .ok_or(ScheduleError::Internal("a shift that changes in a loop"))?;
+        let up = u64::from(field.up);
         let mut value = byte;
-        if shift > 0 {
+        let moved = match shift >= up {
+            true => (Shift::UShr, shift - up),
+            false => (Shift::Shl, up - shift),
+        };
+        if moved.1 > 0 {
             value = self
                 .lower
-                .put(ty, Op::Shift(Shift::UShr, value, shift as u8), &[value]);
+                .put(ty, Op::Shift(moved.0, value, moved.1 as u8), &[value]);
         }
-        // What lies above the code is dropped, unless the shift has done it.
-        if ty.elem != Elem::I8 || shift + u64::from(field.width) < 8 {
-            let mask = self.lower.put_at(0, ty, Op::IConst((1 << field.width) - 1));
+        // What lies beside the bits is dropped, unless the shift has done it.
+        if ty.elem != Elem::I8 || up > 0 || shift + u64::from(field.width) < 8 {
+            let mask = ((1 << field.width) - 1) << field.up;
+            let mask = self.lower.put_at(0, ty, Op::IConst(mask));
             value = self
                 .lower
                 .put(ty, Op::Bin(Bin::And, value, mask), &[value, mask]);
@@ -518,7 +550,9 @@ impl super::Lower<'_> {
             Storage::U8 | Storage::I8 => Elem::I8,
             Storage::U16 | Storage::I16 => Elem::I16,
             Storage::I32 => Elem::I32,
-            Storage::Code { .. } => return Err(ScheduleError::Internal("a result of odd width")),
+            Storage::Code { .. } | Storage::Place { .. } => {
+                return Err(ScheduleError::Internal("a result of odd width"));
+            }
         };
         let code = match element {
             Element::Int { .. } | Element::UInt { .. } => {
@@ -527,7 +561,15 @@ impl super::Lower<'_> {
                     _ => value,
                 };
                 let (low, high) = element.range();
-                self.clamp(number, int, low, high)
+                let clamped = self.clamp(number, int, low, high);
+                // The bits above a code are 0, as the reference encoder leaves them.
+                match element {
+                    Element::Int { bits } if ![8, 16, 32].contains(bits) => {
+                        let mask = self.put_at(0, int, Op::IConst((1i64 << bits) - 1));
+                        self.put(int, Op::Bin(Bin::And, clamped, mask), &[clamped, mask])
+                    }
+                    _ => clamped,
+                }
             }
             Element::Float(float) => self.encode_float(value, Type::new(Elem::F32, lanes), float),
             Element::Codebook(_) => {

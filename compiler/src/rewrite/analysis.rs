@@ -167,8 +167,8 @@ impl Facts {
             Storage::I16 => Ty::I16,
             Storage::I32 => Ty::I32,
             Storage::F32 => Ty::F32,
-            Storage::Code { bits } if bits <= 8 => Ty::U8,
-            Storage::Code { .. } => Ty::I32,
+            Storage::Code { bits } | Storage::Place { bits } if bits <= 8 => Ty::U8,
+            Storage::Code { .. } | Storage::Place { .. } => Ty::I32,
         }
     }
 }
@@ -399,7 +399,9 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], own: Id) -> Real {
             };
             let id = crate::schedule::term::LoadId::from_u32(load);
             let (low, high) = match facts.terms.loads[id].storage {
-                Storage::Code { bits } => (0.0, 2f64.powi(i32::from(bits)) - 1.0),
+                Storage::Code { bits } | Storage::Place { bits } => {
+                    (0.0, 2f64.powi(i32::from(bits)) - 1.0)
+                }
                 _ => facts.load_ty(load).range(),
             };
             let integer = facts.load_ty(load) != Ty::F32;
@@ -427,17 +429,21 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], own: Id) -> Real {
             ..unknown(free, false)
         },
         Op::Bits => {
-            let width = number.map_or(8, |f| facts.terms.fields[f as usize].width);
-            let shift = number.map_or(AxisSet::default(), |f| {
-                facts.terms.fields[f as usize].shift.axes()
-            });
+            let Some(field) = number.map(|f| &facts.terms.fields[f as usize]) else {
+                return unknown(free, call);
+            };
+            let free = free.union(field.shift.axes());
+            let table = match field.up {
+                0 => identity(own, field.width),
+                _ => None,
+            };
             Real {
-                free: free.union(shift),
+                free,
                 low: 0.0,
-                high: 2f64.powi(i32::from(width)) - 1.0,
+                high: field.most(),
                 integer: true,
-                table: identity(own, width),
-                ..unknown(free.union(shift), call)
+                table,
+                ..unknown(free, call)
             }
         }
         Op::Elem => element_fact(graph, number, children, free, call),

@@ -25,6 +25,16 @@ pub struct CostVector {
     pub cycles: f64,
 }
 
+impl CostVector {
+    /// Cheaper first: by cycles, and of equals by all the micro-operations together, which leave room for others.
+    pub fn order(&self, other: &CostVector) -> std::cmp::Ordering {
+        let work = |c: &CostVector| c.units.iter().sum::<f64>();
+        self.cycles
+            .total_cmp(&other.cycles)
+            .then(work(self).total_cmp(&work(other)))
+    }
+}
+
 /// Where a node stands: in the loops over rows, or in a stage before them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
@@ -56,7 +66,7 @@ pub fn access(terms: &Terms, axes: &Axes, load: LoadId, lanes: AxisSet) -> Acces
         Storage::U8 | Storage::I8 => 1,
         Storage::U16 | Storage::I16 => 2,
         Storage::I32 | Storage::F32 => 4,
-        Storage::Code { .. } => return Access::Gather,
+        Storage::Code { .. } | Storage::Place { .. } => return Access::Gather,
     };
     let mut stride = bytes;
     for axis in lanes.iter().collect::<Vec<_>>().into_iter().rev() {
@@ -122,13 +132,21 @@ pub fn node_cost(
             };
             let load = LoadId::from_u32(*load);
             let named = |name: &str| target.accesses.get(name).copied();
-            if let Storage::Code { bits } = terms.loads[load].storage {
-                let cost = Cost {
-                    unit: Unit::Scalar,
-                    uops: 8.0 + f64::from(bits / 8),
-                    latency: 12.0,
-                };
-                return Some(by(cost, lanes));
+            let by_hand = |uops| Cost {
+                unit: Unit::Scalar,
+                uops,
+                latency: 12.0,
+            };
+            match terms.loads[load].storage {
+                Storage::Code { bits } => {
+                    return Some(by(by_hand(8.0 + f64::from(bits / 8)), lanes));
+                }
+                Storage::Place { .. } => {
+                    let moves = |a: AxisId| axes[a].kind == AxisKind::Loop;
+                    let constant = !terms.load_axes(load).iter().any(moves);
+                    return Some(by(by_hand(if constant { 0.0 } else { 3.0 }), lanes));
+                }
+                _ => {}
             }
             match access(terms, axes, load, node.lanes) {
                 Access::Scalar => named("load"),
@@ -314,6 +332,7 @@ pub fn total(
             let count: f64 = node.lanes.iter().map(|a| axes[a].nominal as f64).product();
             let width = match terms.loads[LoadId::from_u32(*load)].storage {
                 Storage::Code { bits } => f64::from(bits) / 8.0,
+                Storage::Place { .. } => 0.0,
                 _ => f64::from(node.ty.bits()) / 8.0,
             };
             sum.bytes += times * count * width;

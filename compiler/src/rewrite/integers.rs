@@ -50,9 +50,7 @@ fn magnitude(graph: &Graph, term: TermId) -> Option<f64> {
             let (low, high) = facts.load_ty(load.as_u32()).range();
             (high.is_finite()).then(|| high.max(-low))
         }
-        Term::Bits(field, _) => {
-            Some(2f64.powi(i32::from(facts.terms.fields[*field as usize].width)))
-        }
+        Term::Bits(field, _) => Some(facts.terms.fields[*field as usize].most()),
         Term::Element(element, _) => {
             let element = &facts.terms.elements[*element as usize];
             let (low, high) = element.range();

@@ -213,12 +213,7 @@ pub fn rewrite(
             });
         }
     }
-    lowerings.sort_by(|a, b| {
-        a.cost
-            .cycles
-            .total_cmp(&b.cost.cycles)
-            .then(a.term.hash.cmp(&b.term.hash))
-    });
+    lowerings.sort_by(|a, b| a.cost.order(&b.cost).then(a.term.hash.cmp(&b.term.hash)));
     if lowerings.is_empty() {
         return Err(RewriteError::NoLowering {
             target: target.name.clone(),

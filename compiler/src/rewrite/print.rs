@@ -61,7 +61,10 @@ impl Shown<'_> {
                 (Op::VLoad, Node::Ref(r)) => Some(format!("ld{r}")),
                 (Op::VBits, Node::Ref(r)) => {
                     let field = &self.facts.terms.fields[*r as usize];
-                    Some(format!("bits{}", field.width))
+                    Some(match field.up {
+                        0 => format!("bits{}", field.width),
+                        up => format!("bits{}<<{up}", field.width),
+                    })
                 }
                 (_, Node::Ref(r)) => Some(format!("#{r}")),
                 (_, Node::Num(n)) => Some(f64::from_bits(*n).to_string()),

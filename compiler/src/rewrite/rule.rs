@@ -48,7 +48,7 @@ pub enum When {
     AsDeep(&'static str, &'static str),
     /// The terms are not tables over the same code.
     ApartCodes(&'static str, &'static str),
-    /// The bit field is wider than a byte.
+    /// The bits, at their place in the code, do not fit a byte.
     WideField(&'static str),
     /// The load is of unsigned 16-bit numbers.
     StoredAs16(&'static str),
@@ -66,6 +66,8 @@ pub enum When {
     Arithmetic(&'static str),
     /// The element is a signed integer.
     SignedInteger(&'static str),
+    /// The element is an unsigned integer.
+    UnsignedInteger(&'static str),
     /// Every value of the element is an integer within the type.
     ElementFits(&'static str, Ty),
     /// The element has at most 2^16 codes.
@@ -288,6 +290,7 @@ impl When {
             | When::TableFits(a, _)
             | When::Arithmetic(a)
             | When::SignedInteger(a)
+            | When::UnsignedInteger(a)
             | When::ElementFits(a, _)
             | When::Tabular(a) => vec![a],
         }
@@ -362,9 +365,8 @@ impl When {
                 };
                 code(x).is_none_or(|c| code(y) != Some(c))
             }
-            When::WideField(f) => {
-                reference(graph, id(f)).is_some_and(|f| facts.terms.fields[f as usize].width > 8)
-            }
+            When::WideField(f) => reference(graph, id(f))
+                .is_some_and(|f| facts.terms.fields[f as usize].most() > 255.0),
             When::StoredAs16(x) => {
                 reference(graph, id(x)).is_some_and(|l| facts.load_ty(l) == Ty::U16)
             }
@@ -417,6 +419,9 @@ impl When {
                     .all(|e| e.fract() == 0.0 && *e >= low && *e <= high)
             }),
             When::Arithmetic(e) => element(graph, subst, e).is_some_and(super::is_arithmetic),
+            When::UnsignedInteger(e) => {
+                element(graph, subst, e).is_some_and(|e| matches!(e, Element::UInt { .. }))
+            }
             When::SignedInteger(e) => {
                 element(graph, subst, e).is_some_and(|e| matches!(e, Element::Int { .. }))
             }

@@ -6,7 +6,7 @@
 
 use super::index::{Affine, Axes, AxisId, AxisKind, Sym};
 use super::term::{BitField, Storage};
-use crate::format::{BlockFormat, Element, Field};
+use crate::format::{BlockFormat, Element, Field, Part};
 use crate::vector::ir::Scalar;
 use std::sync::Arc;
 
@@ -46,21 +46,22 @@ pub struct Place<'a> {
     pub chunk: u64,
 }
 
-/// How to read a field at a place.
-pub fn field_access(
+/// How to read a part of a field at a place, its lowest bit at `up` in the code.
+pub fn part_access(
     block: &BlockFormat,
     field: &Field,
+    (up, part): (u32, &Part),
     place: &Place<'_>,
     axes: &Axes,
 ) -> FieldAccess {
-    let bits = field.element.bits() as u64;
+    let bits = u64::from(part.bits);
     let table = |row: u64, at: u64| -> u64 {
         let (q, e) = (
             at / u64::from(block.len),
             (at % u64::from(block.len)) as usize,
         );
         let occurrence = u64::from(field.occurrence[e]);
-        let address = field.address[(row * u64::from(field.count) + occurrence) as usize];
+        let address = part.address[(row * u64::from(field.count) + occurrence) as usize];
         q * u64::from(block.bytes) * 8 + u64::from(address)
     };
     let rows = row_digits(place.row, axes);
@@ -71,12 +72,16 @@ pub fn field_access(
         && let Some((byte, shift)) = fit(block, place, &rows, &table, axes)
     {
         return FieldAccess {
-            storage: whole_storage(&field.element, bits, whole),
+            storage: match field.parts.len() {
+                1 => whole_storage(&field.element, bits, whole),
+                _ => whole_storage(&Element::UInt { bits: part.bits }, bits, whole),
+            },
             address: place.base.clone().plus(&byte),
             bit: None,
             field: in_byte.then_some(BitField {
                 shift,
-                width: bits as u8,
+                width: part.bits,
+                up: up as u8,
             }),
         };
     }
@@ -84,10 +89,15 @@ pub fn field_access(
         .flat_map(|r| (0..place.chunk).map(move |c| (r, c)))
         .map(|(r, c)| table(r, c) as u32)
         .collect::<Vec<_>>();
-    let position =
-        position(place.digits).plus(&place.row.clone().times(&Scalar::Const(place.chunk)));
+    let moving: Vec<Digit> = place
+        .digits
+        .iter()
+        .copied()
+        .filter(|d| moves(block, place, &table, *d))
+        .collect();
+    let position = position(&moving).plus(&place.row.clone().times(&Scalar::Const(place.chunk)));
     FieldAccess {
-        storage: Storage::Code { bits: bits as u8 },
+        storage: Storage::Code { bits: part.bits },
         address: place.base.clone(),
         bit: Some(Affine::symbol(Sym::Table(
             Arc::new(entries),
@@ -95,6 +105,19 @@ pub fn field_access(
         ))),
         field: None,
     }
+}
+
+/// Whether the address changes with a digit: what several lanes share is read once for all of them.
+fn moves(
+    block: &BlockFormat,
+    place: &Place<'_>,
+    table: &impl Fn(u64, u64) -> u64,
+    digit: Digit,
+) -> bool {
+    let rows = 0..u64::from(block.rows);
+    let value = |at: u64| at / digit.stride % digit.extent * digit.stride;
+    rows.into_iter()
+        .any(|r| (0..place.chunk).any(|c| table(r, c) != table(r, c - value(c))))
 }
 
 /// The position within the chunk, as an expression of its digits.

@@ -3,7 +3,7 @@
 //! A packed layout is an ordinary block format with the same fields and the same value: only `rows` and the addresses
 //! differ, so it prints as text, has an id of its own and is decoded by the reference codec.
 
-use crate::format::{BlockFormat, Field};
+use crate::format::{BlockFormat, Field, Part};
 
 /// How the innermost part of a blocked index is cut: `h` (loop) × `copies` (unrolled) × `t` (loop) × `lanes`, from the
 /// outside in. One `span` of elements is `copies` runs, each of `span / copies` elements.
@@ -49,15 +49,51 @@ pub fn interleave(block: &BlockFormat, rows: u32, cut: Cut) -> BlockFormat {
     packed
 }
 
+/// Widths of the parts that a code is cut into, low bits first: as few as there are, each a whole number of bytes or a
+/// divisor of one, so that no part of an element's code crosses bytes.
+pub(super) fn widths(bits: u32, per_element: bool) -> Vec<u32> {
+    if !per_element || bits.is_multiple_of(8) && bits != 24 {
+        return vec![bits];
+    }
+    // the binary digits, highest first: 6 bits are 4 and 2
+    (0..u32::BITS - bits.leading_zeros())
+        .rev()
+        .map(|b| bits & (1 << b))
+        .filter(|w| *w > 0)
+        .collect()
+}
+
 /// Places one field from a bit address on; returns the address after its last bit.
 fn place(field: &mut Field, len: u32, rows: u32, cut: Cut, start: u32) -> u32 {
     let bits = field.element.bits();
-    let per_element = field.count == len
+    let per_element = is_per_element(field, len);
+    let mut end = start;
+    let mut parts = Vec::new();
+    for bits in widths(bits, per_element) {
+        let address = place_part(field, bits, len, rows, cut, end);
+        end = (end + rows * field.count * bits).next_multiple_of(8);
+        parts.push(Part {
+            bits: bits as u8,
+            address,
+        });
+    }
+    field.parts = parts;
+    end
+}
+
+/// Whether every element has a code of its own, in order.
+fn is_per_element(field: &Field, len: u32) -> bool {
+    field.count == len
         && field
             .occurrence
             .iter()
             .enumerate()
-            .all(|(i, o)| i as u32 == *o);
+            .all(|(i, o)| i as u32 == *o)
+}
+
+/// Addresses of the bits of one part, row after row.
+fn place_part(field: &Field, bits: u32, len: u32, rows: u32, cut: Cut, start: u32) -> Vec<u32> {
+    let per_element = is_per_element(field, len);
     let packs = 8 / bits.clamp(1, 8);
     let in_bytes = bits < 8 && 8 % bits == 0 && cut.copies.is_multiple_of(u64::from(packs));
     let lane_order = per_element && u64::from(len).is_multiple_of(cut.span);
@@ -75,9 +111,8 @@ fn place(field: &mut Field, len: u32, rows: u32, cut: Cut, start: u32) -> u32 {
         }
         start + (occurrence * rows + row) * bits
     };
-    field.address = (0..rows)
+    (0..rows)
         .flat_map(|r| (0..field.count).map(move |o| (r, o)))
         .map(|(r, o)| address(r, o))
-        .collect();
-    start + rows * field.count * bits
+        .collect()
 }

@@ -5,6 +5,7 @@
 //! - A reduction that lies within another, or that does not depend on all result indices, becomes an intermediate of its own.
 //! - A quantised result is computed into an f32 intermediate and encoded from there, unless it is such a tensor already.
 
+use crate::format::element::F32;
 use crate::format::{Element, Format, FormatKind};
 use crate::spec::kernel::{
     Expr, ExprId, Extent, IndexId, Kernel, Role, Statement, Subscript, Target, Tensor, TensorId,
@@ -301,17 +302,8 @@ fn is_f32(format: &Format) -> bool {
 }
 
 fn f32_format() -> Format {
-    use crate::format::{FloatSpec, Specials};
-    let spec = FloatSpec {
-        exp: 8,
-        man: 23,
-        bias: 127,
-        specials: Specials::Ieee,
-        signed: true,
-        subnormal: true,
-    };
     Format {
         name: "f32".into(),
-        kind: FormatKind::Plain(Element::Float(spec)),
+        kind: FormatKind::Plain(F32),
     }
 }

@@ -1,9 +1,9 @@
 //! Plans: the few schedules of a statement that are worth an e-graph each. A plan says which index goes to the lanes,
 //! how the blocked index is cut, and which layout each weight takes.
 
-use super::layout::{Cut, interleave};
+use super::layout::{Cut, interleave, widths};
 use crate::format::{
-    BlockFormat, Element, EncodeExpr, EncodeStep, Field, Format, FormatKind, Scope, ValueExpr,
+    BlockFormat, Element, Encode, EncodeExpr, Field, Format, FormatKind, Part, Scope, ValueExpr,
 };
 use crate::spec::kernel::{
     Expr, ExprId, Extent, IndexId, Kernel, Role, Statement, Subscript, TensorId,
@@ -274,7 +274,11 @@ fn plain_block(element: &Element, lanes: u64) -> BlockFormat {
         scope: Scope::Block,
         count: len,
         occurrence: (0..len).collect(),
-        address: (0..len).map(|i| i * bits).collect(),
+        component: vec![0; len as usize],
+        parts: vec![Part {
+            bits: bits as u8,
+            address: (0..len).map(|i| i * bits).collect(),
+        }],
     });
     BlockFormat {
         rows: 1,
@@ -283,10 +287,7 @@ fn plain_block(element: &Element, lanes: u64) -> BlockFormat {
         placed_by_author: false,
         fields,
         value: ValueExpr::Field(field),
-        encode: Some(vec![EncodeStep {
-            field,
-            expr: EncodeExpr::Input,
-        }]),
+        encode: Some(Encode::of_fields(vec![(field, EncodeExpr::Input)])),
     }
 }
 
@@ -464,7 +465,8 @@ fn chunk(blocks: &[BlockUse<'_>]) -> (u64, Vec<u64>) {
                 .iter()
                 .enumerate()
                 .all(|(i, o)| i as u64 / run.max(1) == u64::from(*o));
-            if regular && run > 1 {
+            // A code of several values is read for each of them anyway.
+            if regular && run > 1 && field.element.width() == 1 {
                 lens.push(run);
             }
         }
@@ -497,8 +499,8 @@ fn copies_wanted(blocks: &[BlockUse<'_>]) -> u64 {
         .iter()
         .filter(|b| b.free)
         .flat_map(|b| b.block.fields.values().filter(|f| f.count == b.block.len))
-        .map(|f| f.element.bits())
-        .filter(|bits| *bits < 8 && 8 % bits == 0)
+        .flat_map(|f| widths(f.element.bits(), true))
+        .filter(|bits| *bits < 8)
         .map(|bits| u64::from(8 / bits))
         .max()
         .unwrap_or_else(|| {
@@ -557,9 +559,10 @@ fn fits(block: &BlockFormat, cut: Cut) -> bool {
         .fields
         .values()
         .filter(|f| f.count == block.len)
-        .all(|f| {
-            let bits = f.element.bits();
-            let address = |i: u64| f.address[f.occurrence[i as usize] as usize];
+        .flat_map(|f| f.parts.iter().map(move |p| (f, p)))
+        .all(|(f, part)| {
+            let bits = u32::from(part.bits);
+            let address = |i: u64| part.address[f.occurrence[i as usize] as usize];
             let width = if bits < 8 { 8 } else { bits };
             (0..u64::from(block.len)).all(|i| {
                 let lane = i % cut.lanes;

@@ -131,6 +131,7 @@ impl Shown<'_> {
                     Storage::I32 => "i32".to_owned(),
                     Storage::F32 => "f32".to_owned(),
                     Storage::Code { bits } => format!("code{bits}"),
+                    Storage::Place { .. } => "place".to_owned(),
                 };
                 let bit = load
                     .bit
@@ -140,8 +141,12 @@ impl Shown<'_> {
             }
             Term::Bits(field, e) => {
                 let field = &terms.fields[*field as usize];
+                let up = match field.up {
+                    0 => String::new(),
+                    up => format!(" << {up}"),
+                };
                 format!(
-                    "bits{}({} >> {})",
+                    "bits{}({} >> {}){up}",
                     field.width,
                     self.term(*e),
                     self.affine(&field.shift)

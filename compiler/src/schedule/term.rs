@@ -37,6 +37,11 @@ pub enum Storage {
         /// Width of the code, 1 to 32.
         bits: u8,
     },
+    /// Nothing in memory: a number below `2^bits` that follows from the place alone.
+    Place {
+        /// Bits of the largest.
+        bits: u8,
+    },
 }
 
 /// Where a number is read from.
@@ -48,17 +53,26 @@ pub struct Load {
     pub storage: Storage,
     /// Byte address in the tensor; for `Storage::Code` of the block, and `bit` is added.
     pub address: Affine,
-    /// For `Storage::Code`: bits after the byte address.
+    /// For `Storage::Code`: bits after the byte address. For `Storage::Place`: the number itself.
     pub bit: Option<Affine>,
 }
 
-/// Bits of a byte: `(byte >> shift) & (2^width - 1)`; the shift may depend on unrolled axes.
+/// Bits of a number: `((number >> shift) & (2^width - 1)) << up`; the shift may depend on unrolled axes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BitField {
     /// Bits to shift right by.
     pub shift: Affine,
-    /// Width of the code.
+    /// How many bits.
     pub width: u8,
+    /// The place of the lowest of them in the code.
+    pub up: u8,
+}
+
+impl BitField {
+    /// The largest value it can have.
+    pub fn most(&self) -> f64 {
+        (2f64.powi(i32::from(self.width)) - 1.0) * 2f64.powi(i32::from(self.up))
+    }
 }
 
 /// Declared (f32, rounded) arithmetic on terms.

@@ -7,7 +7,7 @@ pub mod kernel;
 mod print;
 
 pub use bind::{BindError, bind};
-pub use check::{Module, load};
+pub use check::{Module, builtin, load};
 
 #[cfg(test)]
 mod tests;

@@ -95,12 +95,12 @@ pub enum Item {
         /// The item.
         span: Span,
     },
-    /// `const N = 4;`
+    /// `const N = 4;`, `const levels = [1, 2, 4];`
     Const {
         /// Its name.
         name: Ident,
         /// Its value.
-        value: Expr,
+        value: Constant,
         /// The item.
         span: Span,
     },
@@ -130,6 +130,15 @@ impl Item {
     }
 }
 
+/// The right side of a constant.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Constant {
+    /// A number.
+    Number(Expr),
+    /// A list of integers.
+    List(Vec<Expr>, Span),
+}
+
 /// The right side of a format definition.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FormatBody {
@@ -150,13 +159,17 @@ pub enum Element {
         head: Ident,
         /// Its arguments.
         args: Vec<ElementArg>,
+        /// `packed 5 per 8`: how many to a word of how many bits.
+        packed: Option<Box<(Expr, Expr)>>,
         /// All of it.
         span: Span,
     },
-    /// `codebook [ … ]`
+    /// `codebook [ … ]`, `codebook c < 243, j < 5: …`
     Codebook {
+        /// Names and extents of the code and of the component, if they have names.
+        axes: Vec<(Ident, Expr)>,
         /// The values.
-        entries: Vec<Expr>,
+        values: CodebookValues,
         /// All of it.
         span: Span,
     },
@@ -170,6 +183,15 @@ impl Element {
             Element::Call { span, .. } | Element::Codebook { span, .. } => *span,
         }
     }
+}
+
+/// The values of a codebook.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CodebookValues {
+    /// Code after code.
+    List(Vec<Expr>),
+    /// A formula of the code and the component.
+    Formula(Box<Expr>),
 }
 
 /// An argument of a scalar's constructor.
@@ -198,7 +220,7 @@ pub struct Block {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Member {
     /// A field.
-    Field(Field),
+    Field(Box<Field>),
     /// `value = …;`
     Value {
         /// What an element is worth.
@@ -244,19 +266,41 @@ pub struct Field {
     pub span: Span,
 }
 
-/// The bit addresses of a field.
+/// Where the bits of a field lie.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Placement {
+    /// All bits of a code in one place.
+    Whole(Addresses),
+    /// So many bits in each of several places, low bits first.
+    Pieces(Vec<(Expr, Addresses)>, Span),
+}
+
+/// Bit addresses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Addresses {
+    /// Whether they count from the highest bit of each byte, and a code's highest bit comes first.
+    pub msb: bool,
+    /// The addresses.
+    pub kind: AddressKind,
+    /// All of it.
+    pub span: Span,
+}
+
+/// How bit addresses are given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AddressKind {
     /// A formula of the block's indices.
     Formula(Expr),
     /// One address for each occurrence.
-    List(Vec<Expr>, Span),
+    List(Vec<Expr>),
 }
 
 /// `d = max(i) abs(x[i]) / 7;` in an encode clause.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// The field.
+    /// Whether it defines a number that is not stored.
+    pub is_let: bool,
+    /// The field, or the number.
     pub name: Ident,
     /// Its subscript, as declared.
     pub subscript: Vec<Expr>,

@@ -111,7 +111,7 @@ fn describe(rule: Rule) -> &'static str {
         | Rule::reduce
         | Rule::result
         | Rule::values => "an expression",
-        Rule::element | Rule::codebook | Rule::constructor => "an element",
+        Rule::element | Rule::codebook | Rule::kw_codebook | Rule::constructor => "an element",
         Rule::element_arg => "an argument",
         Rule::bias | Rule::kw_bias => "`bias`",
         Rule::kw_block | Rule::block => "`block`",
@@ -126,7 +126,12 @@ fn describe(rule: Rule) -> &'static str {
         Rule::encode | Rule::kw_encode => "`encode`",
         Rule::step => "an assignment",
         Rule::kw_at => "`at`",
-        Rule::address_list => "addresses",
+        Rule::addresses => "addresses",
+        Rule::list => "`[`",
+        Rule::packed | Rule::kw_packed => "`packed`",
+        Rule::kw_per => "`per`",
+        Rule::piece | Rule::pieces => "bits and their addresses",
+        Rule::kw_msb => "`msb`",
         Rule::quantize | Rule::kw_quantize => "`quantize`",
         Rule::kw_as => "`as`",
         Rule::EOI => "the end of the item",

@@ -133,6 +133,9 @@ fn parts(pair: P<'_>) -> impl Iterator<Item = P<'_>> {
                 | Rule::kw_block
                 | Rule::kw_bytes
                 | Rule::kw_bias
+                | Rule::kw_codebook
+                | Rule::kw_packed
+                | Rule::kw_per
                 | Rule::kw_quantize
                 | Rule::kw_as
                 | Rule::kw_language
@@ -183,11 +186,18 @@ impl Builder {
                 path.name = path.name.trim_matches('"').to_string();
                 Item::Import { path, span }
             }
-            Rule::constant => Item::Const {
-                name: self.ident(it.next()?),
-                value: self.root(it.next()?)?,
-                span,
-            },
+            Rule::constant => {
+                let name = self.ident(it.next()?);
+                let p = it.next()?;
+                let value = match p.as_rule() {
+                    Rule::list => {
+                        let span = self.span(&p);
+                        Constant::List(self.list(parts(p))?, span)
+                    }
+                    _ => Constant::Number(self.root(p)?),
+                };
+                Item::Const { name, value, span }
+            }
             Rule::format => {
                 let name = self.ident(it.next()?);
                 let p = it.next()?;
@@ -203,13 +213,11 @@ impl Builder {
     }
 
     fn element(&mut self, p: P<'_>) -> Option<Element> {
-        let p = parts(p).next()?;
+        let mut words = parts(p);
+        let p = words.next()?;
         let span = self.span(&p);
         Some(match p.as_rule() {
-            Rule::codebook => Element::Codebook {
-                entries: self.list(parts(p))?,
-                span,
-            },
+            Rule::codebook => self.codebook(p, span)?,
             Rule::constructor => {
                 let mut it = parts(p);
                 let head = self.ident(it.next()?);
@@ -220,14 +228,46 @@ impl Builder {
                         _ => ElementArg::Value(self.root(a)?),
                     })
                 });
+                let args = args.collect::<Option<_>>()?;
+                let packed = match words.next() {
+                    None => None,
+                    Some(p) => {
+                        let mut it = parts(p);
+                        let (count, bits) = (self.root(it.next()?)?, self.root(it.next()?)?);
+                        Some(Box::new((count, bits)))
+                    }
+                };
                 Element::Call {
                     head,
-                    args: args.collect::<Option<_>>()?,
+                    args,
+                    packed,
                     span,
                 }
             }
             _ => Element::Name(self.ident(p)),
         })
+    }
+
+    fn codebook(&mut self, p: P<'_>, span: Span) -> Option<Element> {
+        let mut axes = Vec::new();
+        let mut values = None;
+        for p in parts(p) {
+            match p.as_rule() {
+                Rule::axis => axes.push(self.axis(p)?),
+                Rule::list => values = Some(CodebookValues::List(self.list(parts(p))?)),
+                _ => values = Some(CodebookValues::Formula(Box::new(self.root(p)?))),
+            }
+        }
+        Some(Element::Codebook {
+            axes,
+            values: values?,
+            span,
+        })
+    }
+
+    fn axis(&mut self, p: P<'_>) -> Option<(Ident, Expr)> {
+        let mut it = parts(p);
+        Some((self.ident(it.next()?), self.root(it.next()?)?))
     }
 
     fn list<'a>(&mut self, it: impl Iterator<Item = P<'a>>) -> Option<Vec<Expr>> {
@@ -244,12 +284,7 @@ impl Builder {
         for p in parts(p) {
             let span = self.span(&p);
             match p.as_rule() {
-                Rule::axis => {
-                    let mut it = parts(p);
-                    block
-                        .axes
-                        .push((self.ident(it.next()?), self.root(it.next()?)?));
-                }
+                Rule::axis => block.axes.push(self.axis(p)?),
                 Rule::bytes => block.bytes = Some(self.root(parts(p).next()?)?),
                 Rule::value => block.members.push(Member::Value {
                     value: self.root(parts(p).next()?)?,
@@ -263,7 +298,7 @@ impl Builder {
                 }
                 _ => {
                     let f = self.field(p)?;
-                    block.members.push(Member::Field(f));
+                    block.members.push(Member::Field(Box::new(f)));
                 }
             }
         }
@@ -273,12 +308,14 @@ impl Builder {
     fn step(&mut self, p: P<'_>) -> Option<Step> {
         let span = self.span(&p);
         let mut it = parts(p).peekable();
+        let is_let = it.next_if(|p| p.as_rule() == Rule::kw_let).is_some();
         let name = self.ident(it.next()?);
         let subscript = match it.next_if(|p| p.as_rule() == Rule::subscript) {
             Some(s) => self.list(parts(s))?,
             None => Vec::new(),
         };
         Some(Step {
+            is_let,
             name,
             subscript,
             value: self.root(it.next()?)?,
@@ -300,11 +337,15 @@ impl Builder {
         let element = self.element(it.next()?)?;
         let at = match it.next() {
             None => None,
-            Some(p) if p.as_rule() == Rule::address_list => {
+            Some(p) if p.as_rule() == Rule::pieces => {
                 let span = self.span(&p);
-                Some(Placement::List(self.list(parts(p))?, span))
+                let pieces = parts(p).map(|p| {
+                    let mut it = parts(p);
+                    Some((self.root(it.next()?)?, self.addresses(it.next()?)?))
+                });
+                Some(Placement::Pieces(pieces.collect::<Option<_>>()?, span))
             }
-            Some(p) => Some(Placement::Formula(self.root(p)?)),
+            Some(p) => Some(Placement::Whole(self.addresses(p)?)),
         };
         Some(Field {
             scope,
@@ -314,6 +355,18 @@ impl Builder {
             at,
             span,
         })
+    }
+
+    fn addresses(&mut self, p: P<'_>) -> Option<Addresses> {
+        let span = self.span(&p);
+        let mut it = parts(p).peekable();
+        let msb = it.next_if(|p| p.as_rule() == Rule::kw_msb).is_some();
+        let p = it.next()?;
+        let kind = match p.as_rule() {
+            Rule::list => AddressKind::List(self.list(parts(p))?),
+            _ => AddressKind::Formula(self.root(p)?),
+        };
+        Some(Addresses { msb, kind, span })
     }
 
     fn kernel<'a>(&mut self, it: impl Iterator<Item = P<'a>>, span: Span) -> Option<Item> {

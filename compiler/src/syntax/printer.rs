@@ -40,7 +40,12 @@ impl Printer<'_> {
             }
             Item::Import { path, .. } => self.line(span, &format!("import \"{}\";", path.name)),
             Item::Const { name, value, .. } => {
-                self.line(span, &format!("const {} = {};", name.name, expr(value)))
+                let head = format!("const {} = ", name.name);
+                let text = match value {
+                    Constant::Number(e) => format!("{head}{}", expr(e)),
+                    Constant::List(list, _) => numbers(&head, list, self.indent),
+                };
+                self.line(span, &format!("{text};"))
             }
             Item::Format {
                 name,
@@ -96,7 +101,8 @@ impl Printer<'_> {
                     self.indent += 1;
                     for s in steps {
                         let text = format!(
-                            "{}{} = {};",
+                            "{}{}{} = {};",
+                            if s.is_let { "let " } else { "" },
                             s.name.name,
                             subscript(&s.subscript),
                             expr(&s.value)
@@ -278,10 +284,30 @@ fn field(f: &Field, indent: usize) -> String {
     let text = element(&f.element, &head, indent);
     match &f.at {
         None => format!("{text};"),
-        Some(Placement::Formula(e)) => format!("{text} at {};", expr(e)),
-        Some(Placement::List(list, _)) => {
-            format!("{};", numbers(&format!("{text} at "), list, indent))
+        Some(Placement::Whole(a)) => {
+            format!("{};", addresses(&format!("{text} at "), a, indent))
         }
+        Some(Placement::Pieces(pieces, _)) => {
+            let piece = |(bits, a): &(Expr, Addresses)| {
+                addresses(&format!("{}: ", expr(bits)), a, indent + 1)
+            };
+            let pieces: Vec<String> = pieces.iter().map(piece).collect();
+            let one = format!("{text} at ({});", pieces.join(", "));
+            if one.len() + 4 * indent <= WIDTH {
+                return one;
+            }
+            let lines = pieces.join(",\n").replace('\n', "\n    ");
+            format!("{text} at (\n    {lines}\n);")
+        }
+    }
+}
+
+/// Addresses after `head`.
+fn addresses(head: &str, a: &Addresses, indent: usize) -> String {
+    let order = if a.msb { "msb " } else { "" };
+    match &a.kind {
+        AddressKind::Formula(e) => format!("{head}{order}{}", expr(e)),
+        AddressKind::List(list) => numbers(&format!("{head}{order}"), list, indent),
     }
 }
 
@@ -290,7 +316,10 @@ fn element(e: &Element, head: &str, indent: usize) -> String {
     match e {
         Element::Name(n) => format!("{head}{}", n.name),
         Element::Call {
-            head: name, args, ..
+            head: name,
+            args,
+            packed,
+            ..
         } => {
             let args: Vec<String> = args
                 .iter()
@@ -299,9 +328,21 @@ fn element(e: &Element, head: &str, indent: usize) -> String {
                     ElementArg::Bias(e) => format!("bias {}", expr(e)),
                 })
                 .collect();
-            format!("{head}{}({})", name.name, args.join(", "))
+            let packed = packed.as_deref().map_or(String::new(), |(count, bits)| {
+                format!(" packed {} per {}", expr(count), expr(bits))
+            });
+            format!("{head}{}({}){packed}", name.name, args.join(", "))
         }
-        Element::Codebook { entries, .. } => numbers(&format!("{head}codebook "), entries, indent),
+        Element::Codebook { axes, values, .. } => {
+            let axis = |(name, extent): &(Ident, Expr)| format!("{} < {}", name.name, expr(extent));
+            let axes: Vec<String> = axes.iter().map(axis).collect();
+            let colon = if axes.is_empty() { "" } else { ": " };
+            let head = format!("{head}codebook {}{colon}", axes.join(", "));
+            match values {
+                CodebookValues::List(entries) => numbers(&head, entries, indent),
+                CodebookValues::Formula(e) => format!("{head}{}", expr(e)),
+            }
+        }
     }
 }
 

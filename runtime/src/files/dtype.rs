@@ -3,7 +3,8 @@
 
 use super::FileError;
 use lowbit_compiler::format::Format;
-use lowbit_compiler::spec::{Module, load};
+use lowbit_compiler::format::layout::same_layout;
+use lowbit_compiler::spec::{Module, builtin, load};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -65,50 +66,42 @@ pub fn format_of(dtype: &Dtype) -> Result<Arc<Format>, FileError> {
         .ok_or_else(|| FileError::NoFormat(dtype.to_string()))
 }
 
+/// The type of a kind of file (`ggml`, `safetensors`) whose format has this layout; the first in the table.
+pub(super) fn type_of(kind: &str, format: &Format) -> Option<Dtype> {
+    let mut of_kind = bindings().map(|b| Dtype::new(b.dtype)).filter(|d| {
+        let name = d.as_str().strip_prefix(kind);
+        name.is_some_and(|rest| rest.starts_with(':'))
+    });
+    of_kind.find(|d| format_of(d).is_ok_and(|bound| same_layout(&bound, format)))
+}
+
 /// Every line that resolves; a test sees to it that all do.
 fn resolve() -> BTreeMap<&'static str, Arc<Format>> {
-    let mut modules: BTreeMap<Option<&str>, Option<Module>> = BTreeMap::new();
+    let mut modules: BTreeMap<&str, Option<Module>> = BTreeMap::new();
     let mut formats = BTreeMap::new();
     for binding in bindings() {
-        let module = modules
-            .entry(binding.module)
-            .or_insert_with(|| module(binding.module));
-        if let Some(format) = module.as_ref().and_then(|m| m.format(binding.format)) {
-            formats.insert(binding.dtype, format.clone());
+        let format = match binding.module {
+            None => builtin(binding.format),
+            Some(name) => {
+                let module = modules.entry(name).or_insert_with(|| module(name));
+                module
+                    .as_ref()
+                    .and_then(|m| m.format(binding.format).cloned())
+            }
+        };
+        if let Some(format) = format {
+            formats.insert(binding.dtype, format);
         }
     }
     formats
 }
 
-/// A module by name. What is built into the language is in no module, so a text is made that gives it other names.
-fn module(name: Option<&str>) -> Option<Module> {
-    let text = match name {
-        Some(name) => format!("language 1;\nimport \"{name}\";\n"),
-        None => {
-            let mut text = "language 1;\n".to_owned();
-            let mut names: Vec<&str> = bindings()
-                .filter(|b| b.module.is_none())
-                .map(|b| b.format)
-                .collect();
-            names.sort_unstable();
-            names.dedup();
-            for name in names {
-                text += &format!("format {PREFIX}{name} = {name};\n");
-            }
-            text
-        }
-    };
-    let mut module = load("dtypes", &text, &|_| None).ok()?;
-    for format in &mut module.formats {
-        if let Some(plain) = format.name.strip_prefix(PREFIX) {
-            *format = Arc::new(Format {
-                name: plain.to_owned(),
-                kind: format.kind.clone(),
-            });
-        }
-    }
-    Some(module)
+/// A module of the standard library.
+fn module(name: &str) -> Option<Module> {
+    load(
+        "dtypes",
+        &format!("language 1;\nimport \"{name}\";\n"),
+        &|_| None,
+    )
+    .ok()
 }
-
-/// Keeps the definitions apart from the names that they define.
-const PREFIX: &str = "builtin_";

@@ -9,18 +9,19 @@ use super::value::{UINT32, Value, text, value};
 use super::{Contents, Dtype, FileError, TensorInfo, format_of};
 use lowbit_compiler::format::FormatKind;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// The first bytes of every file.
 pub(super) const MAGIC: &[u8] = b"GGUF";
 
 /// The key that says at which multiples tensors start, and what holds if it is absent.
-const ALIGNMENT_KEY: &str = "general.alignment";
-const DEFAULT_ALIGNMENT: u64 = 32;
+pub(super) const ALIGNMENT_KEY: &str = "general.alignment";
+pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
 const MAX_ALIGNMENT: u64 = 1 << 24;
 /// Most axes of a tensor.
 const MAX_AXES: u32 = 8;
 /// Longest key or name of a tensor.
-const MAX_NAME: u64 = 1 << 16;
+pub(super) const MAX_NAME: u64 = 1 << 16;
 /// The fewest bytes that a key-value pair and the description of a tensor take.
 const MIN_PAIR: u64 = 8 + 4 + 1;
 const MIN_TENSOR: u64 = 8 + 4 + 4 + 8;
@@ -49,7 +50,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, FileError> {
             format!("{tensor_count} tensors and {pair_count} pairs do not fit into the file"),
         );
     }
-    let metadata = pairs(&mut cursor, pair_count)?;
+    let (metadata, encoded) = pairs(&mut cursor, pair_count)?;
     let alignment = alignment(&cursor, &metadata)?;
     let mut described = (0..tensor_count)
         .map(|_| describe(&mut cursor))
@@ -59,22 +60,28 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, FileError> {
     Ok(Contents {
         tensors: described,
         metadata,
+        encoded,
     })
 }
 
-fn pairs(cursor: &mut Cursor<'_>, count: u64) -> Result<Vec<(String, Value)>, FileError> {
+/// Keys with their values, and where each value lies with the number of its kind.
+type Pairs = (Vec<(String, Value)>, Vec<Range<usize>>);
+
+fn pairs(cursor: &mut Cursor<'_>, count: u64) -> Result<Pairs, FileError> {
     let mut seen = BTreeSet::new();
-    let mut pairs = Vec::new();
+    let mut pairs = Pairs::default();
     for _ in 0..count {
         let offset = cursor.offset();
         let key = text(cursor, MAX_NAME, "a key")?;
+        let start = cursor.offset() as usize;
         let kind = cursor.u32("the kind of a value")?;
         let value =
             alignment_kind(cursor, &key, kind, offset).and_then(|()| value(cursor, kind))?;
         if !seen.insert(key.clone()) {
             return cursor.malformed(offset, format!("the key `{key}` is given twice"));
         }
-        pairs.push((key, value));
+        pairs.0.push((key, value));
+        pairs.1.push(start..cursor.offset() as usize);
     }
     Ok(pairs)
 }
@@ -127,6 +134,7 @@ fn describe(cursor: &mut Cursor<'_>) -> Result<TensorInfo, FileError> {
         name,
         shape,
         dtype,
+        definition: None,
         offset,
         bytes: 0,
     })

@@ -1,15 +1,17 @@
-//! Files of tensors: GGUF, safetensors and npy, mapped into memory.
+//! Files of tensors: GGUF, safetensors and npy, mapped into memory; GGUF and safetensors are written, too.
 //!
 //! A reader checks everything that the file says of itself before it hands anything out: lengths, counts, offsets and
 //! sizes. A file that does not hold is refused with a [`FileError`]; no file makes a reader panic, loop, or take memory
 //! out of proportion to the file's own length.
 //!
 //! `gguf.rs`, `safetensors.rs` and `npy.rs` read one kind each into the same list of tensors; `dtype.rs` binds the types
-//! that files name to formats of the language (by `dtypes.txt`); `value.rs` holds metadata, `bytes.rs` the checked cursor,
-//! and `map.rs` the memory map.
+//! that files name to formats of the language (by `dtypes.txt`), and `definitions.rs` reads the formats that a file defines
+//! itself, which count for more; `value.rs` holds metadata, `bytes.rs` the checked cursor, and `map.rs` the memory map.
+//! `write/` is the way back.
 #![deny(unsafe_code)]
 
 mod bytes;
+mod definitions;
 mod dtype;
 mod error;
 mod gguf;
@@ -23,10 +25,12 @@ mod safetensors;
 #[cfg(test)]
 mod tests;
 mod value;
+mod write;
 
 pub use dtype::{Binding, Dtype, bindings, format_of};
-pub use error::FileError;
+pub use error::{FileError, Held};
 pub use value::{List, Value};
+pub use write::{Content, Entry, Metadata, file_type, write_lazily, write_tensors};
 
 use crate::{SharedBytes, Tensor};
 use lowbit_compiler::format::Format;
@@ -57,29 +61,43 @@ impl Kind {
         if bytes.starts_with(npy::MAGIC) {
             return Some(Kind::Npy);
         }
-        let extension = name
-            .and_then(Path::extension)
-            .and_then(|e| e.to_str())
-            .map(str::to_ascii_lowercase);
-        match extension.as_deref() {
-            Some("gguf") => Some(Kind::Gguf),
-            Some("npy") => Some(Kind::Npy),
-            Some("safetensors") => Some(Kind::Safetensors),
-            // A length, then a JSON object.
-            Some(_) | None => (bytes.get(8) == Some(&b'{')).then_some(Kind::Safetensors),
+        // A length, then a JSON object.
+        let object = || (bytes.get(8) == Some(&b'{')).then_some(Kind::Safetensors);
+        name.and_then(Kind::of_name).or_else(object)
+    }
+
+    /// The kind of a file that is to have this name, by its extension.
+    pub fn of_name(name: &Path) -> Option<Kind> {
+        let extension = name.extension().and_then(|e| e.to_str())?;
+        match extension.to_ascii_lowercase().as_str() {
+            "gguf" => Some(Kind::Gguf),
+            "npy" => Some(Kind::Npy),
+            "safetensors" => Some(Kind::Safetensors),
+            _ => None,
+        }
+    }
+
+    /// What types of this kind of file begin with, as [`Dtype`] writes them.
+    fn types(self) -> &'static str {
+        match self {
+            Kind::Gguf => "ggml",
+            Kind::Safetensors => "safetensors",
+            Kind::Npy => "npy",
         }
     }
 }
 
 /// What a file says of a tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TensorInfo {
     /// Its name.
     pub name: String,
     /// Its extents, outermost first.
     pub shape: Vec<u64>,
-    /// Its type.
+    /// The type that the kind of file has for it.
     pub dtype: Dtype,
+    /// The format that the file itself defines for it. It says what the bytes are, whatever the type may say.
+    pub definition: Option<Arc<Format>>,
     /// Where its bytes start in the file.
     pub offset: u64,
     /// How many bytes it has.
@@ -87,9 +105,12 @@ pub struct TensorInfo {
 }
 
 impl TensorInfo {
-    /// The format that its type is bound to.
+    /// Its format: the one that the file defines, or else the one that its type is bound to.
     pub fn format(&self) -> Result<Arc<Format>, FileError> {
-        format_of(&self.dtype)
+        match &self.definition {
+            Some(format) => Ok(format.clone()),
+            None => format_of(&self.dtype),
+        }
     }
 }
 
@@ -98,6 +119,8 @@ impl TensorInfo {
 struct Contents {
     tensors: Vec<TensorInfo>,
     metadata: Vec<(String, Value)>,
+    /// Where the values of `metadata` lie, each after the number of its kind; only GGUF has them.
+    encoded: Vec<Range<usize>>,
 }
 
 /// A file of tensors that was checked.
@@ -149,7 +172,7 @@ impl TensorFile {
 
     fn check(kind: Kind, source: Source) -> Result<TensorFile, FileError> {
         let bytes = source.as_ref();
-        let contents = match kind {
+        let mut contents = match kind {
             Kind::Gguf => gguf::read(bytes)?,
             Kind::Safetensors => safetensors::read(bytes)?,
             Kind::Npy => npy::read(bytes)?,
@@ -167,6 +190,7 @@ impl TensorFile {
                 return Err(error("its bytes lie outside the file"));
             }
         }
+        definitions::apply(kind, &mut contents, &by_name)?;
         Ok(TensorFile {
             kind,
             source: Arc::new(source),
@@ -213,16 +237,20 @@ impl TensorFile {
         })
     }
 
-    /// A tensor by name, in the format that its type is bound to. It shares the bytes of the file, and keeps it open.
+    /// A tensor by name, in [its format](TensorInfo::format). It shares the bytes of the file, and keeps it open.
     pub fn load(&self, name: &str) -> Result<Tensor, FileError> {
         let info = self.info(name)?;
-        let range = range(info).unwrap_or_default();
-        let bytes: SharedBytes = Arc::new(Slice {
+        Tensor::from_shared(info.format()?, &info.shape, self.shared(name)?)
+            .map_err(|e| FileError::Value(Box::new(e)))
+    }
+
+    /// The bytes of a tensor, whether it has a format or not. They keep the file open.
+    pub fn shared(&self, name: &str) -> Result<SharedBytes, FileError> {
+        let range = range(self.info(name)?).unwrap_or_default();
+        Ok(Arc::new(Slice {
             source: self.source.clone(),
             range,
-        });
-        Tensor::from_shared(info.format()?, &info.shape, bytes)
-            .map_err(|e| FileError::Value(Box::new(e)))
+        }))
     }
 
     fn info(&self, name: &str) -> Result<&TensorInfo, FileError> {

@@ -75,12 +75,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, FileError> {
         name: NAME.into(),
         shape,
         dtype: Dtype::new(format!("npy:{descr}")),
+        definition: None,
         offset: cursor.offset(),
         bytes: cursor.left(),
     };
     Ok(Contents {
         tensors: vec![tensor],
-        metadata: Vec::new(),
+        ..Contents::default()
     })
 }
 

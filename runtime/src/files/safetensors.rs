@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Longest header, as other readers have it.
-const MAX_HEADER: u64 = 100_000_000;
+pub(super) const MAX_HEADER: u64 = 100_000_000;
 /// Most axes of a tensor.
-const MAX_AXES: usize = 32;
+pub(super) const MAX_AXES: usize = 32;
 /// The key of the header that is no tensor.
-const METADATA: &str = "__metadata__";
+pub(super) const METADATA: &str = "__metadata__";
 
 /// Reads all but the tensors' bytes.
 pub(super) fn read(bytes: &[u8]) -> Result<Contents, FileError> {
@@ -60,7 +60,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, FileError> {
         .into_iter()
         .map(|(k, v)| (k, Value::Text(v)))
         .collect();
-    Ok(Contents { tensors, metadata })
+    Ok(Contents {
+        tensors,
+        metadata,
+        ..Contents::default()
+    })
 }
 
 /// A tensor, its offset counted from the end of the header.
@@ -104,6 +108,7 @@ fn tensor(name: String, entry: Entry, data: u64) -> Result<TensorInfo, FileError
         name,
         shape,
         dtype: Dtype::new(format!("safetensors:{dtype}")),
+        definition: None,
         offset: from,
         bytes: to - from,
     })

@@ -46,7 +46,7 @@ impl List {
 pub(super) const UINT32: u32 = 4;
 const FLOAT32: u32 = 6;
 const BOOL: u32 = 7;
-const TEXT: u32 = 8;
+pub(super) const TEXT: u32 = 8;
 const LIST: u32 = 9;
 const FLOAT64: u32 = 12;
 

@@ -27,7 +27,7 @@ pub(crate) enum Need {
 
 /// The text of an element and its width.
 pub(crate) fn element(m: &mut Maker, most: u64) -> (String, u64) {
-    match m.below(4) {
+    match m.below(5) {
         0 => {
             m.tag("element", "int");
             let bits = m.between(2, most);
@@ -39,7 +39,67 @@ pub(crate) fn element(m: &mut Maker, most: u64) -> (String, u64) {
             (format!("uint({bits})"), bits)
         }
         2 => float(m, most),
+        3 => by_formula(m, most),
         _ => codebook(m, most),
+    }
+}
+
+/// Tables that are not listed.
+fn by_formula(m: &mut Maker, most: u64) -> (String, u64) {
+    let bits = m.between(2, most.min(6));
+    let codes = 1u64 << bits;
+    match m.below(3) {
+        0 => {
+            m.tag("element", "sign and magnitude");
+            (format!("signmag({bits})"), bits)
+        }
+        1 => {
+            m.tag("element", "offset binary");
+            (format!("offset({bits})"), bits)
+        }
+        _ => {
+            m.tag("element", "codebook by a formula");
+            let text = m.pick(&[
+                "c * c - 3",
+                "pow(2, c % 5) - c",
+                "select(c < 2, c, 3 - c)",
+                "min(c, 5) * max(c - 3, 1) - abs(c - 4)",
+                "STEPS[c % 4]",
+            ]);
+            if text.contains("STEPS") && !m.formats.iter().any(|f| f.contains("const STEPS")) {
+                m.formats.push("const STEPS = [-7, -1, 2, 9];\n".into());
+            }
+            (format!("codebook c < {codes}: {text}"), bits)
+        }
+    }
+}
+
+/// A code for several elements: its text, its width in bits, and to how many elements it gives values.
+fn vector(m: &mut Maker) -> (String, u64, u64) {
+    match m.below(3) {
+        0 => {
+            m.tag("element", "digits");
+            let (radix, count, bits) =
+                m.pick(&[(3, 5, 8), (3, 2, 4), (5, 3, 8), (6, 2, 6), (2, 4, 4)]);
+            let text = format!("digit({radix}) packed {count} per {bits}");
+            (text, bits, count)
+        }
+        1 => {
+            m.tag("element", "values of a code by a formula");
+            let text = "codebook c < 32, j < 4: (c + 3) * (2 * j + 1) % 7 - 3";
+            (text.into(), 5, 4)
+        }
+        _ => {
+            m.tag("element", "values of a code");
+            let width = m.between(2, 8);
+            let codes = m.pick(&[3, 8, 16]);
+            let values: Vec<String> = (0..width * codes)
+                .map(|_| format!("{}", m.between(0, 12) as f64 / 2.0 - 3.0))
+                .collect();
+            let bits = u64::from((codes - 1).ilog2()) + 1;
+            let text = format!("codebook j < {width}: [{}]", values.join(", "));
+            (text, bits, width)
+        }
     }
 }
 
@@ -47,12 +107,12 @@ fn float(m: &mut Maker, most: u64) -> (String, u64) {
     let exp = m.between(1, 5.min(most - 1));
     let man = m.between(0, (most - 1 - exp).min(4));
     let specials = if exp >= 2 {
-        m.pick(&["ieee", "finite", "nan"])
+        m.pick(&["ieee", "finite", "nan", "fnuz"])
     } else {
         "finite"
     };
     m.tag("element", &format!("float {specials}"));
-    let unsigned = m.once_in(5);
+    let unsigned = specials != "fnuz" && m.once_in(5);
     let mut text = format!("float({exp}, {man}, {specials}");
     if unsigned {
         m.tag("element", "float unsigned");
@@ -61,6 +121,10 @@ fn float(m: &mut Maker, most: u64) -> (String, u64) {
     if m.once_in(5) {
         m.tag("element", "float without subnormals");
         text += ", no_subnormals";
+    }
+    if specials != "finite" && m.once_in(3) {
+        m.tag("element", "float with a policy of overflow");
+        text += m.pick(&[", saturate", ", overflow"]);
     }
     if m.once_in(4) {
         m.tag("element", "float with a bias");
@@ -105,20 +169,36 @@ fn scale(m: &mut Maker) -> (&'static str, u64) {
 
 /// Defines a block format with the name given.
 pub(crate) fn block(m: &mut Maker, name: &str, need: Need) {
-    let len = m.pick(&[
+    let len: u64 = m.pick(&[
         1, 2, 3, 5, 7, 8, 13, 16, 16, 20, 24, 32, 32, 32, 32, 48, 64, 64, 128, 256,
     ]);
     m.tag("block", if len % 2 == 1 { "odd" } else { "even" });
     let most = if m.once_in(4) { 12 } else { 6 };
-    let (code, bits) = element(m, most);
-    let mut fields = vec![Field {
-        name: "q",
-        subscript: "[i]".into(),
-        element: code,
-        bits,
-        count: len,
-        anywhere: true,
-    }];
+    let code = match len > 8 && m.once_in(5) {
+        true => {
+            let (element, bits, width) = vector(m);
+            Field {
+                name: "q",
+                subscript: format!("[i / {width}, i % {width}]"),
+                element,
+                bits,
+                count: len.div_ceil(width),
+                anywhere: true,
+            }
+        }
+        false => {
+            let (element, bits) = element(m, most);
+            Field {
+                name: "q",
+                subscript: "[i]".into(),
+                element,
+                bits,
+                count: len,
+                anywhere: true,
+            }
+        }
+    };
+    let mut fields = vec![code];
     let form = match need {
         Need::Read => m.below(9),
         Need::Quantize => m.below(3),
@@ -222,11 +302,31 @@ fn value(m: &mut Maker, form: u64, len: u64, fields: &mut Vec<Field>) -> (String
                 "d * q[i] - m",
                 "d * (q[i] + 1) + m",
             ]);
-            let encode = "    encode x { m = min(i) x[i]; d = (max(i) x[i] - m) / 7; q[i] = (x[i] - m) / d; }\n";
+            let group = m.pick(&[2, 3, 8]);
+            let encode = m.pick(&[
+                "    encode x { m = min(i) x[i]; d = (max(i) x[i] - m) / 7; q[i] = (x[i] - m) / d; }\n",
+                "    encode x {
+        let low = min(i) x[i];
+        let s = (max(i) (x[i] - low)) / 7;
+        let r = 1 / s;
+        m = low;
+        d = s;
+        q[i] = round_away((x[i] - low) * r);
+    }\n",
+                "    encode x {
+        let part[i / GROUP] = max(i) abs(x[i]);
+        let each[i] = x[i] / part[i / GROUP];
+        m = min(i) part[i / GROUP];
+        d = (max(i) abs(each[i])) / 3;
+        q[i] = trunc(each[i] / d);
+    }\n",
+            ]);
+            let encode = encode.replace("GROUP", &group.to_string());
             (
                 spelled.into(),
                 if m.once_in(2) {
-                    encode.into()
+                    m.tag("encode", "with numbers of its own");
+                    encode
                 } else {
                     String::new()
                 },
@@ -295,6 +395,30 @@ fn value(m: &mut Maker, form: u64, len: u64, fields: &mut Vec<Field>) -> (String
     }
 }
 
+/// The bits of a code in two planes, low bits first or last in the block.
+fn pieces(m: &mut Maker, field: &Field, index: &str, at: &mut u64) -> String {
+    m.tag("addresses", "in pieces");
+    let low = m.between(1, field.bits - 1);
+    let mut piece = |m: &mut Maker, bits: u64| {
+        let order = match m.once_in(3) {
+            true => "msb ",
+            false => "",
+        };
+        *at = u64::next_multiple_of(*at, 8);
+        let text = format!("{bits}: {order}{at} + {bits} * ({index})");
+        *at = u64::next_multiple_of(*at + bits * field.count, 8);
+        text
+    };
+    let (first, second) = match m.once_in(2) {
+        true => (piece(m, low), piece(m, field.bits - low)),
+        false => {
+            let high = piece(m, field.bits - low);
+            (piece(m, low), high)
+        }
+    };
+    format!("({first}, {second})")
+}
+
 /// Bit addresses of fields, and the bits that they need: in order, permuted, as a formula; scales on bytes, codes anywhere.
 fn addresses(m: &mut Maker, fields: &[Field]) -> (Vec<String>, u64) {
     let mut at = 0;
@@ -308,10 +432,22 @@ fn addresses(m: &mut Maker, fields: &[Field]) -> (Vec<String>, u64) {
         }
         let index = match field.subscript.as_str() {
             "" => "0",
-            s => &s[1..s.len() - 1],
+            s => s[1..s.len() - 1].split(',').next().unwrap_or("0"),
         };
         let half = field.count / 2;
-        texts[f] = match m.below(3) {
+        texts[f] = match m.below(5) {
+            3 if field.anywhere => {
+                m.tag("addresses", "from the highest bit");
+                at = u64::next_multiple_of(at, 8);
+                let text = format!("msb {at} + {} * ({index})", field.bits);
+                at = u64::next_multiple_of(at + field.bits * field.count, 8);
+                texts[f] = text;
+                continue;
+            }
+            4 if field.anywhere && field.bits > 1 => {
+                texts[f] = pieces(m, field, index, &mut at);
+                continue;
+            }
             0 if field.count > 1 && field.count <= 64 => {
                 m.tag("addresses", "permuted");
                 let slots: Vec<String> = m

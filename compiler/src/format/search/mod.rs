@@ -76,6 +76,12 @@ pub enum NotAffine {
         table::MAX_COLUMNS
     )]
     Parts,
+    /// A field whose codes give values to several elements.
+    #[error("the codes of `{field}` give values to several elements each")]
+    Vectors {
+        /// The field.
+        field: String,
+    },
     /// A field that belongs to the row or to the tensor.
     #[error("`{field}` is no field of the block")]
     Scope {
@@ -228,9 +234,7 @@ fn store(
     let mut write = |field: FieldId, occurrence: u32, code: u32| {
         let f = &format.fields[field];
         let slot = (r * f.count + occurrence) as usize;
-        if let Some(address) = f.address.get(slot) {
-            super::codec::write_code(out, u64::from(*address), f.element.bits(), code);
-        }
+        f.write(out, slot, code);
     };
     for field in &plan.scales {
         let codes = search.scales.codes[field.index()].iter().enumerate();

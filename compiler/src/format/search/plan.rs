@@ -208,6 +208,11 @@ impl SearchPlan {
                     field: f.name.clone(),
                 });
             }
+            if f.element.width() > 1 {
+                return Err(NotAffine::Vectors {
+                    field: f.name.clone(),
+                });
+            }
             fields.push(facts(f));
         }
         let root = levels::root(format, &fields, Order::Forward)?;

@@ -54,6 +54,14 @@ pub const RULES: &[Rule] = &[
         why: "adding 128 flips the top bit",
     },
     Rule {
+        name: "add-u8",
+        left: "(vec ?l u8 (add ?a ?b))",
+        right: "(v.iadd u8 (vec ?l u8 ?a) (vec ?l u8 ?b))",
+        when: &[Fits("?a", Ty::U8), Fits("?b", Ty::U8)],
+        bind: &[],
+        why: "joins the parts of a code whose bits lie in several places",
+    },
+    Rule {
         name: "add-i16",
         left: "(vec ?l i16 (add ?a ?b))",
         right: "(v.iadd i16 (vec ?l i16 ?a) (vec ?l i16 ?b))",

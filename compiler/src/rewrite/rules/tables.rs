@@ -86,6 +86,14 @@ pub const RULES: &[Rule] = &[
         why: "the same for codebooks of integers",
     },
     Rule {
+        name: "plain-codes",
+        left: "(vec ?l ?t (elem ?x ?c))",
+        right: "(vec ?l ?t ?c)",
+        when: &[UnsignedInteger("?x")],
+        bind: &[],
+        why: "the value of an unsigned integer is its code, whose parts are joined in any type",
+    },
+    Rule {
         name: "signed-bytes",
         left: "(vec ?l i8 (elem ?x ?c))",
         right: "(v.signed i8 ?x (vec ?l u8 ?c))",

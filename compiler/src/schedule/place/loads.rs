@@ -1,9 +1,11 @@
 //! Loads: subscripts into addresses, fields of blocks into codes, codes into values, and where results are stored.
 
 use super::{Placer, Root, Spot};
-use crate::format::{BinOp, BlockFormat, Element, Field, FieldId, FormatKind, UnOp, ValueExpr};
+use crate::format::{
+    BinOp, BlockFormat, Codebook, Element, Field, FieldId, FormatKind, Part, UnOp, ValueExpr,
+};
 use crate::schedule::ScheduleError;
-use crate::schedule::fit::{Digit, FieldAccess, Place, field_access};
+use crate::schedule::fit::{Digit, FieldAccess, Place, part_access, position};
 use crate::schedule::index::{Affine, AxisId, Sym, div_ceil, mul};
 use crate::schedule::term::{BitField, Load, Storage, Strict, Term, TermId};
 use crate::spec::kernel::{Binary, Func, IndexId, Subscript, TensorId};
@@ -226,36 +228,96 @@ impl Placer<'_> {
                 "an unsigned 32-bit field in a kernel".into(),
             ));
         }
-        let FieldAccess {
-            storage,
-            address,
-            bit,
-            field: bits,
-        } = match inner {
-            Inner::Digits(digits, chunk) => field_access(
-                block,
-                field,
-                &Place {
-                    base,
-                    row,
-                    digits,
-                    chunk: *chunk,
-                },
-                &self.axes,
-            ),
-            Inner::Position(position) => at_position(block, field, base, row, position),
+        let mut parts = Vec::new();
+        let mut stored = None;
+        for (up, part) in field.placed_parts() {
+            let access = match inner {
+                Inner::Digits(digits, chunk) => {
+                    let place = Place {
+                        base,
+                        row,
+                        digits,
+                        chunk: *chunk,
+                    };
+                    part_access(block, field, (up, part), &place, &self.axes)
+                }
+                Inner::Position(position) => at_position(block, field, part, base, row, position),
+            };
+            stored = Some(access.storage);
+            parts.push(self.part(tensor, up, access));
+        }
+        if let Element::Codebook(book) = &field.element
+            && book.width > 1
+        {
+            return self.component(block, field, book, tensor, parts, inner);
+        }
+        match (parts.as_slice(), stored) {
+            ([code], Some(storage)) => Ok(self.number(&field.element, storage, *code)),
+            _ => {
+                let code = self.terms.add(Term::Add(parts));
+                // An element even if it is the code itself: products must not be distributed over the parts.
+                Ok(self.terms.element(&field.element, code))
+            }
+        }
+    }
+
+    /// One value of a code that has several: an entry of the whole table, at `code * width + component`.
+    fn component(
+        &mut self,
+        block: &BlockFormat,
+        field: &Field,
+        book: &Codebook,
+        tensor: TensorId,
+        code: Vec<TermId>,
+        inner: &Inner<'_>,
+    ) -> Result<TermId, ScheduleError> {
+        let len = u64::from(block.len);
+        let component = |at: u64| field.component[(at % len) as usize];
+        let (entries, at) = match inner {
+            Inner::Digits(digits, chunk) => {
+                ((0..*chunk).map(component).collect(), position(digits))
+            }
+            Inner::Position(at) => ((0..len).map(component).collect::<Vec<u32>>(), at.clone()),
         };
+        let place = Affine::symbol(Sym::Table(std::sync::Arc::new(entries), Box::new(at)));
+        let place = self.terms.load(Load {
+            tensor,
+            storage: Storage::Place {
+                bits: (32 - (book.width - 1).leading_zeros()) as u8,
+            },
+            address: Affine::constant(0),
+            bit: Some(place),
+        });
+        let width = self.terms.add(Term::Const(f64::from(book.width)));
+        let code = match code[..] {
+            [code] => code,
+            _ => self.terms.add(Term::Add(code)),
+        };
+        let first = self.terms.add(Term::Mul(vec![width, code]));
+        let at = self.terms.add(Term::Add(vec![first, place]));
+        // Codes past the end are worth 0 too.
+        let mut entries = book.entries.clone();
+        entries.resize((book.width << field.element.bits()) as usize, 0.0);
+        let table = Codebook::scalar(entries);
+        Ok(self.terms.element(&Element::Codebook(table.into()), at))
+    }
+
+    /// A part of a code, at its place in the code.
+    fn part(&mut self, tensor: TensorId, up: u32, access: FieldAccess) -> TermId {
         let load = self.terms.load(Load {
             tensor,
-            storage,
-            address,
-            bit,
+            storage: access.storage,
+            address: access.address,
+            bit: access.bit,
         });
-        let code = match bits {
+        match access.field {
             Some(bits) => self.terms.bits(bits, load),
+            None if up > 0 => {
+                let factor = self.terms.add(Term::Const(2f64.powi(up as i32)));
+                self.terms.add(Term::Mul(vec![factor, load]))
+            }
             None => load,
-        };
-        Ok(self.number(&field.element, storage, code))
+        }
     }
 
     fn value(
@@ -283,7 +345,7 @@ impl Placer<'_> {
                     }
                     UnOp::Abs => Term::Func(Func::Abs, a),
                     UnOp::Round => Term::Func(Func::Round, a),
-                    UnOp::Floor | UnOp::FloorPow2 => {
+                    UnOp::Floor | UnOp::FloorPow2 | UnOp::RoundAway | UnOp::Trunc => {
                         return Err(ScheduleError::Unsupported(
                             "floor in the value of a format that a kernel reads".into(),
                         ));
@@ -348,21 +410,20 @@ enum Inner<'a> {
 fn at_position(
     block: &BlockFormat,
     field: &Field,
+    part: &Part,
     base: &Affine,
     row: &Affine,
     position: &Affine,
 ) -> FieldAccess {
     let entries = (0..block.rows)
         .flat_map(|r| field.occurrence.iter().map(move |o| (r, o)))
-        .map(|(r, o)| field.address[(r * field.count + o) as usize])
+        .map(|(r, o)| part.address[(r * field.count + o) as usize])
         .collect::<Vec<_>>();
     let at = position
         .clone()
         .plus(&row.clone().times(&Scalar::Const(u64::from(block.len))));
     FieldAccess {
-        storage: Storage::Code {
-            bits: field.element.bits() as u8,
-        },
+        storage: Storage::Code { bits: part.bits },
         address: base.clone(),
         bit: Some(Affine::symbol(Sym::Table(
             std::sync::Arc::new(entries),
@@ -378,7 +439,7 @@ fn bytes(storage: Storage) -> u32 {
         Storage::U8 | Storage::I8 => 1,
         Storage::U16 | Storage::I16 => 2,
         Storage::I32 | Storage::F32 => 4,
-        Storage::Code { bits } => u32::from(bits).div_ceil(8),
+        Storage::Code { bits } | Storage::Place { bits } => u32::from(bits).div_ceil(8),
     }
 }
 
@@ -387,6 +448,7 @@ fn whole_code(element: &Element) -> BitField {
     BitField {
         shift: Affine::constant(0),
         width: element.bits() as u8,
+        up: 0,
     }
 }
 

@@ -1,26 +1,29 @@
-//! Blocks: how often each field occurs, and where its bits lie.
+//! Blocks: their extents, and how often each field occurs. Where the bits lie is next, in `place.rs`.
 
-use super::consts::Formula;
+use super::formula::Formula;
 use super::{Checked, Checker, Reported};
 use crate::diagnostic::Diagnostic;
-use crate::format::{BlockFormat, Field, FieldId, Scope};
-use crate::syntax::ast::{self, Ident, Member, Placement, Span};
-use cranelift_entity::{EntityRef, PrimaryMap};
+use crate::format::element::F32;
+use crate::format::{BlockFormat, Field, FieldId, FormatKind, Scope};
+use crate::syntax::ast::{self, Ident, Member, Span};
+use cranelift_entity::PrimaryMap;
 
 /// Longest row of a block.
 const MAX_LEN: i64 = 1 << 16;
 /// Most rows of a block.
 const MAX_ROWS: i64 = 64;
 /// Most bytes of a block.
-const MAX_BYTES: i64 = 1 << 20;
+pub(super) const MAX_BYTES: i64 = 1 << 20;
 /// Most elements of a block, over all its rows.
 const MAX_ELEMENTS: u64 = 1 << 20;
 /// Most fields of a block.
 const MAX_FIELDS: usize = 256;
 /// Most steps to evaluate all formulas of a file over all elements.
 const MAX_WORK: usize = 1 << 28;
+/// What a place that is kept counts for: it costs little time and much memory.
+const PLACE_WORK: usize = 8;
 /// Most occurrences of all fields together.
-const MAX_OCCURRENCES: usize = 1 << 21;
+pub(super) const MAX_OCCURRENCES: usize = 1 << 21;
 
 /// The indices of a block.
 pub(super) struct Axes<'a> {
@@ -31,6 +34,20 @@ pub(super) struct Axes<'a> {
 }
 
 impl<'a> Axes<'a> {
+    /// The names that are written: the row's if there is one, and the element's.
+    pub(super) fn names(&self) -> Vec<&'a str> {
+        let names = self.row.into_iter().chain([self.element]);
+        names.map(|n| n.name.as_str()).collect()
+    }
+
+    /// Whether a subscript is that of an element: `[i]`, or `[r, i]`.
+    pub(super) fn is_element(&self, subscript: &[ast::Expr]) -> bool {
+        let names = self.names();
+        let same =
+            |(e, v): (&ast::Expr, &&str)| matches!(&e.kind, ast::ExprKind::Name(n) if n == v);
+        subscript.len() == names.len() && subscript.iter().zip(&names).all(same)
+    }
+
     /// The names, in the order of the variables of a formula: row, element.
     pub(super) fn vars(&self) -> [&'a str; 2] {
         // a block of one row has no name for it; the empty name is never written
@@ -218,31 +235,77 @@ impl Checker<'_> {
         }
         self.not_a_constant(&f.name)?;
         let element = self.element(&f.element)?;
-        let occurrence = self.occurrences(&f.name, &f.subscript, axes)?;
-        let count = occurrence.iter().max().map_or(1, |m| m + 1);
-        let mut seen = vec![false; count as usize];
-        occurrence.iter().for_each(|o| seen[*o as usize] = true);
-        if let Some(gap) = seen.iter().position(|s| !s) {
-            let span = f.subscript.last().map_or(f.name.span, |e| e.span);
-            return self.fail(Diagnostic::error("subscript", span, format!("no element uses occurrence {gap} of `{}`", f.name.name), format!("reaches {} but leaves out {gap}", count - 1)).help("number the occurrences without gaps, and use `at` to leave gaps between the bits"));
+        let (occurrence, component) =
+            self.places_of(&f.name, &f.subscript, element.width(), axes)?;
+        if element.width() > 1 && !distinct(&occurrence, &component) {
+            return self.fail(
+                Diagnostic::error(
+                    "subscript",
+                    f.subscript.last().map_or(f.name.span, |e| e.span),
+                    format!("two elements share a value of a code of `{}`", f.name.name),
+                    "not distinct",
+                )
+                .help("a code with several values gives one to each of as many elements"),
+            );
         }
+        let count = self.occurrences(&f.name, &f.subscript, &occurrence)?;
         Ok(Field {
             name: f.name.name.clone(),
             element,
             scope: Scope::Block,
             count,
             occurrence,
-            address: Vec::new(),
+            component,
+            parts: Vec::new(),
         })
     }
 
-    /// For each element of a row, the occurrence that a subscript names.
-    pub(super) fn occurrences(
+    /// A number of an `encode` clause: like a field of f32, without a place.
+    pub(super) fn local(
         &mut self,
         name: &Ident,
         subscript: &[ast::Expr],
         axes: &Axes<'_>,
-    ) -> Checked<Vec<u32>> {
+    ) -> Checked<Field> {
+        let (occurrence, component) = self.places_of(name, subscript, 1, axes)?;
+        let count = self.occurrences(name, subscript, &occurrence)?;
+        Ok(Field {
+            name: name.name.clone(),
+            element: F32,
+            scope: Scope::Block,
+            count,
+            occurrence,
+            component,
+            parts: Vec::new(),
+        })
+    }
+
+    /// How many occurrences there are, which are numbered without gaps.
+    fn occurrences(
+        &mut self,
+        name: &Ident,
+        subscript: &[ast::Expr],
+        occurrence: &[u32],
+    ) -> Checked<u32> {
+        let count = occurrence.iter().max().map_or(1, |m| m + 1);
+        let mut seen = vec![false; count as usize];
+        occurrence.iter().for_each(|o| seen[*o as usize] = true);
+        if let Some(gap) = seen.iter().position(|s| !s) {
+            let span = subscript.last().map_or(name.span, |e| e.span);
+            return self.fail(Diagnostic::error("subscript", span, format!("no element uses occurrence {gap} of `{}`", name.name), format!("reaches {} but leaves out {gap}", count - 1)).help("number the occurrences without gaps, and use `at` to leave gaps between the bits"));
+        }
+        Ok(count)
+    }
+
+    /// For each element of a row, the occurrence that a subscript names, and the value of its code. A code of several values
+    /// has two subscripts, or one that counts all values of all codes.
+    pub(super) fn places_of(
+        &mut self,
+        name: &Ident,
+        subscript: &[ast::Expr],
+        width: u32,
+        axes: &Axes<'_>,
+    ) -> Checked<(Vec<u32>, Vec<u32>)> {
         let mut rest = subscript;
         if let Some(row) = axes.row {
             let is_row = matches!(rest.first().map(|e| &e.kind), Some(ast::ExprKind::Name(n)) if *n == row.name);
@@ -260,25 +323,44 @@ impl Checker<'_> {
             }
             rest = &rest[1..];
         }
-        let e = match rest {
-            [] => return Ok(vec![0; axes.len as usize]),
-            [e] => e,
-            [_, more, ..] => {
-                return self.fail(Diagnostic::error(
-                    "subscript",
-                    more.span,
-                    format!("`{}` has too many subscripts", name.name),
-                    "one too many",
-                ));
+        let none = || vec![0; axes.len as usize];
+        match rest {
+            [] => Ok((none(), none())),
+            [e] if width == 1 => Ok((self.subscript(name, e, axes.len, axes)?, none())),
+            [e] => {
+                let most = axes.len.saturating_mul(width);
+                let value = self.subscript(name, e, most, axes)?;
+                let occurrence = value.iter().map(|v| v / width).collect();
+                Ok((occurrence, value.iter().map(|v| v % width).collect()))
             }
-        };
+            [e, component] if width > 1 => {
+                let occurrence = self.subscript(name, e, axes.len, axes)?;
+                Ok((occurrence, self.subscript(name, component, width, axes)?))
+            }
+            [.., more] => self.fail(Diagnostic::error(
+                "subscript",
+                more.span,
+                format!("`{}` has too many subscripts", name.name),
+                "one too many",
+            )),
+        }
+    }
+
+    /// The value of a subscript for each element of a row, below a bound.
+    fn subscript(
+        &mut self,
+        name: &Ident,
+        e: &ast::Expr,
+        most: u32,
+        axes: &Axes<'_>,
+    ) -> Checked<Vec<u32>> {
         let formula = self.formula(e, &["", axes.element.name.as_str()])?;
         self.bound_work(&formula, axes.len as usize)?;
         let mut stack = Vec::new();
         let mut out = Vec::with_capacity(axes.len as usize);
         for i in 0..axes.len {
             match formula.eval(&[0, i64::from(i)], &mut stack) {
-                Some(v) if (0..i64::from(axes.len)).contains(&v) => out.push(v as u32),
+                Some(v) if (0..i64::from(most)).contains(&v) => out.push(v as u32),
                 v => {
                     let v = v.map_or("no number".to_string(), |v| v.to_string());
                     return self.fail(Diagnostic::error(
@@ -287,7 +369,7 @@ impl Checker<'_> {
                         format!(
                             "the subscript of `{}` must lie between 0 and {}",
                             name.name,
-                            axes.len - 1
+                            most - 1
                         ),
                         format!("comes to {v} for {} = {i}", axes.element.name),
                     ));
@@ -298,252 +380,44 @@ impl Checker<'_> {
     }
 
     /// Counts the steps of evaluating a formula, so that no text keeps the checker busy for long.
-    fn bound_work(&mut self, formula: &Formula, points: usize) -> Checked<()> {
-        self.work = self
-            .work
-            .saturating_add(formula.size().saturating_mul(points));
-        if self.work <= MAX_WORK {
+    pub(super) fn bound_work(&mut self, formula: &Formula, points: usize) -> Checked<()> {
+        let steps = formula.size().saturating_mul(points);
+        let message = "the formulas of this file are too long for blocks of this size";
+        self.add_work(steps, formula.span(), message)
+    }
+
+    /// Counts the places that a format keeps, its own ones or copies of another's, so that no text fills the memory.
+    pub(super) fn bound_places(&mut self, kind: &FormatKind, span: Span) -> Checked<()> {
+        let places: usize = match kind {
+            FormatKind::Plain(_) => 0,
+            FormatKind::Block(b) => {
+                let of = |f: &Field| 2 * f.occurrence.len() + f.slots() * f.parts.len();
+                b.fields.values().map(of).sum()
+            }
+        };
+        let message = "the blocks of this file are too large together";
+        self.add_work(PLACE_WORK.saturating_mul(places), span, message)
+    }
+
+    /// Whether nothing more may be evaluated or kept.
+    pub(super) fn work_is_spent(&self) -> bool {
+        self.work > MAX_WORK
+    }
+
+    pub(super) fn add_work(&mut self, steps: usize, span: Span, message: &str) -> Checked<()> {
+        self.work = self.work.saturating_add(steps);
+        if !self.work_is_spent() {
             return Ok(());
         }
-        let message = "the formulas of this file are too long for blocks of this size";
-        self.fail(Diagnostic::error(
-            "limit",
-            formula.span(),
-            message,
-            "one too many",
-        ))
+        self.fail(Diagnostic::error("limit", span, message, "one too many"))
     }
+}
 
-    /// Gives every occurrence its address; returns the bits used and whether the author placed them.
-    fn place(
-        &mut self,
-        fields: &mut PrimaryMap<FieldId, Field>,
-        declared: &[&ast::Field],
-        axes: &Axes<'_>,
-    ) -> Checked<(u64, bool)> {
-        let placed = declared.iter().filter(|f| f.at.is_some()).count();
-        if placed != 0 && placed != declared.len() {
-            let (with, without) = (
-                declared.iter().find(|f| f.at.is_some()),
-                declared.iter().find(|f| f.at.is_none()),
-            );
-            if let (Some(with), Some(without)) = (with, without) {
-                let d = Diagnostic::error(
-                    "placement",
-                    without.name.span,
-                    format!(
-                        "`{}` has no address, but `{}` has one",
-                        without.name.name, with.name.name
-                    ),
-                    "expected `at`",
-                );
-                return self.fail(
-                    d.also(with.span, "placed here")
-                        .help("place all fields, or none"),
-                );
-            }
-        }
-        let mut end = 0u64;
-        for (id, source) in fields.keys().collect::<Vec<_>>().into_iter().zip(declared) {
-            let (bits, count) = (
-                u64::from(fields[id].element.bits()),
-                fields[id].count * axes.rows,
-            );
-            let address = match &source.at {
-                None => {
-                    let start = end.div_ceil(8) * 8;
-                    end = start + bits * u64::from(count);
-                    if end > 8 * MAX_BYTES as u64 {
-                        return self.fail(Diagnostic::error(
-                            "limit",
-                            source.span,
-                            format!("the block has more than {MAX_BYTES} bytes"),
-                            "does not fit",
-                        ));
-                    }
-                    (0..u64::from(count))
-                        .map(|o| (start + bits * o) as u32)
-                        .collect()
-                }
-                Some(Placement::List(list, span)) => {
-                    if list.len() != count as usize {
-                        return self.fail(Diagnostic::error(
-                            "placement",
-                            *span,
-                            format!(
-                                "`{}` occurs {count} times, but {} addresses are given",
-                                source.name.name,
-                                list.len()
-                            ),
-                            format!("expected {count} addresses"),
-                        ));
-                    }
-                    let mut out = Vec::with_capacity(list.len());
-                    for e in list {
-                        out.push(self.count(e, "a bit address", 0, 8 * MAX_BYTES - 1)? as u32);
-                    }
-                    out
-                }
-                Some(Placement::Formula(e)) => self.addresses(e, &fields[id], axes)?,
-            };
-            end = address
-                .iter()
-                .map(|a| u64::from(*a) + bits)
-                .max()
-                .unwrap_or(0)
-                .max(end);
-            fields[id].address = address;
-        }
-        Ok((end, placed > 0))
-    }
-
-    fn addresses(&mut self, e: &ast::Expr, field: &Field, axes: &Axes<'_>) -> Checked<Vec<u32>> {
-        let formula = self.formula(e, &axes.vars())?;
-        self.bound_work(&formula, axes.len as usize * axes.rows as usize)?;
-        let mut out: Vec<Option<(u32, u32)>> = vec![None; (field.count * axes.rows) as usize];
-        let mut stack = Vec::new();
-        for r in 0..axes.rows {
-            for i in 0..axes.len {
-                let at = |text: String| match axes.row {
-                    Some(row) => {
-                        format!("{text} for {} = {r}, {} = {i}", row.name, axes.element.name)
-                    }
-                    None => format!("{text} for {} = {i}", axes.element.name),
-                };
-                let v = formula.eval(&[i64::from(r), i64::from(i)], &mut stack);
-                let Some(v) = v.filter(|v| (0..8 * MAX_BYTES).contains(v)) else {
-                    let text = v.map_or("no number".to_string(), |v| v.to_string());
-                    return self.fail(Diagnostic::error(
-                        "placement",
-                        e.span,
-                        "a bit address lies outside of any block",
-                        at(format!("comes to {text}")),
-                    ));
-                };
-                let slot = &mut out[(r * field.count + field.occurrence[i as usize]) as usize];
-                match *slot {
-                    Some((old, j)) if old != v as u32 => {
-                        let label = at(format!("{old} for {} = {j}, but {v}", axes.element.name));
-                        return self.fail(Diagnostic::error("placement", e.span, format!("elements that share an occurrence of `{}` give it different addresses", field.name), label));
-                    }
-                    _ => *slot = Some((v as u32, i)),
-                }
-            }
-        }
-        Ok(out.into_iter().map(|o| o.map_or(0, |o| o.0)).collect())
-    }
-
-    /// The bytes of a block, which must hold all fields.
-    fn block_bytes(
-        &mut self,
-        used: u64,
-        bytes: Option<(u32, Span)>,
-        fields: &PrimaryMap<FieldId, Field>,
-        declared: &[&ast::Field],
-        placed: bool,
-        head: Span,
-    ) -> Checked<u32> {
-        let needed = used.div_ceil(8);
-        let Some((given, span)) = bytes else {
-            if needed > MAX_BYTES as u64 {
-                return self.fail(Diagnostic::error(
-                    "limit",
-                    head,
-                    format!("the block has more than {MAX_BYTES} bytes"),
-                    format!("needs {needed}"),
-                ));
-            }
-            return Ok(needed as u32);
-        };
-        if needed <= u64::from(given) && (placed || needed == u64::from(given)) {
-            return Ok(given);
-        }
-        if placed {
-            for (f, source) in fields.values().zip(declared) {
-                let bits = u64::from(f.element.bits());
-                if let Some(a) = f
-                    .address
-                    .iter()
-                    .find(|a| u64::from(**a) + bits > 8 * u64::from(given))
-                {
-                    let place = match &source.at {
-                        Some(Placement::Formula(e)) => e.span,
-                        Some(Placement::List(_, s)) => *s,
-                        None => source.span,
-                    };
-                    let label = format!("puts bits {a} to {}", u64::from(*a) + bits - 1);
-                    let d = Diagnostic::error(
-                        "placement",
-                        place,
-                        format!("`{}` lies outside of the block", f.name),
-                        label,
-                    );
-                    return self.fail(d.also(
-                        span,
-                        format!("the block ends at bit {}", 8 * u64::from(given)),
-                    ));
-                }
-            }
-        }
-        let parts: Vec<String> = fields
-            .values()
-            .map(|f| {
-                format!(
-                    "{} x {} bits of `{}`",
-                    f.address.len(),
-                    f.element.bits(),
-                    f.name
-                )
-            })
-            .collect();
-        let d = Diagnostic::error(
-            "size",
-            span,
-            format!("the fields take {needed} bytes, not {given}"),
-            format!("the fields take {needed}"),
-        );
-        self.fail(d.help(parts.join(", ")).fix(span, needed.to_string()))
-    }
-
-    fn overlaps(
-        &mut self,
-        fields: &PrimaryMap<FieldId, Field>,
-        declared: &[&ast::Field],
-        size: u32,
-        axes: &Axes<'_>,
-    ) -> Checked<()> {
-        self.work = self.work.saturating_add(size as usize);
-        // 0 is free, else one more than the field's number
-        let mut owner = vec![0u16; size as usize * 8];
-        for (id, f) in fields.iter() {
-            for (slot, a) in f.address.iter().enumerate() {
-                let range = *a as usize..*a as usize + f.element.bits() as usize;
-                let Some(bits) = owner.get_mut(range) else {
-                    continue;
-                };
-                if let Some(other) = bits.iter().find(|b| **b != 0).copied() {
-                    let other = FieldId::new(usize::from(other) - 1);
-                    let place = |id: FieldId| declared[id.index()].span;
-                    let occurrence = if axes.rows * f.count > 1 {
-                        format!("occurrence {slot} of `{}`", f.name)
-                    } else {
-                        format!("`{}`", f.name)
-                    };
-                    let d = Diagnostic::error(
-                        "overlap",
-                        place(id),
-                        format!("{occurrence} overlaps `{}`", fields[other].name),
-                        format!("bits {a} to {}", *a + f.element.bits() - 1),
-                    );
-                    return self.fail(if other == id {
-                        d
-                    } else {
-                        d.also(place(other), "these bits are taken by this field")
-                    });
-                }
-                bits.fill(id.index() as u16 + 1);
-            }
-        }
-        Ok(())
-    }
+/// Whether no two elements have the same occurrence and component.
+fn distinct(occurrence: &[u32], component: &[u32]) -> bool {
+    let mut seen = std::collections::HashSet::new();
+    occurrence
+        .iter()
+        .zip(component)
+        .all(|place| seen.insert(place))
 }

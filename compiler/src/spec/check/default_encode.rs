@@ -1,23 +1,20 @@
 //! The `encode` clause of a block that has none: a scale from the largest magnitude, then the nearest code.
 
 use crate::format::{
-    BinOp, BlockFormat, Element, EncodeExpr, EncodeStep, FieldId, ReduceOp, UnOp, ValueExpr,
+    BinOp, BlockFormat, Element, Encode, EncodeExpr, FieldId, ReduceOp, UnOp, ValueExpr,
 };
 use std::collections::BTreeMap;
 
 /// Derives the clause if `value` is `e[i]`, `s * e[i]` or `s * (e[i] - z)` in any spelling, with a float `s` once a
 /// block or sub-block, a field `e` once an element and a constant `z`.
-pub(super) fn derive(b: &BlockFormat) -> Option<Vec<EncodeStep>> {
+pub(super) fn derive(b: &BlockFormat) -> Option<Encode> {
     let polynomial = expand(&b.value)?;
-    let each = |f: FieldId| b.fields[f].count == b.len;
+    let each = |f: FieldId| b.fields[f].per_element();
     let terms: Vec<(&Vec<FieldId>, f64)> = polynomial.iter().map(|(m, c)| (m, *c)).collect();
     let input = || Box::new(EncodeExpr::Input);
     if let ([(m, 1.0)], 1) = (terms.as_slice(), b.fields.len()) {
         return match m.as_slice() {
-            [e] if each(*e) => Some(vec![EncodeStep {
-                field: *e,
-                expr: EncodeExpr::Input,
-            }]),
+            [e] if each(*e) => Some(Encode::of_fields(vec![(*e, EncodeExpr::Input)])),
             _ => None,
         };
     }
@@ -87,16 +84,7 @@ pub(super) fn derive(b: &BlockFormat) -> Option<Vec<EncodeStep>> {
     if zero != 0.0 {
         code = EncodeExpr::Binary(BinOp::Add, Box::new(code), constant(zero));
     }
-    Some(vec![
-        EncodeStep {
-            field: s,
-            expr: scale,
-        },
-        EncodeStep {
-            field: e,
-            expr: code,
-        },
-    ])
+    Some(Encode::of_fields(vec![(s, scale), (e, code)]))
 }
 
 /// The largest of some values, divided; `None` if the divisor is no positive number.

@@ -2,35 +2,25 @@
 
 use super::{Checked, Checker};
 use crate::diagnostic::Diagnostic;
-use crate::format::{Codebook, Element, FloatSpec, Format, FormatKind, Specials};
+use crate::format::{Element, FloatSpec, Format, FormatKind, Overflow, Specials};
 use crate::syntax::ast::{self, ElementArg, ExprKind, Ident, Span};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The formats that need no definition.
 pub(super) fn builtin() -> BTreeMap<String, Arc<Format>> {
-    let float = |exp, man, bias| {
-        Element::Float(FloatSpec {
-            exp,
-            man,
-            bias,
-            specials: Specials::Ieee,
-            signed: true,
-            subnormal: true,
-        })
-    };
+    let float = |exp, man| Element::Float(FloatSpec::ieee(exp, man));
     let e8m0 = FloatSpec {
-        exp: 8,
-        man: 0,
-        bias: 127,
         specials: Specials::NanOnly,
+        overflow: Overflow::Saturate,
         signed: false,
         subnormal: false,
+        ..FloatSpec::ieee(8, 0)
     };
     let list = [
-        ("f32", float(8, 23, 127)),
-        ("f16", float(5, 10, 15)),
-        ("bf16", float(8, 7, 127)),
+        ("f32", float(8, 23)),
+        ("f16", float(5, 10)),
+        ("bf16", float(8, 7)),
         ("e8m0", Element::Float(e8m0)),
         ("i8", Element::Int { bits: 8 }),
         ("u8", Element::UInt { bits: 8 }),
@@ -65,23 +55,22 @@ impl Checker<'_> {
                     )),
                 }
             }
-            ast::Element::Codebook { entries, span } => {
-                if entries.len() > 1 << 16 {
-                    return self.fail(Diagnostic::error(
-                        "limit",
-                        *span,
-                        format!("a codebook of {} values; the limit is 65536", entries.len()),
-                        "too many",
-                    ));
-                }
-                let mut values = Vec::with_capacity(entries.len());
-                for e in entries {
-                    values.push(self.single(e)?);
-                }
-                Ok(Element::Codebook(Arc::new(Codebook { entries: values })))
-            }
-            ast::Element::Call { head, args, span } => match head.name.as_str() {
-                "int" | "uint" => {
+            ast::Element::Codebook { axes, values, span } => self.codebook(axes, values, *span),
+            ast::Element::Call {
+                head,
+                args,
+                packed,
+                span,
+            } => match (head.name.as_str(), packed.as_deref()) {
+                ("digit", packed) => self.digits(args, packed, *span),
+                (_, Some((count, bits))) => self.fail(Diagnostic::error(
+                    "type",
+                    count.span.to(bits.span),
+                    "only digits are packed several to a word",
+                    "not allowed here",
+                )),
+                ("signmag" | "offset", None) => self.table_of_bits(head, args, *span),
+                ("int" | "uint", None) => {
                     let [ElementArg::Value(bits)] = args.as_slice() else {
                         return self.fail(Diagnostic::error(
                             "arguments",
@@ -97,15 +86,18 @@ impl Checker<'_> {
                         Element::UInt { bits }
                     })
                 }
-                "float" => self.float(args, *span),
-                other => {
+                ("float", None) => self.float(args, *span),
+                (other, None) => {
+                    let known = [
+                        "int", "uint", "float", "codebook", "signmag", "offset", "digit",
+                    ];
                     let d = Diagnostic::error(
                         "unknown-name",
                         head.span,
                         format!("there is no element `{other}`"),
-                        "expected `int`, `uint`, `float` or `codebook`",
+                        "expected `int`, `uint`, `float`, `codebook`, `signmag`, `offset` or `digit`",
                     );
-                    self.fail(d.near(head.span, other, ["int", "uint", "float", "codebook"]))
+                    self.fail(d.near(head.span, other, known))
                 }
             },
         }
@@ -138,48 +130,33 @@ impl Checker<'_> {
         };
         let exp = self.count(exp, "the number of exponent bits", 1, 8)? as u8;
         let man = self.count(man, "the number of mantissa bits", 0, 23)? as u8;
-        let mut f = FloatSpec {
-            exp,
-            man,
-            bias: (1 << (exp - 1)) - 1,
-            specials: Specials::Ieee,
-            signed: true,
-            subnormal: true,
-        };
+        let mut f = FloatSpec::ieee(exp, man);
+        let mut overflow = None;
         for a in &args[2..] {
             match a {
                 ElementArg::Bias(e) => f.bias = self.count(e, "the bias", -1000, 1000)? as i32,
-                ElementArg::Value(e) => {
-                    let flag = if let ExprKind::Name(n) = &e.kind {
-                        n.as_str()
-                    } else {
-                        ""
-                    };
-                    match flag {
-                        "ieee" => f.specials = Specials::Ieee,
-                        "finite" => f.specials = Specials::Finite,
-                        "nan" => f.specials = Specials::NanOnly,
-                        "unsigned" => f.signed = false,
-                        "no_subnormals" => f.subnormal = false,
-                        _ => {
-                            let flags = ["ieee", "finite", "nan", "unsigned", "no_subnormals"];
-                            let d = Diagnostic::error(
-                                "unknown-name",
-                                e.span,
-                                "this is not a property of a float",
-                                "expected `bias B`, `ieee`, `finite`, `nan`, `unsigned` or `no_subnormals`",
-                            );
-                            return self.fail(d.near(e.span, flag, flags));
-                        }
-                    }
-                }
+                ElementArg::Value(e) => self.property(e, &mut f, &mut overflow)?,
             }
         }
+        f.overflow = match (overflow, f.specials) {
+            (Some(Overflow::Special), Specials::Finite) => {
+                return self.fail(Diagnostic::error(
+                    "arguments",
+                    span,
+                    "a finite float has nothing to overflow to",
+                    "`finite` and `overflow`",
+                ));
+            }
+            (Some(overflow), _) => overflow,
+            (None, Specials::Ieee) => Overflow::Special,
+            (None, _) => Overflow::Saturate,
+        };
         let bits = f.bits();
         let codes_left = match f.specials {
             Specials::Ieee => exp >= 2,
             Specials::Finite => true,
             Specials::NanOnly => exp + man >= 2,
+            Specials::NanAtNegativeZero => f.signed,
         };
         if !codes_left || bits > 32 || bits == 0 {
             return self.fail(
@@ -207,6 +184,49 @@ impl Checker<'_> {
             );
         }
         Ok(Element::Float(f))
+    }
+
+    /// One of the words behind the widths of a float.
+    fn property(
+        &mut self,
+        e: &ast::Expr,
+        f: &mut FloatSpec,
+        overflow: &mut Option<Overflow>,
+    ) -> Checked<()> {
+        let flag = match &e.kind {
+            ExprKind::Name(n) => n.as_str(),
+            _ => "",
+        };
+        match flag {
+            "ieee" => f.specials = Specials::Ieee,
+            "finite" => f.specials = Specials::Finite,
+            "nan" => f.specials = Specials::NanOnly,
+            "fnuz" => f.specials = Specials::NanAtNegativeZero,
+            "saturate" => *overflow = Some(Overflow::Saturate),
+            "overflow" => *overflow = Some(Overflow::Special),
+            "unsigned" => f.signed = false,
+            "no_subnormals" => f.subnormal = false,
+            _ => {
+                let flags = [
+                    "ieee",
+                    "finite",
+                    "nan",
+                    "fnuz",
+                    "saturate",
+                    "overflow",
+                    "unsigned",
+                    "no_subnormals",
+                ];
+                let d = Diagnostic::error(
+                    "unknown-name",
+                    e.span,
+                    "this is not a property of a float",
+                    format!("expected `bias B` or one of {}", flags.join(", ")),
+                );
+                return self.fail(d.near(e.span, flag, flags));
+            }
+        }
+        Ok(())
     }
 
     /// The names in a list, for messages.

@@ -136,6 +136,19 @@ impl Draft<'_, '_> {
         if matches!(format.kind, FormatKind::Block(_)) && shape.is_empty() {
             return self.c.fail(Diagnostic::error("rank", p.span, format!("`{}` is a block format, so the tensor needs an axis for its blocks to run along", format.name), "has no axes"));
         }
+        if let FormatKind::Plain(e) = &format.kind
+            && e.width() > 1
+        {
+            return self.c.fail(
+                Diagnostic::error(
+                    "type",
+                    p.format.span,
+                    format!("a code of `{}` has {} values", format.name, e.width()),
+                    "not a format of tensors",
+                )
+                .help("use it for a field of a block"),
+            );
+        }
         self.add_tensor(&p.name, role, format, shape, p.name.span)?;
         Ok(())
     }

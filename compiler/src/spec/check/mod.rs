@@ -6,11 +6,14 @@
 //! `statement.rs` statements; `expr.rs` the expressions of kernels.
 
 mod block;
+mod codebook;
 mod consts;
 mod default_encode;
 mod element;
 mod expr;
+mod formula;
 mod kernel;
+mod place;
 mod statement;
 mod value;
 
@@ -87,6 +90,11 @@ pub fn load(
 struct Reported;
 type Checked<T> = Result<T, Reported>;
 
+/// The format that a name stands for without an import: `f32`, `i8`, `e8m0`.
+pub fn builtin(name: &str) -> Option<Arc<Format>> {
+    element::builtin().remove(name)
+}
+
 struct Imports<'a> {
     loader: &'a dyn Fn(&str) -> Option<String>,
     loaded: BTreeMap<String, Arc<Scope>>,
@@ -96,6 +104,7 @@ struct Imports<'a> {
 /// What a source gives to those that import it.
 struct Scope {
     consts: BTreeMap<String, f64>,
+    lists: BTreeMap<String, Arc<Vec<i64>>>,
     ordered: Vec<Arc<Format>>,
     kernels: Vec<Kernel>,
     diagnostics: Diagnostics,
@@ -103,12 +112,15 @@ struct Scope {
 
 /// Most modules that one source may bring in.
 const MAX_MODULES: usize = 256;
+/// Most numbers of a constant list.
+const MAX_LIST: usize = 1 << 16;
 /// Deepest chain of imports.
 const MAX_IMPORT_DEPTH: usize = 32;
 
 struct Checker<'a> {
     diagnostics: Diagnostics,
     consts: BTreeMap<String, f64>,
+    lists: BTreeMap<String, Arc<Vec<i64>>>,
     formats: BTreeMap<String, Arc<Format>>,
     ordered: Vec<Arc<Format>>,
     kernels: Vec<Kernel>,
@@ -128,6 +140,7 @@ fn check_source(name: &str, text: &str, imports: &mut Imports<'_>) -> Scope {
     let mut c = Checker {
         diagnostics,
         consts: BTreeMap::new(),
+        lists: BTreeMap::new(),
         formats: element::builtin(),
         ordered: Vec::new(),
         kernels: Vec::new(),
@@ -141,6 +154,7 @@ fn check_source(name: &str, text: &str, imports: &mut Imports<'_>) -> Scope {
     c.diagnostics.sort();
     Scope {
         consts: c.consts,
+        lists: c.lists,
         ordered: c.ordered,
         kernels: c.kernels,
         diagnostics: c.diagnostics,
@@ -292,46 +306,71 @@ impl Checker<'_> {
                 }
             }
         }
-        for (n, v) in &scope.consts {
-            self.places.insert(n.clone(), span);
-            if self
-                .consts
-                .insert(n.clone(), *v)
-                .is_some_and(|old| old != *v)
-            {
-                self.report(Diagnostic::error(
-                    "duplicate",
-                    span,
-                    format!("`{name}` defines `{n}` differently from a module imported before"),
-                    "imported here",
-                ));
-            }
-        }
+        self.import_constants(name, span, &scope);
         Ok(())
     }
 
-    fn constant_item(&mut self, name: &Ident, value: &ast::Expr) -> Checked<()> {
-        let v = self.real(value);
-        self.define(name)?;
-        match v {
-            Ok(v) => {
-                self.consts.insert(name.name.clone(), v);
-            }
-            Err(Reported) => {
-                self.broken.insert(name.name.clone());
-            }
+    fn import_constants(&mut self, module: &str, span: Span, scope: &Scope) {
+        let mut clashes = Vec::new();
+        for (n, v) in &scope.consts {
+            let old = self.consts.insert(n.clone(), *v);
+            clashes.extend(old.filter(|old| old != v).map(|_| n));
         }
-        Ok(())
+        for (n, v) in &scope.lists {
+            let old = self.lists.insert(n.clone(), v.clone());
+            clashes.extend(old.filter(|old| old != v).map(|_| n));
+        }
+        for n in scope.consts.keys().chain(scope.lists.keys()) {
+            self.places.insert(n.clone(), span);
+        }
+        for n in clashes {
+            self.report(Diagnostic::error(
+                "duplicate",
+                span,
+                format!("`{module}` defines `{n}` differently from a module imported before"),
+                "imported here",
+            ));
+        }
+    }
+
+    fn constant_item(&mut self, name: &Ident, value: &ast::Constant) -> Checked<()> {
+        let known = match value {
+            ast::Constant::Number(e) => self.real(e).map(|v| {
+                self.consts.insert(name.name.clone(), v);
+            }),
+            ast::Constant::List(list, span) => self.list_constant(list, *span).map(|v| {
+                self.lists.insert(name.name.clone(), Arc::new(v));
+            }),
+        };
+        if known.is_err() {
+            self.broken.insert(name.name.clone());
+        }
+        self.define(name)
+    }
+
+    fn list_constant(&mut self, list: &[ast::Expr], span: Span) -> Checked<Vec<i64>> {
+        if list.len() > MAX_LIST {
+            return self.fail(Diagnostic::error(
+                "limit",
+                span,
+                format!("a list of {} numbers; the limit is {MAX_LIST}", list.len()),
+                "too long",
+            ));
+        }
+        list.iter().map(|e| self.integer(e)).collect()
     }
 
     fn format_item(&mut self, name: &Ident, body: &ast::FormatBody) -> Checked<()> {
         let kind = match body {
+            // reported where it was spent
+            _ if self.work_is_spent() => Err(Reported),
             ast::FormatBody::Element(ast::Element::Name(n)) => {
                 self.find_format(n).map(|f| f.kind.clone())
             }
             ast::FormatBody::Element(e) => self.element(e).map(FormatKind::Plain),
             ast::FormatBody::Block(b) => self.block(b).map(FormatKind::Block),
         };
+        let kind = kind.and_then(|k| self.bound_places(&k, name.span).map(|()| k));
         self.define(name)?;
         match kind {
             Ok(kind) => {

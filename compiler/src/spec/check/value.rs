@@ -4,20 +4,24 @@ use super::block::Axes;
 use super::{Checked, Checker};
 use crate::diagnostic::Diagnostic;
 use crate::format::{
-    BinOp, BlockFormat, EncodeExpr, EncodeStep, Field, FieldId, ReduceOp, UnOp, ValueExpr,
+    Assigned, BinOp, BlockFormat, Encode, EncodeExpr, EncodeStep, Field, FieldId, LocalId,
+    ReduceOp, UnOp, ValueExpr,
 };
 use crate::syntax::ast::{Expr, ExprKind, Ident, Op, Span, Step};
 use cranelift_entity::PrimaryMap;
 
 type Fields = PrimaryMap<FieldId, Field>;
+type Locals = PrimaryMap<LocalId, Field>;
 
 /// Where an `encode` expression stands.
 struct Encoding<'a> {
     var: &'a str,
     axes: &'a Axes<'a>,
     fields: &'a Fields,
+    locals: &'a Locals,
     assigned: &'a [FieldId],
-    target: FieldId,
+    /// What is assigned to.
+    target: &'a Field,
     /// Whether a reduction is around it.
     reduced: bool,
 }
@@ -36,6 +40,8 @@ fn unary(name: &str) -> Option<UnOp> {
     match name {
         "abs" => Some(UnOp::Abs),
         "round" => Some(UnOp::Round),
+        "round_away" => Some(UnOp::RoundAway),
+        "trunc" => Some(UnOp::Trunc),
         "floor" => Some(UnOp::Floor),
         "floor_pow2" => Some(UnOp::FloorPow2),
         _ => None,
@@ -50,7 +56,16 @@ fn binary(name: &str) -> Option<BinOp> {
     }
 }
 
-const FUNCTIONS: [&str; 6] = ["abs", "round", "floor", "floor_pow2", "min", "max"];
+const FUNCTIONS: [&str; 8] = [
+    "abs",
+    "round",
+    "round_away",
+    "trunc",
+    "floor",
+    "floor_pow2",
+    "min",
+    "max",
+];
 
 impl Checker<'_> {
     pub(super) fn block_value(
@@ -142,12 +157,29 @@ impl Checker<'_> {
             );
             return self.fail_unless_broken(&name.name, d);
         };
+        self.same_subscript(name, subscript, span, axes, f)?;
+        Ok(id)
+    }
+
+    /// A use repeats the subscript of the declaration, or names the element that has a value of its own.
+    fn same_subscript(
+        &mut self,
+        name: &Ident,
+        subscript: &[Expr],
+        span: Span,
+        axes: &Axes<'_>,
+        f: &Field,
+    ) -> Checked<()> {
+        if f.per_element() && axes.is_element(subscript) {
+            return Ok(());
+        }
         let declared = crate::format::text::subscript_text(
             f,
             axes.row.map(|r| r.name.as_str()),
             &axes.element.name,
         );
-        if self.occurrences(name, subscript, axes)? != f.occurrence {
+        let (occurrence, component) = self.places_of(name, subscript, f.element.width(), axes)?;
+        if occurrence != f.occurrence || component != f.component {
             let d = Diagnostic::error(
                 "subscript",
                 span,
@@ -164,7 +196,7 @@ impl Checker<'_> {
                 None => d,
             });
         }
-        Ok(id)
+        Ok(())
     }
 
     fn no_operator<T>(&mut self, op: Op, span: Span) -> Checked<T> {
@@ -201,11 +233,17 @@ impl Checker<'_> {
         span: Span,
         axes: &Axes<'_>,
         block: &BlockFormat,
-    ) -> Checked<Vec<EncodeStep>> {
+    ) -> Checked<Encode> {
         let mut assigned: Vec<FieldId> = Vec::new();
-        let mut out = Vec::new();
+        let mut out = Encode::default();
         let mut failed = false;
         for s in steps {
+            if s.is_let {
+                failed |= self
+                    .encode_local(var, s, axes, block, &assigned, &mut out)
+                    .is_err();
+                continue;
+            }
             let Ok(field) = self.field_use(&s.name, &s.subscript, s.name.span, axes, &block.fields)
             else {
                 failed = true;
@@ -224,14 +262,18 @@ impl Checker<'_> {
                 var: &var.name,
                 axes,
                 fields: &block.fields,
+                locals: &out.locals,
                 assigned: &assigned,
-                target: field,
+                target: &block.fields[field],
                 reduced: false,
             };
             match self.encode_expr(&s.value, &scope) {
                 Ok(expr) => {
                     failed |= self.encode_constant(&expr, &block.fields[field], s.value.span);
-                    out.push(EncodeStep { field, expr });
+                    out.steps.push(EncodeStep {
+                        target: Assigned::Field(field),
+                        expr,
+                    });
                 }
                 Err(_) => failed = true,
             }
@@ -260,6 +302,45 @@ impl Checker<'_> {
         } else {
             Ok(out)
         }
+    }
+
+    /// `let s[i / 16] = …;`: a number that is not stored.
+    fn encode_local(
+        &mut self,
+        var: &Ident,
+        s: &Step,
+        axes: &Axes<'_>,
+        block: &BlockFormat,
+        assigned: &[FieldId],
+        out: &mut Encode,
+    ) -> Checked<()> {
+        let name = &s.name.name;
+        let mut taken = block.fields.values().chain(out.locals.values());
+        if *name == var.name
+            || axes.names().contains(&name.as_str())
+            || taken.any(|f| f.name == *name)
+        {
+            return self.fail(Diagnostic::error(
+                "duplicate",
+                s.name.span,
+                format!("`{name}` has a meaning here already"),
+                "defined again",
+            ));
+        }
+        let local = self.local(&s.name, &s.subscript, axes)?;
+        let scope = Encoding {
+            var: &var.name,
+            axes,
+            fields: &block.fields,
+            locals: &out.locals,
+            assigned,
+            target: &local,
+            reduced: false,
+        };
+        let expr = self.encode_expr(&s.value, &scope)?;
+        let target = Assigned::Local(out.locals.push(local));
+        out.steps.push(EncodeStep { target, expr });
+        Ok(())
     }
 
     /// Whether a constant that the field cannot hold is assigned to it (reported).
@@ -330,19 +411,8 @@ impl Checker<'_> {
     }
 
     fn input(&mut self, list: &[Expr], span: Span, s: &Encoding<'_>) -> Checked<EncodeExpr> {
-        let vars: Vec<&str> = s
-            .axes
-            .row
-            .iter()
-            .map(|r| r.name.as_str())
-            .chain([s.axes.element.name.as_str()])
-            .collect();
-        let same = list.len() == vars.len()
-            && list
-                .iter()
-                .zip(&vars)
-                .all(|(e, v)| matches!(&e.kind, ExprKind::Name(n) if n == v));
-        if !same {
+        let vars = s.axes.names();
+        if !s.axes.is_element(list) {
             let text = format!("{}[{}]", s.var, vars.join(", "));
             return self.fail(
                 Diagnostic::error(
@@ -354,8 +424,8 @@ impl Checker<'_> {
                 .fix(span, text),
             );
         }
-        let target = &s.fields[s.target];
-        if !s.reduced && !one_to_one(&target.occurrence) {
+        let target = s.target;
+        if !s.reduced && !target.per_element() {
             let d = Diagnostic::error(
                 "varies",
                 span,
@@ -382,6 +452,11 @@ impl Checker<'_> {
         span: Span,
         s: &Encoding<'_>,
     ) -> Checked<EncodeExpr> {
+        if let Some((id, local)) = s.locals.iter().find(|(_, l)| l.name == n.name) {
+            self.same_subscript(n, list, span, s.axes, local)?;
+            self.varies(n, span, local, s)?;
+            return Ok(EncodeExpr::Local(id));
+        }
         let id = self.field_use(n, list, span, s.axes, s.fields)?;
         if !s.assigned.contains(&id) {
             return self.fail(Diagnostic::error(
@@ -391,19 +466,24 @@ impl Checker<'_> {
                 "used before it has a value",
             ));
         }
-        let target = &s.fields[s.target];
-        if !s.reduced && !coarser(&target.occurrence, &s.fields[id].occurrence) {
-            return self.fail(Diagnostic::error(
-                "varies",
-                span,
-                format!(
-                    "`{}` belongs to several elements, for which `{}` differs",
-                    target.name, n.name
-                ),
-                "differs from element to element",
-            ));
-        }
+        self.varies(n, span, &s.fields[id], s)?;
         Ok(EncodeExpr::Field(id))
+    }
+
+    /// Refuses what differs among the elements that the target belongs to.
+    fn varies(&mut self, n: &Ident, span: Span, used: &Field, s: &Encoding<'_>) -> Checked<()> {
+        if s.reduced || s.target.per_element() || coarser(s.target, used) {
+            return Ok(());
+        }
+        self.fail(Diagnostic::error(
+            "varies",
+            span,
+            format!(
+                "`{}` belongs to several elements, for which `{}` differs",
+                s.target.name, n.name
+            ),
+            "differs from element to element",
+        ))
     }
 
     fn encode_reduce(
@@ -459,18 +539,12 @@ impl Checker<'_> {
     }
 }
 
-/// Whether no two elements share an occurrence.
-fn one_to_one(occurrence: &[u32]) -> bool {
-    occurrence
+/// Whether elements that share an occurrence of `fine` share a value of `coarse`.
+fn coarser(fine: &Field, coarse: &Field) -> bool {
+    let mut seen = vec![None; fine.count as usize];
+    let values = coarse.occurrence.iter().zip(&coarse.component);
+    fine.occurrence
         .iter()
-        .max()
-        .is_some_and(|m| *m as usize + 1 == occurrence.len())
-}
-
-/// Whether elements that share an occurrence of `fine` share one of `coarse`.
-fn coarser(fine: &[u32], coarse: &[u32]) -> bool {
-    let mut seen = vec![None; fine.len() + 1];
-    fine.iter()
-        .zip(coarse)
-        .all(|(f, c)| *seen[*f as usize].get_or_insert(*c) == *c)
+        .zip(values)
+        .all(|(f, value)| *seen[*f as usize].get_or_insert(value) == value)
 }

@@ -1,9 +1,7 @@
 //! Quantising and decoding in the interpreter: bounds of values that pass through a block format.
 
 use super::{Evaluated, Num};
-use crate::format::codec::{
-    CodecError, Grid, encode_tensor, eval_value, for_each_block, read_code,
-};
+use crate::format::codec::{CodecError, Grid, encode_tensor, eval_value, for_each_block};
 use crate::format::element::{exponent, pow2};
 use crate::format::{BinOp, BlockFormat, Element, FieldId, Format, FormatKind, UnOp, ValueExpr};
 use cranelift_entity::EntityRef;
@@ -47,13 +45,7 @@ pub(super) fn quantize(
 
 /// How much the value of an element changes if each of its codes moves by one step.
 fn code_step(b: &BlockFormat, data: &[u8], r: u32, i: u32) -> f64 {
-    let code = |f: FieldId| {
-        read_code(
-            data,
-            u64::from(b.fields[f].address[b.slot(f, r, i)]),
-            b.fields[f].element.bits(),
-        )
-    };
+    let code = |f: FieldId| b.fields[f].read(data, b.slot(f, r, i));
     let codes: Vec<u32> = b.fields.keys().map(code).collect();
     let decode = |f: FieldId| b.fields[f].element.decode(codes[f.index()]) as f32;
     let value = f64::from(eval_value(&b.value, &decode));
@@ -145,10 +137,8 @@ pub(super) fn magnitudes(b: &BlockFormat, shape: &[u64], bytes: &[u8]) -> Vec<f6
             for i in 0..*n {
                 let decode = |f: FieldId| {
                     let field = &b.fields[f];
-                    let at = u64::from(field.address[b.slot(f, r as u32, i as u32)]);
-                    field
-                        .element
-                        .decode(read_code(data, at, field.element.bits()))
+                    let slot = b.slot(f, r as u32, i as u32);
+                    field.element.decode(field.read(data, slot))
                 };
                 out[start + i] = magnitude(&b.value, &decode);
             }

@@ -476,6 +476,15 @@ fn limits() {
     assert!(errors(&"x".repeat(1 << 21)).contains("the limit is 1048576"));
     let items = format!("language 1;\n{}", "const A = 1;".repeat(5000));
     assert!(errors(&items).contains("the limit is 4096"));
+    let fields: String = (0..16).map(|n| format!("a{n}[i]: uint(1); ")).collect();
+    let copies: String = (0..4000).map(|n| format!("format g{n} = g;")).collect();
+    let copied =
+        format!("language 1;\nformat g = block i < 65536 {{ {fields} value = a0[i]; }}{copies}");
+    assert!(errors(&copied).contains("too large together"));
+    let large: String = (0..2000)
+        .map(|n| format!("format g{n} = block i < 65536 {{ {fields} value = a0[i]; }}"))
+        .collect();
+    assert!(errors(&format!("language 1;\n{large}")).contains("too large together"));
     for text in [
         "\"",
         "é",

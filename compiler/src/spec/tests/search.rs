@@ -166,14 +166,8 @@ fn values_that_the_codes_can_hold_are_found_again() {
             let mut bytes: Vec<u8> = (0..b.bytes).map(|_| r.bits() as u8).collect();
             // scales that are ordinary numbers
             for f in b.fields.values().filter(|f| f.count < b.len) {
-                for a in &f.address {
-                    let code = f.element.encode(0.25 + r.unit());
-                    crate::format::codec::write_code(
-                        &mut bytes,
-                        u64::from(*a),
-                        f.element.bits(),
-                        code,
-                    );
+                for slot in 0..f.slots() {
+                    f.write(&mut bytes, slot, f.element.encode(0.25 + r.unit()));
                 }
             }
             let mut x = vec![0.0; b.len as usize];

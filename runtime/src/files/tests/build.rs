@@ -90,6 +90,28 @@ pub(super) fn small_gguf() -> Vec<u8> {
         .file(&data)
 }
 
+/// The formats of [`defined_gguf`].
+pub(super) const DEFINED: &str = "language 1;\nformat t = block i < 4, bytes 2 \
+    { s: uint(8) at 0; c[i]: uint(2) at 8 + 2 * i; value = s * c[i]; }\n";
+
+/// A file that defines a format, and says which tensors are in it. The tensors: bytes (`a`), a type of which nothing is
+/// known (`b`, whose bytes run to the end), and floats (`c`, that are said to be other floats).
+pub(super) fn defining(formats: &str, tensors: &str) -> Vec<u8> {
+    Gguf::default()
+        .pair("lowbit.formats", 8, &text(formats))
+        .pair("lowbit.tensors", 8, &text(tensors))
+        .tensor("a", &[8], 24, 0)
+        .tensor("c", &[2], 1, 32)
+        .tensor("b", &[1], 99, 64)
+        .file(&(0..96).collect::<Vec<u8>>())
+}
+
+pub(super) fn defined_gguf() -> Vec<u8> {
+    let tensors = r#"{"a":{"format":"t","shape":[4,4]},"b":{"format":"t","shape":[5]},
+        "c":{"format":"bf16","shape":[2,1]},"gone":{"format":"t","shape":[4]}}"#;
+    defining(DEFINED, tensors)
+}
+
 /// A safetensors file.
 pub(super) fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
     [

@@ -4,9 +4,10 @@ use super::super::Kind;
 use super::build::*;
 use super::read;
 
-fn files() -> [(Kind, Vec<u8>); 3] {
+fn files() -> [(Kind, Vec<u8>); 4] {
     [
         (Kind::Gguf, small_gguf()),
+        (Kind::Gguf, defined_gguf()),
         (Kind::Safetensors, small_safetensors()),
         (Kind::Npy, small_npy()),
     ]

@@ -1,11 +1,13 @@
-//! Tests of the readers: files that are built here, files that lie, and files that were damaged.
+//! Tests of the readers and writers: files that are built here, files that lie, and files that were damaged.
 #![forbid(unsafe_code)]
 
 mod build;
 mod damaged;
+mod defined;
 mod good;
 mod hostile;
 mod seeds;
+mod write;
 
 use super::{FileError, Kind, TensorFile};
 

@@ -290,7 +290,7 @@ impl Builder<'_> {
             }
             Sort::Field => {
                 let width = self.random.pick(&[1, 2, 4, 8, 12, 20]);
-                let field = self.field(width, free);
+                let field = self.part(width, free);
                 self.add(Node::Ref(field))
             }
             Sort::Element => {

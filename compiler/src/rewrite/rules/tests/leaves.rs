@@ -64,12 +64,23 @@ impl Builder<'_> {
         {
             shift = Affine::axis(axis, 2);
         }
-        self.instance
-            .facts
-            .terms
-            .fields
-            .push(BitField { shift, width });
+        let field = BitField {
+            shift,
+            width,
+            up: 0,
+        };
+        self.instance.facts.terms.fields.push(field);
         self.instance.facts.terms.fields.len() as u32 - 1
+    }
+
+    /// A field of so many bits, in half of the cases higher in its code than 0, and then often beyond a byte.
+    pub(super) fn part(&mut self, width: u8, free: AxisSet) -> u32 {
+        let field = self.field(width, free);
+        if self.random.one_in(2) {
+            let up = self.random.below(12) as u8;
+            self.instance.facts.terms.fields[field as usize].up = up;
+        }
+        field
     }
 
     /// An integer in memory to take a code from that ends at some bit.
@@ -100,19 +111,17 @@ impl Builder<'_> {
     /// Any element.
     pub(super) fn element(&mut self) -> u32 {
         let float = |exp, man, bias, specials, subnormal| {
-            let signed = subnormal;
             Element::Float(FloatSpec {
-                exp,
-                man,
                 bias,
                 specials,
-                signed,
+                signed: subnormal,
                 subnormal,
+                ..FloatSpec::ieee(exp, man)
             })
         };
         let codebook = |entries: &[f32]| {
             let entries = entries.to_vec();
-            Element::Codebook(Codebook { entries }.into())
+            Element::Codebook(Codebook::scalar(entries).into())
         };
         let bits = self.random.pick(&[2, 4, 6, 8, 8, 12, 16, 20, 32]);
         let elements = [

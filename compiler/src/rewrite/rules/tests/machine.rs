@@ -195,9 +195,9 @@ impl<'a> Machine<'a> {
                 let Some(word) = self.real(c[1], env)?.integer() else {
                     return Err(Bad::Fault("bits of no integer"));
                 };
-                let width = facts.terms.fields[field as usize].width;
+                let bits = &facts.terms.fields[field as usize];
                 let shifted = word >> self.shift(field, env)?;
-                Ok(Num::Int(shifted & ((1 << width) - 1)))
+                Ok(Num::Int((shifted & ((1 << bits.width) - 1)) << bits.up))
             }
             Op::Elem => {
                 let element = &facts.terms.elements[self.number(c[0]) as usize];
@@ -259,7 +259,7 @@ impl<'a> Machine<'a> {
             Storage::U16 => (0, 65535),
             Storage::I16 => (-32768, 32767),
             Storage::I32 => (-(1 << 31), (1 << 31) - 1),
-            Storage::Code { bits } => (0, (1 << bits) - 1),
+            Storage::Code { bits } | Storage::Place { bits } => (0, (1 << bits) - 1),
             Storage::F32 => {
                 let sixteenths = (draw >> 8) % 2048;
                 return Num::of((sixteenths as f64 - 1024.0) / 16.0);

@@ -104,13 +104,16 @@ impl Machine<'_> {
             Op::VBits => {
                 let field = self.number(c[0]);
                 let shift = self.shift(field, env)?;
-                let mask = (1 << self.facts().terms.fields[field as usize].width) - 1;
+                let bits = &self.facts().terms.fields[field as usize];
+                let (mask, up) = ((1 << bits.width) - 1, bits.up);
                 let words = operand(1)?;
                 let ty = words.ty;
                 if !matches!(ty, Ty::U8 | Ty::I32) {
                     return Err(Bad::Fault("a register of another type"));
                 }
-                words.map(ty, |l| hold(ty, Num::Int(l.integer() >> shift & mask)))
+                words.map(ty, |l| {
+                    hold(ty, Num::Int((l.integer() >> shift & mask) << up))
+                })
             }
             Op::VLookup8 => {
                 let (ty, entries) = (self.ty(c[0]), self.entries(c[1])?);

@@ -63,7 +63,9 @@ pub(crate) fn read(path: &Path) -> Result<(String, Tensor), Failure> {
     };
     let extent = |e: &Extent| match e {
         Extent::Const(n) => Ok(*n),
-        Extent::Dim(_) => Err(error("the shape of the stored tensor is not fixed")),
+        Extent::Dim(_) | Extent::Quotient(..) => {
+            Err(error("the shape of the stored tensor is not fixed"))
+        }
     };
     let shape = stored
         .shape

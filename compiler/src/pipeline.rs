@@ -9,6 +9,7 @@ use crate::schedule::ScheduleError;
 use crate::schedule::normal::{Normal, Step, normalize};
 use crate::schedule::place::{Part, Placed, place};
 use crate::schedule::plan::{Layouts, Plan, layouts_of, plans, settle};
+use crate::schedule::views::{shrunk, stretched};
 use crate::spec::kernel::{Kernel, Statement};
 use crate::target::Target;
 use crate::vector::ir::Function;
@@ -91,7 +92,7 @@ pub fn compile(
     request: &Request<'_>,
 ) -> Result<Program, CompileError> {
     let normal = normalize(kernel);
-    let mut layouts = request.layouts.clone();
+    let mut layouts = stretched_layouts(&normal, &request.layouts)?;
     let mut stages = Vec::new();
     for step in &normal.steps {
         if let Step::Compute(statement) = step {
@@ -119,12 +120,40 @@ pub fn compile(
         })
         .collect();
     let function = lower(&normal.kernel, &jobs)?;
+    let layouts = shrunk_layouts(kernel, &normal, &layouts);
     Ok(Program {
         normal,
         layouts,
         stages,
         function,
     })
+}
+
+/// Required layouts, as the normal kernel reads them.
+fn stretched_layouts(normal: &Normal, required: &Layouts) -> Result<Layouts, CompileError> {
+    let mut layouts = required.clone();
+    for (id, by) in normal.stretch.iter().filter(|(_, by)| **by > 0) {
+        if let Some(layout) = &required[id] {
+            let too_long = ScheduleError::Internal("a layout with blocks that are too long");
+            layouts[id] = Some(stretched(layout, *by).ok_or(too_long)?);
+        }
+    }
+    Ok(layouts)
+}
+
+/// The layouts that were chosen, of tensors as they were declared.
+fn shrunk_layouts(declared: &Kernel, normal: &Normal, chosen: &Layouts) -> Layouts {
+    let mut layouts = chosen.clone();
+    for (id, by) in normal.stretch.iter().filter(|(_, by)| **by > 0) {
+        let format = &declared.tensors[id].format;
+        let unchanged = chosen[id].as_ref() == Some(&normal.kernel.tensors[id].format);
+        layouts[id] = match &chosen[id] {
+            Some(_) if unchanged => Some(format.clone()),
+            Some(layout) => Some(shrunk(layout, *by, format)),
+            None => None,
+        };
+    }
+    layouts
 }
 
 fn chosen(part: &(Part, Placed, Rewritten, Lowering)) -> Chosen<'_> {

@@ -6,7 +6,7 @@ use lowbit_compiler::codegen::MachineCode;
 use lowbit_compiler::format::layout::same_layout;
 use lowbit_compiler::format::{Element, FormatKind};
 use lowbit_compiler::rewrite::analysis::FREE_REDUCTION;
-use lowbit_compiler::spec::kernel::{Expr, Extent, Role, Subscript, TensorId};
+use lowbit_compiler::spec::kernel::{Expr, Extent, Kernel as Spec, Role, Subscript, TensorId};
 use lowbit_compiler::vector::ir::ParamKind;
 use std::sync::Arc;
 
@@ -76,11 +76,15 @@ impl<'a> Prepared<'a> {
                 let wanted = match extent {
                     Extent::Const(c) => *c,
                     Extent::Dim(d) => *dims[d.as_u32() as usize].get_or_insert(*found),
+                    // Its dimension may only be known when all arguments are.
+                    Extent::Quotient(..) => continue,
                 };
                 if wanted != *found {
                     let dim = match extent {
                         Extent::Const(_) => String::new(),
-                        Extent::Dim(d) => format!(" (dimension `{}`)", spec.dims[*d].name),
+                        Extent::Dim(_) | Extent::Quotient(..) => {
+                            format!(" (dimension `{}`)", spec.extent_text(*extent))
+                        }
                     };
                     return Err(argument(format!(
                         "axis {axis} is {found}, not {wanted}{dim}"
@@ -112,6 +116,7 @@ impl<'a> Prepared<'a> {
                 })
             })
             .collect::<Result<Vec<u64>, Error>>()?;
+        check_quotients(spec, &inputs, &dims)?;
         check_reductions(kernel, &dims)?;
         let batch = batch(kernel, &dims);
         let prepared = Prepared {
@@ -125,10 +130,7 @@ impl<'a> Prepared<'a> {
     }
 
     fn extent(&self, extent: Extent) -> u64 {
-        match extent {
-            Extent::Const(c) => c,
-            Extent::Dim(d) => self.dims[d.as_u32() as usize],
-        }
+        value(extent, &self.dims)
     }
 
     /// Every entry of an index tensor must lie within the axis that it indexes.
@@ -400,11 +402,12 @@ fn check_reductions(kernel: &Kernel, dims: &[u64]) -> Result<(), Error> {
             continue;
         };
         for index in indices {
-            let Extent::Dim(d) = spec.indices[*index].extent else {
+            let extent = spec.indices[*index].extent;
+            let Some(d) = extent.dim() else {
                 continue;
             };
             let dim = &spec.dims[d];
-            let extent = dims[d.as_u32() as usize];
+            let extent = value(extent, dims);
             if dim.bound.is_none() && extent > FREE_REDUCTION {
                 let what = format!(
                     "is {extent}, but a free dimension that is summed over may be at most {FREE_REDUCTION}; bind it when compiling"
@@ -430,9 +433,29 @@ fn batch(kernel: &Kernel, dims: &[u64]) -> u64 {
             .ok()
             .map(|p| p.normal.kernel.indices[i].extent)
     });
-    match extent {
-        Some(Extent::Dim(d)) => dims[d.as_u32() as usize],
-        Some(Extent::Const(c)) => c,
-        None => 1,
+    extent.map_or(1, |e| value(e, dims))
+}
+
+/// An extent as a number.
+fn value(extent: Extent, dims: &[u64]) -> u64 {
+    let value = extent.value(|d| dims.get(d.as_u32() as usize).copied());
+    value.unwrap_or(0)
+}
+
+/// Axes of `K / 32` must be as long as `K` says.
+fn check_quotients(spec: &Spec, inputs: &[Option<&Tensor>], dims: &[u64]) -> Result<(), Error> {
+    for (tensor, declared) in inputs.iter().zip(spec.tensors.values()) {
+        let Some(tensor) = tensor else { continue };
+        for (axis, (extent, found)) in declared.shape.iter().zip(tensor.shape()).enumerate() {
+            let wanted = value(*extent, dims);
+            if wanted != *found {
+                let extent = spec.extent_text(*extent);
+                return Err(Error::Argument {
+                    name: declared.name.clone(),
+                    what: format!("axis {axis} is {found}, not {wanted} (`{extent}`)"),
+                });
+            }
+        }
     }
+    Ok(())
 }

@@ -63,11 +63,9 @@ pub fn extents(spec: &Spec, free: &[u64]) -> Vec<u64> {
 
 /// The shape of a tensor for given extents.
 pub fn shape(spec: &Spec, id: TensorId, dims: &[u64]) -> Vec<u64> {
-    let extent = |e: &Extent| match e {
-        Extent::Const(c) => *c,
-        Extent::Dim(d) => dims[d.as_u32() as usize],
-    };
-    spec.tensors[id].shape.iter().map(extent).collect()
+    let extent = |e: &Extent| e.value(|d| dims.get(d.as_u32() as usize).copied());
+    let shape = spec.tensors[id].shape.iter();
+    shape.map(|e| extent(e).unwrap_or(1)).collect()
 }
 
 /// Most elements, and most bytes, of a tensor that is made up.

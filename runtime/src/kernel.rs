@@ -7,7 +7,7 @@ use lowbit_compiler::format::layout::{layout_id, relayout, same_layout};
 use lowbit_compiler::format::{BlockFormat, Field, Format, FormatKind};
 use lowbit_compiler::pipeline::{self, Program, Request};
 use lowbit_compiler::schedule::plan::Layouts;
-use lowbit_compiler::spec::kernel::{Extent, Kernel as Spec, Role, TensorId};
+use lowbit_compiler::spec::kernel::{Kernel as Spec, Role, TensorId};
 use std::sync::{Arc, OnceLock};
 
 /// A stage of compilation, for [`Kernel::stage`].
@@ -185,17 +185,15 @@ impl Kernel {
         tensor
             .shape
             .iter()
-            .map(|e| match e {
-                Extent::Const(c) => Ok(*c),
-                Extent::Dim(d) => self.inner.spec.dims[*d]
-                    .bound
-                    .ok_or_else(|| Error::Argument {
-                        name: tensor.name.clone(),
-                        what: format!(
-                            "dimension `{}` is free; use `pack_shaped`",
-                            self.inner.spec.dims[*d].name
-                        ),
-                    }),
+            .map(|e| {
+                let bound = e.value(|d| self.inner.spec.dims[d].bound);
+                bound.ok_or_else(|| Error::Argument {
+                    name: tensor.name.clone(),
+                    what: format!(
+                        "dimension `{}` is free; use `pack_shaped`",
+                        self.inner.spec.extent_text(*e)
+                    ),
+                })
             })
             .collect()
     }

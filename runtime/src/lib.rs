@@ -36,4 +36,4 @@ pub use explain::{CandidateExplanation, Explanation, Resident, StepExplanation};
 pub use kernel::{Kernel, Stage};
 pub use lowbit_compiler as compiler;
 pub use search::Searcher;
-pub use tensor::{SharedBytes, Tensor};
+pub use tensor::{Axis, SharedBytes, Tensor};

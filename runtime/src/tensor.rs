@@ -4,9 +4,12 @@ use crate::Error;
 use lowbit_compiler::format::codec::{CodecError, decode_tensor, encode_tensor};
 use lowbit_compiler::format::element::F32;
 use lowbit_compiler::format::layout::{LayoutId, layout_id, relayout, same_layout};
+use lowbit_compiler::format::permute::permute;
 use lowbit_compiler::format::{Element, Format, FormatKind};
 use std::fmt;
 use std::sync::Arc;
+
+pub use lowbit_compiler::format::permute::Axis;
 
 /// Bytes that several tensors may share.
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -125,6 +128,17 @@ impl Tensor {
         Tensor::from_bytes(to.clone(), &self.shape, bytes)
     }
 
+    /// The tensor with its rows or columns in another order: position `i` of the axis is position `order[i]` of this one's.
+    /// Codes are moved, none is made anew. Checkpoints whose columns were quantised in another order (act-order) are brought
+    /// into that order, group after group, and their kernel looks the activations up with the same `order`.
+    ///
+    /// # Errors
+    /// If `order` does not hold each position once, or if elements that share a scale would be torn apart.
+    pub fn permute(&self, axis: Axis, order: &[u32]) -> Result<Tensor, Error> {
+        let bytes = permute(&self.format, &self.shape, self.bytes(), axis, order)?;
+        Tensor::from_bytes(self.format.clone(), &self.shape, bytes)
+    }
+
     /// The format.
     pub fn format(&self) -> &Arc<Format> {
         &self.format
@@ -158,7 +172,7 @@ impl Tensor {
 
 #[cfg(test)]
 mod tests {
-    use super::Tensor;
+    use super::{Axis, Tensor};
     use crate::Error;
     use lowbit_compiler::format::Format;
     use lowbit_compiler::spec::load;
@@ -184,6 +198,48 @@ mod tests {
     fn tensor() -> Tensor {
         let values: Vec<f32> = (0..2 * 6 * 19).map(|i| (i % 16) as f32).collect();
         Tensor::quantize(format("plain"), &[2, 6, 19], &values).expect("a tensor")
+    }
+
+    #[test]
+    fn columns_and_rows_take_another_order() {
+        let text = "language 1; import \"std/gptq\"; format pair = block i < 2, bytes 1 { q[i]: uint(4); value = q[i]; encode x { q[i] = x[i]; } }";
+        let module = load("test", text, &|_| None).expect("the formats read");
+        let values: Vec<f32> = (0..2 * 13 * 7).map(|i| (i * 5 % 16) as f32).collect();
+        let order: Vec<u32> = (0..13).map(|i| i * 5 % 13).collect();
+        for (name, axis, shape) in [
+            ("pair", Axis::Columns, [2, 7, 13]),
+            ("pair", Axis::Rows, [2, 13, 7]),
+            ("gptq4", Axis::Rows, [2, 13, 7]),
+            ("f16", Axis::Columns, [2, 7, 13]),
+        ] {
+            let format = module.format(name).cloned();
+            let format = format.or_else(|| lowbit_compiler::spec::builtin(name));
+            let t = Tensor::quantize(format.expect(name), &shape, &values).expect(name);
+            let before = t.to_f32().expect(name);
+            let after = t.permute(axis, &order).and_then(|t| t.to_f32());
+            for (at, value) in after.expect(name).iter().enumerate() {
+                let (rows, columns) = (shape[1] as usize, shape[2] as usize);
+                let (m, r, c) = (at / columns / rows, at / columns % rows, at % columns);
+                let (r, c) = match axis {
+                    Axis::Columns => (r, order[c] as usize),
+                    Axis::Rows => (order[r] as usize, c),
+                };
+                assert_eq!(*value, before[(m * rows + r) * columns + c], "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn orders_that_tear_scales_apart_or_are_none_are_refused() {
+        let t = tensor();
+        let reversed: Vec<u32> = (0..19).rev().collect();
+        let refused =
+            |axis, order: &[u32]| t.permute(axis, order).expect_err("no order").to_string();
+        assert!(refused(Axis::Columns, &reversed).contains("share `d`"));
+        assert!(refused(Axis::Rows, &[0, 1]).contains("2 positions for an axis of 6"));
+        assert!(refused(Axis::Rows, &[0, 1, 2, 2, 4, 5]).contains("2 is given twice"));
+        assert!(refused(Axis::Rows, &[0, 1, 2, 3, 4, 6]).contains("outside 0..6"));
+        assert!(t.permute(Axis::Rows, &[5, 4, 3, 2, 1, 0]).is_ok());
     }
 
     #[test]

@@ -6,7 +6,14 @@ use std::path::PathBuf;
 
 /// The examples that ship: their names and texts, in order. Empty if the folder cannot be read.
 pub fn examples() -> Vec<(String, String)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../dsl-examples");
+    texts("dsl-examples")
+}
+
+/// The texts of a folder of the repository.
+pub fn texts(folder: &str) -> Vec<(String, String)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(folder);
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|e| e.path()).collect();
     files.retain(|p| p.extension().is_some_and(|e| e == "lowbit"));

@@ -4,7 +4,7 @@
 use lowbit::check::{Random, compare};
 use lowbit::compiler::target::{Target, names};
 use lowbit::{Engine, Options, Stage, Tensor};
-use lowbit_tests::examples;
+use lowbit_tests::{examples, texts};
 
 /// Extents for the dimensions of an example, by position.
 const SHAPES: [[u64; 4]; 6] = [
@@ -20,7 +20,9 @@ const SHAPES: [[u64; 4]; 6] = [
 fn examples_agree_with_the_interpreter() {
     let engine = Engine::host().expect("an engine");
     let mut failures = Vec::new();
-    for (name, text) in examples() {
+    let mut all = examples();
+    all.extend(texts("dsl-checkpoints"));
+    for (name, text) in all {
         let module = engine.load(&text).expect("the example reads");
         for spec in &module.kernels {
             for shape in SHAPES {

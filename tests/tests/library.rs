@@ -178,13 +178,6 @@ fn bulk_work_gives_what_the_reference_codec_gives() {
         let rows = if n % 10 == 0 { 900 } else { 9 };
         for shape in [vec![3, 2, 261], vec![rows, 300], vec![7], vec![0, 5]] {
             let (decoder, encoder) = (Decoder::new(&engine, format), Encoder::new(&engine, format));
-            if is_woven(format) {
-                assert!(
-                    decoder.is_err() && encoder.is_err(),
-                    "{name}: rows share blocks"
-                );
-                continue;
-            }
             let decoder = decoder.expect(name);
             let mut random = Random::new(5);
             let count: u64 = shape.iter().product();
@@ -194,7 +187,7 @@ fn bulk_work_gives_what_the_reference_codec_gives() {
                     quantised += 1;
                     // Kernels assign integers to tables of integers, which are not the nearest entries.
                     let table = matches!(&format.kind, FormatKind::Plain(e @ Element::Codebook(_)) if e.is_integer());
-                    assert_eq!(encoder.is_err(), table, "{name}");
+                    assert_eq!(encoder.is_err(), table || is_woven(format), "{name}");
                     if let Ok(encoder) = encoder {
                         let ours = encoder.quantize(&shape, &values, 2).expect(name);
                         assert!(ours.bytes() == wanted.bytes(), "{name} {shape:?}");

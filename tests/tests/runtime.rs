@@ -129,6 +129,41 @@ fn wrong_arguments_are_refused_before_code_runs() {
 }
 
 #[test]
+fn scales_apart_are_packed_and_their_groups_are_counted() {
+    let text = "language 1;
+        format pair = block i < 2, bytes 1 { q[i]: uint(4); value = q[i]; encode x { q[i] = x[i] + 8; } }
+        kernel k(weight q: pair[N, K], weight s: f16[N, K / 32], input x: f32[M, K]) -> output y: f32[M, N] {
+            y[m, n] = sum(k) (q[n, k] - 8) * s[n, k / 32] * x[m, k];
+        }";
+    let engine = Engine::host().expect("an engine");
+    let (n, k) = (21, 75);
+    for dims in [&[("N", n), ("K", k)][..], &[]] {
+        let kernel = engine.compile(text, dims).expect("it compiles");
+        let codes: Vec<f32> = (0..n * k).map(|i| (i % 16) as f32 - 8.0).collect();
+        let q = kernel.pack_shaped("q", &[n, k], &codes).expect("packed");
+        let scales: Vec<f32> = (0..n * 3).map(|i| 1.0 + (i % 5) as f32).collect();
+        let s = kernel.pack_shaped("s", &[n, 3], &scales).expect("packed");
+        let back = kernel.unpack("s", &s).and_then(|s| s.to_f32());
+        assert_eq!(back.expect("unpacked"), scales);
+        let x = Tensor::from_f32(&[1, k], &vec![1.0; k as usize]).expect("a tensor");
+        let y = kernel.call(&[("q", &q), ("s", &s), ("x", &x)]);
+        let y = y.and_then(|y| y.to_f32()).expect("results");
+        for (row, y) in y.iter().enumerate() {
+            let at = |i: usize| codes[row * k as usize + i] * scales[row * 3 + i / 32];
+            assert_eq!(*y, (0..k as usize).map(at).sum::<f32>());
+        }
+        let wide = vec![0.0; n as usize * 4];
+        let wide = kernel.pack_shaped("s", &[n, 4], &wide).expect("packed");
+        let refused = kernel.call(&[("q", &q), ("s", &wide), ("x", &x)]);
+        let refused = refused.expect_err("a group too many").to_string();
+        assert!(
+            refused.contains("axis 1 is 4, not 3 (`K / 32`)"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
 fn another_layout_is_refused_by_name_and_converted_on_request() {
     let call = call(16, 64, 1);
     let module = load("i4", TEXT, &|_| None).expect("it reads");

@@ -28,6 +28,11 @@ impl Emit<'_, '_> {
                     Shift::SShr => self.b.ins().sshr(a, n),
                 }]
             }
+            Op::UDiv(a, by) => {
+                let (a, by) = (self.one(*a), i64::from(*by));
+                let by = self.b.ins().iconst(cranelift_codegen::ir::types::I64, by);
+                vec![self.b.ins().udiv(a, by)]
+            }
             Op::Convert(convert, a) => self.convert(*convert, ty, *a),
             Op::Bitcast(a) => self.bitcast(ty, *a),
             Op::Splat(a) => self.splat(ty, *a),

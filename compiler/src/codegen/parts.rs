@@ -40,6 +40,7 @@ pub(super) fn by_parts(function: &Function, ty: Type, op: &Op) -> bool {
             | Op::TableAddr(_)
             | Op::Load { .. }
             | Op::ShiftBy(..)
+            | Op::UDiv(..)
             | Op::Splat(_)
             | Op::Tile(_)
             | Op::Repeat(_)

@@ -50,6 +50,12 @@ pub enum CodecError {
         /// Its name.
         format: String,
     },
+    /// An order that a tensor cannot be brought into.
+    #[error("the tensor cannot be brought into this order: {reason}")]
+    Order {
+        /// Why not.
+        reason: String,
+    },
     /// Two layouts that do not hold the same fields.
     #[error("the two layouts do not hold the same fields: {reason}")]
     Layouts {

@@ -8,6 +8,7 @@ mod codebook;
 pub mod codec;
 pub mod element;
 pub mod layout;
+pub mod permute;
 pub mod search;
 pub mod std;
 pub mod text;
@@ -312,4 +313,40 @@ pub struct Format {
     pub name: String,
     /// The definition.
     pub kind: FormatKind,
+}
+
+impl BlockFormat {
+    /// Plain values as blocks of so many, so that a layout can interleave their rows: one stream of memory then serves many rows,
+    /// and an activation is read once for all of them.
+    pub fn of_plain(element: &Element, len: u64) -> BlockFormat {
+        let len = len as u32;
+        let storage = 8 * element.storage_bytes();
+        // Whole numbers are read as they are; of others only the code.
+        let bits = match element.bits() {
+            8 | 16 | 32 => storage,
+            narrow => narrow,
+        };
+        let mut fields = PrimaryMap::new();
+        let field = fields.push(Field {
+            name: "v".into(),
+            element: element.clone(),
+            scope: Scope::Block,
+            count: len,
+            occurrence: (0..len).collect(),
+            component: vec![0; len as usize],
+            parts: vec![Part {
+                bits: bits as u8,
+                address: (0..len).map(|i| i * storage).collect(),
+            }],
+        });
+        BlockFormat {
+            rows: 1,
+            len,
+            bytes: len * storage / 8,
+            placed_by_author: false,
+            fields,
+            value: ValueExpr::Field(field),
+            encode: Some(Encode::of_fields(vec![(field, EncodeExpr::Input)])),
+        }
+    }
 }

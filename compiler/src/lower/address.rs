@@ -115,6 +115,18 @@ impl Lower<'_> {
         )
     }
 
+    fn quotient(&mut self, value: Value, by: u64) -> Result<Value, ScheduleError> {
+        let by = u32::try_from(by)
+            .map_err(|_| ScheduleError::Unsupported(format!("dividing an index by {by}")))?;
+        Ok(match by.is_power_of_two() {
+            true => {
+                let shift = by.trailing_zeros() as u8;
+                self.put(I64, Op::Shift(Shift::UShr, value, shift), &[value])
+            }
+            false => self.put(I64, Op::UDiv(value, by), &[value]),
+        })
+    }
+
     /// The value of a symbol that is known here.
     pub(super) fn known(&self, sym: &Sym, env: &Env) -> Option<u64> {
         match sym {
@@ -123,6 +135,8 @@ impl Lower<'_> {
                 let at = self.known_affine(at, env)?;
                 entries.get(at as usize).map(|e| u64::from(*e))
             }
+            Sym::Quotient(value, by) => self.known_affine(value, env).map(|v| v / by),
+            Sym::Remainder(value, by) => self.known_affine(value, env).map(|v| v % by),
             Sym::Gather { .. } => None,
         }
     }
@@ -163,6 +177,16 @@ impl Lower<'_> {
                     &[pointer],
                 );
                 Ok(self.put(I64, Op::Convert(Convert::WidenU, entry), &[entry]))
+            }
+            Sym::Quotient(value, by) => {
+                let value = self.number(value, env)?;
+                self.quotient(value, *by)
+            }
+            Sym::Remainder(value, by) => {
+                let value = self.number(value, env)?;
+                let quotient = self.quotient(value, *by)?;
+                let whole = self.times(quotient, &Scalar::Const(*by));
+                Ok(self.put(I64, Op::Bin(Bin::ISub, value, whole), &[value, whole]))
             }
             Sym::Gather {
                 tensor,

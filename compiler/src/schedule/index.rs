@@ -104,6 +104,10 @@ pub enum Sym {
     Axis(AxisId),
     /// An entry of a constant table of u32 at an affine position.
     Table(Arc<Vec<u32>>, Box<Affine>),
+    /// An expression over a constant, rounded down.
+    Quotient(Box<Affine>, u64),
+    /// What that leaves.
+    Remainder(Box<Affine>, u64),
     /// The value of an integer tensor (by its position in the kernel) at a byte address; 4, 2 or 1 bytes, signed or not.
     Gather {
         /// Position of the index tensor in the kernel.
@@ -183,7 +187,7 @@ impl Affine {
         self.terms.iter().fold(AxisSet::default(), |set, (sym, _)| {
             set.union(match sym {
                 Sym::Axis(a) => AxisSet::one(*a),
-                Sym::Table(_, at) => at.axes(),
+                Sym::Table(_, at) | Sym::Quotient(at, _) | Sym::Remainder(at, _) => at.axes(),
                 Sym::Gather { address, .. } => address.axes(),
             })
         })
@@ -195,12 +199,34 @@ impl Affine {
             match sym {
                 Sym::Axis(a) if *a == axis => found = coefficient.clone(),
                 Sym::Axis(_) => {}
-                Sym::Table(_, at) if at.axes().has(axis) => return None,
+                Sym::Table(_, at) | Sym::Quotient(at, _) | Sym::Remainder(at, _)
+                    if at.axes().has(axis) =>
+                {
+                    return None;
+                }
                 Sym::Gather { address, .. } if address.axes().has(axis) => return None,
-                Sym::Table(..) | Sym::Gather { .. } => {}
+                Sym::Table(..) | Sym::Quotient(..) | Sym::Remainder(..) | Sym::Gather { .. } => {}
             }
         }
         Some(found)
+    }
+    /// The quotient by a constant, rounded down: by the splits of the axes as far as they go.
+    pub fn over(&self, by: u64, axes: &Axes) -> Affine {
+        // What the splits leave to be divided at run time: nothing, or the smallest that they can.
+        let rests = (1..=by.min(1 << 12)).filter(|rest| by.is_multiple_of(*rest));
+        let mut split = rests.filter_map(|rest| Some((self.divide(by / rest, axes)?.0, rest)));
+        match split.next() {
+            Some((quotient, 1)) => quotient,
+            Some((quotient, rest)) => Affine::symbol(Sym::Quotient(Box::new(quotient), rest)),
+            None => Affine::symbol(Sym::Quotient(Box::new(self.clone()), by)),
+        }
+    }
+    /// Quotient and remainder by a constant, by the splits of the axes where they show them and else at run time.
+    pub fn split(&self, by: u64, axes: &Axes) -> (Affine, Affine) {
+        self.divide(by, axes).unwrap_or_else(|| {
+            let rest = Sym::Remainder(Box::new(self.clone()), by);
+            (self.over(by, axes), Affine::symbol(rest))
+        })
     }
     /// Quotient and remainder by a constant, exact for every value of the axes; `None` where the splits do not show them.
     pub fn divide(&self, by: u64, axes: &Axes) -> Option<(Affine, Affine)> {

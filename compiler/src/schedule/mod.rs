@@ -11,6 +11,7 @@ pub mod place;
 pub mod plan;
 pub mod print;
 pub mod term;
+pub mod views;
 
 use thiserror::Error;
 

@@ -3,14 +3,16 @@
 //! - Sums with the same extent beside each other share one index, so that they share one pass (binders of the checked kernel
 //!   are unique).
 //! - A reduction that lies within another, or that does not depend on all result indices, becomes an intermediate of its own.
+//! - A tensor that is read at `k / 32` alone is a tensor of blocks of 32 that is read at `k`.
 //! - A quantised result is computed into an f32 intermediate and encoded from there, unless it is such a tensor already.
 
+use super::views::stretched;
 use crate::format::element::F32;
 use crate::format::{Element, Format, FormatKind};
 use crate::spec::kernel::{
     Expr, ExprId, Extent, IndexId, Kernel, Role, Statement, Subscript, Target, Tensor, TensorId,
 };
-use cranelift_entity::PrimaryMap;
+use cranelift_entity::{PrimaryMap, SecondaryMap};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -35,6 +37,9 @@ pub struct Normal {
     pub kernel: Kernel,
     /// What it does, in order.
     pub steps: Vec<Step>,
+    /// By how much elements of a tensor were stretched: how many positions of its last axis now read one of them. 0 where
+    /// tensors are as they were declared.
+    pub stretch: SecondaryMap<TensorId, u64>,
 }
 
 struct Normalizer<'k> {
@@ -56,10 +61,67 @@ pub fn normalize(kernel: &Kernel) -> Normal {
     for statement in &kernel.statements {
         normalizer.statement(statement);
     }
+    let mut kernel = normalizer.new;
+    let stretch = stretch(&mut kernel);
     Normal {
-        kernel: normalizer.new,
+        kernel,
         steps: normalizer.steps,
+        stretch,
     }
+}
+
+/// Stretches the formats of tensors that are read at one quotient of an index along their last axis, and nowhere else.
+fn stretch(kernel: &mut Kernel) -> SecondaryMap<TensorId, u64> {
+    let mut stretch = SecondaryMap::new();
+    for (id, tensor) in kernel.tensors.iter_mut() {
+        let given = matches!(tensor.role, Role::Weight | Role::Stored | Role::Input);
+        let loads = kernel.exprs.values().filter_map(|e| match e {
+            Expr::Load(t, subscripts) if *t == id => Some(subscripts.last()),
+            _ => None,
+        });
+        let mut divisors = loads.map(|last| match last {
+            Some(Subscript::Quotient(index, by)) => Some((*index, *by)),
+            _ => None,
+        });
+        let Some(Some((index, by))) = divisors.next() else {
+            continue;
+        };
+        let same = divisors.all(|d| d.map(|d| d.1) == Some(by));
+        let gathered = kernel.exprs.values().any(|e| gathers(e, id));
+        let Some(last) = tensor.shape.last_mut() else {
+            continue;
+        };
+        if given
+            && same
+            && !gathered
+            && let Some(format) = stretched(&tensor.format, by)
+        {
+            tensor.format = format;
+            *last = kernel.indices[index].extent;
+            stretch[id] = by;
+        }
+    }
+    for expr in kernel.exprs.values_mut() {
+        if let Expr::Load(tensor, subscripts) = expr
+            && stretch[*tensor] > 0
+            && let Some(Subscript::Quotient(index, _)) = subscripts.last().cloned()
+            && let Some(last) = subscripts.last_mut()
+        {
+            *last = Subscript::Index(index);
+        }
+    }
+    stretch
+}
+
+/// Whether a tensor gives positions.
+fn gathers(expr: &Expr, tensor: TensorId) -> bool {
+    fn within(subscript: &Subscript, tensor: TensorId) -> bool {
+        match subscript {
+            Subscript::Gather(t, inner) => *t == tensor || inner.iter().any(|s| within(s, tensor)),
+            Subscript::Index(_) | Subscript::Quotient(..) | Subscript::Const(_) => false,
+        }
+    }
+    matches!(expr, Expr::Load(_, subscripts) if subscripts.iter().any(|s| within(s, tensor)))
 }
 
 impl Normalizer<'_> {
@@ -255,6 +317,9 @@ impl Normalizer<'_> {
 fn rename(subscript: &Subscript, shared: &BTreeMap<IndexId, IndexId>) -> Subscript {
     match subscript {
         Subscript::Index(i) => Subscript::Index(shared.get(i).copied().unwrap_or(*i)),
+        Subscript::Quotient(i, by) => {
+            Subscript::Quotient(shared.get(i).copied().unwrap_or(*i), *by)
+        }
         Subscript::Const(c) => Subscript::Const(*c),
         Subscript::Gather(t, inner) => {
             Subscript::Gather(*t, inner.iter().map(|s| rename(s, shared)).collect())
@@ -289,7 +354,7 @@ fn free_indices(kernel: &Kernel, expr: ExprId, into: &mut BTreeSet<IndexId>) {
 
 fn subscript_indices(subscript: &Subscript, into: &mut BTreeSet<IndexId>) {
     match subscript {
-        Subscript::Index(i) => {
+        Subscript::Index(i) | Subscript::Quotient(i, _) => {
             into.insert(*i);
         }
         Subscript::Const(_) => {}

@@ -2,13 +2,9 @@
 //! how the blocked index is cut, and which layout each weight takes.
 
 use super::layout::{Cut, interleave, widths};
-use crate::format::{
-    BlockFormat, Element, Encode, EncodeExpr, Field, Format, FormatKind, Part, Scope, ValueExpr,
-};
-use crate::spec::kernel::{
-    Expr, ExprId, Extent, IndexId, Kernel, Role, Statement, Subscript, TensorId,
-};
-use cranelift_entity::{PrimaryMap, SecondaryMap};
+use crate::format::{BlockFormat, Element, Format, FormatKind};
+use crate::spec::kernel::{Expr, ExprId, IndexId, Kernel, Role, Statement, Subscript, TensorId};
+use cranelift_entity::SecondaryMap;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -117,6 +113,7 @@ pub fn plans(
         })
         .collect();
     let row = row_index(kernel, &facts, vector, &blocks);
+    let steps = steps(&facts, vector);
     let mut plans = Vec::new();
     let mut lists = vec![
         (1, vector_bytes),
@@ -146,8 +143,9 @@ pub fn plans(
         if rows > 1 {
             blocks.extend(plain_blocks(kernel, &facts, layouts, vector, row, lanes));
         }
-        let (chunk, bounds) = chunk(&blocks);
-        let inner = bounds.first().copied().unwrap_or(u64::MAX);
+        let (chunk, bounds) = chunk(&blocks, &steps);
+        let free = blocks.is_empty() && steps.is_empty();
+        let inner = bounds.first().copied().filter(|_| !free);
         let wanted = copies_wanted(&blocks);
         if rows > 1
             && !(row.is_some()
@@ -162,12 +160,8 @@ pub fn plans(
             continue;
         }
         if let Some(cut) = cut(&blocks, inner, lanes, wanted) {
-            let chunk = if blocks.is_empty() { cut.span } else { chunk };
-            let bounds = if blocks.is_empty() {
-                vec![cut.span]
-            } else {
-                bounds.clone()
-            };
+            let chunk = if free { cut.span } else { chunk };
+            let bounds = if free { vec![cut.span] } else { bounds.clone() };
             let batch_tile = batch_index(&facts, row, vector).map(|i| (i, 1));
             let plan = Plan {
                 vector: vector.map(|v| (v, cut)),
@@ -183,8 +177,8 @@ pub fn plans(
         }
     }
     if plans.is_empty() {
-        let (chunk, bounds) = chunk(&fixed_blocks);
-        let blocks = fixed_blocks;
+        let (chunk, bounds) = chunk(&fixed_blocks, &steps);
+        let free = fixed_blocks.is_empty() && steps.is_empty();
         let cut = Cut {
             lanes: 1,
             copies: 1,
@@ -192,11 +186,11 @@ pub fn plans(
         };
         plans.push(Plan {
             vector: vector.map(|v| (v, cut)),
-            chunk: if blocks.is_empty() { 1 } else { chunk },
+            chunk: if free { 1 } else { chunk },
             row: row.map(|r| (r, 1)),
             row_tile: 1,
             batch_tile: batch_index(&facts, row, vector).map(|i| (i, 1)),
-            bounds: if blocks.is_empty() { vec![1] } else { bounds },
+            bounds: if free { vec![1] } else { bounds },
         });
     }
     plans
@@ -219,7 +213,7 @@ pub fn layouts_of(
         let data = &kernel.tensors[*tensor];
         let block = match &data.format.kind {
             FormatKind::Block(block) => block.clone(),
-            FormatKind::Plain(element) => plain_block(element, cut.lanes),
+            FormatKind::Plain(element) => BlockFormat::of_plain(element, cut.lanes * PLAIN_COPIES),
         };
         let plain = matches!(data.format.kind, FormatKind::Plain(_));
         if data.role != Role::Weight
@@ -262,35 +256,6 @@ pub fn settle(kernel: &Kernel, statement: &Statement, layouts: &mut Layouts) {
 /// Copies of the lanes in a block of plain values: they spread the cost of the loop.
 const PLAIN_COPIES: u64 = 4;
 
-/// Plain values as blocks, so that a layout can interleave their rows: one stream of memory then serves many rows, and an
-/// activation is read once for all of them.
-fn plain_block(element: &Element, lanes: u64) -> BlockFormat {
-    let len = (lanes * PLAIN_COPIES) as u32;
-    let bits = element.bits().div_ceil(8).next_power_of_two() * 8;
-    let mut fields = PrimaryMap::new();
-    let field = fields.push(Field {
-        name: "v".into(),
-        element: element.clone(),
-        scope: Scope::Block,
-        count: len,
-        occurrence: (0..len).collect(),
-        component: vec![0; len as usize],
-        parts: vec![Part {
-            bits: bits as u8,
-            address: (0..len).map(|i| i * bits).collect(),
-        }],
-    });
-    BlockFormat {
-        rows: 1,
-        len,
-        bytes: len * bits / 8,
-        placed_by_author: false,
-        fields,
-        value: ValueExpr::Field(field),
-        encode: Some(Encode::of_fields(vec![(field, EncodeExpr::Input)])),
-    }
-}
-
 /// Weights in plain values along the vector index whose rows may be interleaved, as blocks.
 fn plain_blocks<'a>(
     kernel: &Kernel,
@@ -309,7 +274,7 @@ fn plain_blocks<'a>(
         let FormatKind::Plain(element) = &data.format.kind else {
             return None;
         };
-        let block = plain_block(element, lanes);
+        let block = BlockFormat::of_plain(element, lanes * PLAIN_COPIES);
         let free = data.role == Role::Weight && layouts[*tensor].is_none();
         let wanted =
             free && over_rows(subscripts) && worth_blocks(kernel, *tensor, u64::from(block.len));
@@ -331,11 +296,8 @@ fn worth_blocks(kernel: &Kernel, tensor: TensorId, len: u64) -> bool {
     };
     let whole = matches!(element.bits(), 8 | 16 | 32);
     let exact = element.bits() <= 16 || matches!(element, Element::Float(_));
-    let columns = match data.shape.last() {
-        Some(Extent::Const(c)) => Some(*c),
-        Some(Extent::Dim(d)) => kernel.dims[*d].bound,
-        None => None,
-    };
+    let columns = data.shape.last();
+    let columns = columns.and_then(|e| e.value(|d| kernel.dims[d].bound));
     let wasted = columns.map_or(0, |c| c.next_multiple_of(len) - c);
     whole && exact && wasted * 20 <= columns.unwrap_or(u64::MAX)
 }
@@ -450,10 +412,23 @@ fn batch_index(
         .find(|i| Some(*i) != row && Some(*i) != vector)
 }
 
-/// Elements of a chunk (least common multiple of the blocks) and the boundaries inside it.
-fn chunk(blocks: &[BlockUse<'_>]) -> (u64, Vec<u64>) {
-    let mut lens: Vec<u64> = Vec::new();
-    let mut chunk = 1u64;
+/// By what the vector index is divided in subscripts.
+fn steps(facts: &Facts<'_>, vector: Option<IndexId>) -> Vec<u64> {
+    let subscripts = facts.uses.iter().flat_map(|(_, subscripts)| *subscripts);
+    let divisors = subscripts.filter_map(|s| match s {
+        Subscript::Quotient(index, by) if vector == Some(*index) => Some(*by),
+        _ => None,
+    });
+    divisors.filter(|by| *by <= MAX_STEP).collect()
+}
+
+/// The largest divisor that chunks are made for.
+const MAX_STEP: u64 = 1 << 12;
+
+/// Elements of a chunk (least common multiple of the blocks, and of what the index is divided by) and the boundaries inside it.
+fn chunk(blocks: &[BlockUse<'_>], steps: &[u64]) -> (u64, Vec<u64>) {
+    let mut lens: Vec<u64> = steps.to_vec();
+    let mut chunk = steps.iter().fold(1, |chunk, by| lcm(chunk, *by));
     for BlockUse { block, .. } in blocks {
         let len = u64::from(block.len);
         lens.push(len);
@@ -514,8 +489,8 @@ fn copies_wanted(blocks: &[BlockUse<'_>]) -> u64 {
 
 /// A cut with the wanted lanes that divides the smallest run between boundaries and suits the codes of the tensors whose
 /// layout is fixed.
-fn cut(blocks: &[BlockUse<'_>], inner: u64, lanes: u64, wanted: u64) -> Option<Cut> {
-    if blocks.is_empty() {
+fn cut(blocks: &[BlockUse<'_>], inner: Option<u64>, lanes: u64, wanted: u64) -> Option<Cut> {
+    let Some(inner) = inner else {
         // Nothing is packed: a few copies only spread the cost of the loop.
         let copies = if lanes > 1 { 4 } else { 1 };
         return Some(Cut {
@@ -523,7 +498,7 @@ fn cut(blocks: &[BlockUse<'_>], inner: u64, lanes: u64, wanted: u64) -> Option<C
             copies,
             span: lanes * copies,
         });
-    }
+    };
     if !inner.is_multiple_of(lanes) {
         return None;
     }
@@ -613,8 +588,5 @@ fn single_use(kernel: &Kernel, tensor: TensorId) -> bool {
 
 /// The extent of an index, if it is known.
 pub fn known_extent(kernel: &Kernel, index: IndexId) -> Option<u64> {
-    match kernel.indices[index].extent {
-        Extent::Const(c) => Some(c),
-        Extent::Dim(d) => kernel.dims[d].bound,
-    }
+    kernel.indices[index].extent.value(|d| kernel.dims[d].bound)
 }

@@ -80,6 +80,8 @@ impl Shown<'_> {
             let sym = match sym {
                 Sym::Axis(a) => a.to_string(),
                 Sym::Table(entries, at) => format!("table{}[{}]", entries.len(), self.affine(at)),
+                Sym::Quotient(value, by) => format!("({}) / {by}", self.affine(value)),
+                Sym::Remainder(value, by) => format!("({}) % {by}", self.affine(value)),
                 Sym::Gather {
                     tensor, address, ..
                 } => {

@@ -85,10 +85,7 @@ pub fn bind(kernel: &Kernel, dims: &[(&str, u64)]) -> Result<Kernel, BindError> 
             _ => kernel.dims[id].bound = Some(*extent),
         }
     }
-    check_positions(&kernel, &|e| match e {
-        Extent::Const(n) => Some(n),
-        Extent::Dim(d) => kernel.dims[d].bound,
-    })?;
+    check_positions(&kernel, &|e| e.value(|d| kernel.dims[d].bound))?;
     Ok(kernel)
 }
 

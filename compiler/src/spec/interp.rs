@@ -226,10 +226,8 @@ impl<'a> Machine<'a> {
     }
 
     fn extent(&self, e: Extent) -> u64 {
-        match e {
-            Extent::Dim(d) => self.dims.get(d.index()).copied().unwrap_or(0),
-            Extent::Const(n) => n,
-        }
+        let value = e.value(|d| self.dims.get(d.index()).copied());
+        value.unwrap_or(0)
     }
 
     /// Whether an expression is made of integers only.
@@ -427,6 +425,7 @@ impl<'a> Machine<'a> {
             let extent = self.shapes[t].get(axis).copied().unwrap_or(1);
             let position = match s {
                 Subscript::Index(i) => self.index[*i],
+                Subscript::Quotient(i, by) => self.index[*i] / by,
                 Subscript::Const(n) => *n,
                 Subscript::Gather(g, inner) => {
                     let place = self.offset(*g, inner)?;

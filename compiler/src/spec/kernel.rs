@@ -48,6 +48,46 @@ pub enum Extent {
     Dim(DimId),
     /// A number in the text.
     Const(u64),
+    /// A named dimension over a number, rounded up: as many groups of so many.
+    Quotient(DimId, u64),
+}
+
+impl Extent {
+    /// As a number, if its dimension has one.
+    pub fn value(self, dim: impl FnOnce(DimId) -> Option<u64>) -> Option<u64> {
+        match self {
+            Extent::Dim(d) => dim(d),
+            Extent::Const(n) => Some(n),
+            Extent::Quotient(d, by) => dim(d).map(|n| n.div_ceil(by)),
+        }
+    }
+
+    /// The dimension that it depends on.
+    pub fn dim(self) -> Option<DimId> {
+        match self {
+            Extent::Dim(d) | Extent::Quotient(d, _) => Some(d),
+            Extent::Const(_) => None,
+        }
+    }
+
+    /// How many groups of so many there are in it.
+    pub fn over(self, by: u64) -> Extent {
+        match self {
+            _ if by == 1 => self,
+            Extent::Dim(d) => Extent::Quotient(d, by),
+            Extent::Const(n) => Extent::Const(n.div_ceil(by)),
+            Extent::Quotient(d, first) => Extent::Quotient(d, first.saturating_mul(by)),
+        }
+    }
+
+    /// What it is so many groups of; `None` if that is no dimension, or part of one.
+    pub fn times(self, by: u64) -> Option<Extent> {
+        match self {
+            Extent::Quotient(d, n) if n == by => Some(Extent::Dim(d)),
+            Extent::Quotient(d, n) if n.is_multiple_of(by) => Some(Extent::Quotient(d, n / by)),
+            Extent::Dim(_) | Extent::Const(_) | Extent::Quotient(..) => None,
+        }
+    }
 }
 
 /// When a tensor is known, and who owns its bytes.
@@ -92,6 +132,8 @@ pub struct Index {
 pub enum Subscript {
     /// An index variable.
     Index(IndexId),
+    /// An index variable over a number, rounded down: the group of so many that it lies in.
+    Quotient(IndexId, u64),
     /// A fixed position.
     Const(u64),
     /// The value of an integer tensor at the given subscripts (index variables or constants).

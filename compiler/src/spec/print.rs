@@ -9,12 +9,14 @@ impl Kernel {
         match e {
             Extent::Dim(d) => self.dims[d].name.clone(),
             Extent::Const(n) => n.to_string(),
+            Extent::Quotient(d, by) => format!("{} / {by}", self.dims[d].name),
         }
     }
 
     fn subscripts(&self, list: &[Subscript]) -> String {
         let text = |s: &Subscript| match s {
             Subscript::Index(i) => self.index(*i),
+            Subscript::Quotient(i, by) => format!("{} / {by}", self.index(*i)),
             Subscript::Const(n) => n.to_string(),
             Subscript::Gather(t, inner) => {
                 format!("{}[{}]", self.tensors[*t].name, self.subscripts(inner))

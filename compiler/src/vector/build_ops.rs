@@ -106,6 +106,11 @@ impl Builder {
         self.push(self.ty(a), Op::ShiftBy(shift, a, by))
     }
 
+    /// The unsigned quotient of an i64 by a constant that is not 0.
+    pub fn udiv(&mut self, a: Value, by: u32) -> Value {
+        self.push(self.ty(a), Op::UDiv(a, by))
+    }
+
     /// `a * b + c`.
     pub fn mul_add(&mut self, a: Value, b: Value, c: Value) -> Value {
         self.push(self.ty(a), Op::MulAdd(a, b, c))

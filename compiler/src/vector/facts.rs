@@ -178,6 +178,7 @@ impl Op {
             Op::Un(un, _) => un.name(),
             Op::Shift(shift, ..) => shift.name(),
             Op::ShiftBy(shift, ..) => shift.name_by(),
+            Op::UDiv(..) => "udiv",
             Op::MulAdd(..) => "mul_add",
             Op::Cmp(cmp, ..) => cmp.name(),
             Op::Select(..) => "select",
@@ -209,6 +210,7 @@ impl Op {
             Op::Load { base: a, .. }
             | Op::Un(_, a)
             | Op::Shift(_, a, _)
+            | Op::UDiv(a, _)
             | Op::Convert(_, a)
             | Op::Bitcast(a)
             | Op::Splat(a)

@@ -22,6 +22,7 @@ pub(super) fn compute(ty: Type, op: &Op, operands: &[(Type, &[u64])]) -> Vec<u64
         Op::ShiftBy(shift, ..) => zip(a, b, |x, n| {
             shifted(*shift, elem, x, n as u32 % elem.bits())
         }),
+        Op::UDiv(_, by) => a.iter().map(|x| x / u64::from((*by).max(1))).collect(),
         Op::MulAdd(..) => a
             .iter()
             .zip(b)

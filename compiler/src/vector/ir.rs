@@ -223,6 +223,8 @@ pub enum Op {
     Shift(Shift, Value, u8),
     /// Scalar integer shift by a scalar of the same type (taken modulo the width); `T` i32 or i64, one lane.
     ShiftBy(Shift, Value, Value),
+    /// Unsigned quotient by a constant that is not 0; `T` is i64, one lane.
+    UDiv(Value, u32),
     /// `a * b + c`; one rounding if the target fuses, else two: used only where the result has an error bound.
     MulAdd(Value, Value, Value),
     /// Comparison; `T` is the integer type of the operand's width.

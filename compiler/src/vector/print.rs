@@ -175,6 +175,7 @@ fn operation(f: &mut Formatter<'_>, function: &Function, value: Value, op: &Op) 
         Op::TableAddr(id) => write!(f, " {id}"),
         Op::Load { offset, .. } => displacement(f, *offset),
         Op::Shift(_, _, n) => write!(f, ", {n}"),
+        Op::UDiv(_, by) => write!(f, ", {by}"),
         Op::Extract(_, lane) | Op::Slice(_, lane) => write!(f, ", {lane}"),
         Op::Bin(..)
         | Op::Un(..)

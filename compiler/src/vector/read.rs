@@ -331,6 +331,11 @@ fn operation(line: &mut Line, ty: Type) -> Result<Op, ReadError> {
             }
             Ok(Op::Build(values))
         }
+        "udiv" => {
+            let value = line.value()?;
+            line.sign(',')?;
+            Ok(Op::UDiv(value, line.number_of()?))
+        }
         "extract" | "slice" => {
             let value = line.value()?;
             line.sign(',')?;

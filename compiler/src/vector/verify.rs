@@ -267,6 +267,10 @@ fn rule(function: &Function, ty: Type, op: &Op, operands: &[Type]) -> Result<(),
             let scalar = ty.lanes == 1 && matches!(ty.elem, Elem::I32 | Elem::I64);
             want(alike && scalar, "i32 or i64 alike, one lane")
         }
+        Op::UDiv(_, by) => want(
+            alike && ty == Type::new(Elem::I64, 1) && *by > 0,
+            "i64, one lane, by more than 0",
+        ),
         Op::MulAdd(..) => want(
             alike && ty.elem == Elem::F32,
             "operands and result are f32 alike",

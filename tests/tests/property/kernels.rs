@@ -10,7 +10,7 @@ const LONG: &[u64] = &[
 ];
 
 /// The kinds of kernels.
-pub(crate) const FORMS: [&str; 20] = [
+pub(crate) const FORMS: [&str; 22] = [
     "linear",
     "elementwise",
     "elementwise",
@@ -30,6 +30,8 @@ pub(crate) const FORMS: [&str; 20] = [
     "integers",
     "batched",
     "sum over two indices",
+    "scales apart",
+    "scales apart",
     "block activations",
 ];
 
@@ -306,6 +308,32 @@ fn kernel(m: &mut Maker, form: usize) -> String {
             format!(
                 "kernel k({r} w: {w}[N, J, K], input x: {x}[J, K], input s: f32[M]) -> output y: f32[N] {{ y[n] = sum({order}) {value}; }}"
             )
+        }
+        "scales apart" => {
+            let (w, s) = (format(m, "w0"), format(m, "s0"));
+            let (by, rows) = (
+                m.pick(&[2, 3, 7, 16, 20, 32, 64, 128]),
+                m.pick(&[2, 4, 5, 128]),
+            );
+            let places = ["[N, K / B]", "[K / B, N]", "[N / R, K / B]", "[N / R, K]"];
+            let place = m.pick(&places);
+            m.tag("scales", place);
+            let axes = place
+                .replace('B', &by.to_string())
+                .replace('R', &rows.to_string());
+            let index = axes.to_lowercase();
+            let role = role(m);
+            let x = activation(m);
+            let scale = m.sum(&[format!("s{index}"), "0.5".into()]);
+            let scaled = m.product(&["w[n, k]".into(), format!("({scale})")]);
+            match m.below(3) {
+                0 => format!(
+                    "kernel k({r} w: {w}[N, K], {role} s: {s}{axes}, input d: f32[M]) -> output y: f32[N, K] {{ y[n, k] = {scaled}; }}"
+                ),
+                _ => format!(
+                    "kernel k({r} w: {w}[N, K], {role} s: {s}{axes}, input x: {x}[M, K]) -> output y: f32[M, N] {{ y[m, n] = sum(k) {scaled} * x[m, k]; }}"
+                ),
+            }
         }
         _ => {
             let w = format(m, "w0");

@@ -76,6 +76,12 @@ impl Placer<'_> {
                 .get(i)
                 .map(|s| s.value.clone())
                 .ok_or(ScheduleError::Internal("index without a place"))?,
+            Subscript::Quotient(i, by) => {
+                let spot = spots
+                    .get(i)
+                    .ok_or(ScheduleError::Internal("index without a place"))?;
+                spot.value.over(*by, &self.axes)
+            }
             Subscript::Const(c) => Affine::constant(*c),
             Subscript::Gather(tensor, inner) => {
                 let FormatKind::Plain(element) = self.format(*tensor) else {
@@ -146,15 +152,7 @@ impl Placer<'_> {
         let (mut base, mut row) = (Affine::constant(0), Affine::constant(0));
         if let [matrices @ .., row_subscript] = leading {
             let index = self.subscript(row_subscript, spots)?;
-            let (q, r) = index
-                .divide(u64::from(block.rows), &self.axes)
-                .ok_or_else(|| {
-                    let name = &self.kernel.tensors[tensor].name;
-                    ScheduleError::Unsupported(format!(
-                        "reading `{name}`, whose layout interleaves {} rows, at rows that the schedule cannot split",
-                        block.rows
-                    ))
-                })?;
+            let (q, r) = index.split(u64::from(block.rows), &self.axes);
             base = base.plus(&q.times(&group));
             row = r;
             let rows = shape[leading.len() - 1].clone();
@@ -167,7 +165,7 @@ impl Placer<'_> {
         let bytes = Scalar::Const(u64::from(block.bytes));
         let chunk_spot = match last {
             Subscript::Index(i) => spots.get(i).and_then(|s| s.chunk.clone()),
-            Subscript::Const(_) | Subscript::Gather(..) => None,
+            Subscript::Quotient(..) | Subscript::Const(_) | Subscript::Gather(..) => None,
         };
         let (digits, chunk) = match chunk_spot {
             Some((number, digits)) => {
@@ -176,12 +174,7 @@ impl Placer<'_> {
             }
             None => {
                 let position = self.subscript(last, spots)?;
-                let name = &self.kernel.tensors[tensor].name;
-                let (q, r) = position.divide(len, &self.axes).ok_or_else(|| {
-                    ScheduleError::Unsupported(format!(
-                        "reading blocks of `{name}` along another index than the one that the statement runs along"
-                    ))
-                })?;
+                let (q, r) = position.split(len, &self.axes);
                 base = base.plus(&q.times(&bytes));
                 return self.value_at(block, tensor, &base, &row, &Inner::Position(r), strict);
             }

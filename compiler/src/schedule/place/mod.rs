@@ -7,11 +7,13 @@ mod loads;
 
 use super::ScheduleError;
 use super::fit::Digit;
-use super::index::{Affine, Axes, Axis, AxisId, AxisKind};
+use super::index::{Affine, Axes, Axis, AxisId, AxisKind, div_ceil};
 use super::plan::{Layouts, Plan, known_extent};
 use super::term::{Storage, TermId, Terms};
 use crate::format::Element;
-use crate::spec::kernel::{Expr, ExprId, Extent, IndexId, Kernel, Statement, Subscript, TensorId};
+use crate::spec::kernel::{
+    DimId, Expr, ExprId, Extent, IndexId, Kernel, Statement, Subscript, TensorId,
+};
 use crate::vector::ir::Scalar;
 use std::collections::BTreeMap;
 
@@ -141,12 +143,14 @@ pub fn place(
 
 /// An extent as a number known before the call.
 pub fn extent(kernel: &Kernel, extent: Extent) -> Scalar {
+    let dim = |d: DimId| match kernel.dims[d].bound {
+        Some(c) => Scalar::Const(c),
+        None => Scalar::Dim(d.as_u32()),
+    };
     match extent {
         Extent::Const(c) => Scalar::Const(c),
-        Extent::Dim(d) => match kernel.dims[d].bound {
-            Some(c) => Scalar::Const(c),
-            None => Scalar::Dim(d.as_u32()),
-        },
+        Extent::Dim(d) => dim(d),
+        Extent::Quotient(d, by) => div_ceil(dim(d), by),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::kernel::{Draft, MAX_EXPRS};
 use super::{Checked, Reported};
 use crate::diagnostic::Diagnostic;
-use crate::format::{Element, FormatKind};
+use crate::format::FormatKind;
 use crate::spec::kernel::*;
 use crate::syntax::ast::{self, ExprKind, Ident, Op, Span};
 
@@ -155,7 +155,7 @@ impl Draft<'_, '_> {
     }
 
     /// The tensor of that name, which must have a value by now.
-    fn readable(&mut self, n: &Ident) -> Checked<TensorId> {
+    pub(super) fn readable(&mut self, n: &Ident) -> Checked<TensorId> {
         let Some(t) = self.find_tensor(&n.name) else {
             if self.broken.contains(&n.name) {
                 return Err(Reported);
@@ -192,159 +192,6 @@ impl Draft<'_, '_> {
             return self.c.fail(d.also(place, "declared here"));
         }
         Ok(t)
-    }
-
-    fn subscripts(
-        &mut self,
-        t: TensorId,
-        list: &[ast::Expr],
-        span: Span,
-        gather: bool,
-    ) -> Checked<Vec<Subscript>> {
-        let tensor = self.kernel.tensors[t].clone();
-        if tensor.shape.len() != list.len() {
-            let place = self.tensors[t].place;
-            let d = Diagnostic::error(
-                "rank",
-                span,
-                format!("`{}` has {} axes", tensor.name, tensor.shape.len()),
-                format!("has {} subscripts", list.len()),
-            );
-            return self.c.fail(d.also(place, "declared here"));
-        }
-        let out: Vec<Checked<Subscript>> = list
-            .iter()
-            .enumerate()
-            .map(|(axis, e)| self.subscript(t, axis, e, gather))
-            .collect();
-        out.into_iter().collect()
-    }
-
-    fn subscript(
-        &mut self,
-        t: TensorId,
-        axis: usize,
-        e: &ast::Expr,
-        gather: bool,
-    ) -> Checked<Subscript> {
-        if let ExprKind::Name(n) = &e.kind
-            && let Some((_, id)) = self.scope.iter().find(|(s, _)| s == n)
-        {
-            let id = *id;
-            self.constrain(id, t, axis, e.span);
-            return Ok(Subscript::Index(id));
-        }
-        let extent = self.kernel.tensors[t].shape[axis];
-        if self.c.constant(e).is_some() {
-            let v = self
-                .c
-                .count(e, "a subscript", 0, super::kernel::MAX_EXTENT - 1)?
-                as u64;
-            if let Extent::Const(n) = extent
-                && v >= n
-            {
-                let place = self.tensors[t].place;
-                let d = Diagnostic::error(
-                    "subscript",
-                    e.span,
-                    format!("position {v} is outside of an axis of {n}"),
-                    format!("must be below {n}"),
-                );
-                return self.c.fail(d.also(place, "declared here"));
-            }
-            return Ok(Subscript::Const(v));
-        }
-        match &e.kind {
-            ExprKind::Index(n, list) if gather => {
-                let g = self.readable(n)?;
-                let integer = matches!(
-                    &self.kernel.tensors[g].format.kind,
-                    FormatKind::Plain(
-                        Element::Int { bits: 8 | 16 | 32 } | Element::UInt { bits: 8 | 16 }
-                    )
-                );
-                // Positions are checked before the call: code reads what they point at.
-                if matches!(self.kernel.tensors[g].role, Role::Output | Role::Local) {
-                    let place = self.tensors[g].place;
-                    let d = Diagnostic::error(
-                        "index",
-                        e.span,
-                        format!(
-                            "positions come from the caller, and `{}` is computed here",
-                            n.name
-                        ),
-                        "must be an input",
-                    );
-                    return self.c.fail(
-                        d.also(place, "declared here")
-                            .help("compute the positions in a kernel of their own"),
-                    );
-                }
-                if !integer {
-                    let (format, place) = (
-                        self.kernel.tensors[g].format.name.clone(),
-                        self.tensors[g].place,
-                    );
-                    let d = Diagnostic::error(
-                        "type",
-                        e.span,
-                        format!(
-                            "positions are looked up in a tensor of integers of 8, 16 or 32 bits, and `{}` has the format `{format}`",
-                            n.name
-                        ),
-                        "must be integers",
-                    );
-                    return self
-                        .c
-                        .fail(d.also(place, "declared here").help("declare it as `i32`"));
-                }
-                Ok(Subscript::Gather(
-                    g,
-                    self.subscripts(g, list, e.span, false)?,
-                ))
-            }
-            ExprKind::Name(n) => {
-                let scalar = self
-                    .find_tensor(n)
-                    .filter(|t| self.kernel.tensors[*t].shape.is_empty());
-                if let (Some(_), true) = (scalar, gather) {
-                    let ident = Ident {
-                        name: n.clone(),
-                        span: e.span,
-                    };
-                    let index = ast::Expr {
-                        kind: ExprKind::Index(ident, Vec::new()),
-                        span: e.span,
-                    };
-                    return self.subscript(t, axis, &index, true);
-                }
-                let d = Diagnostic::error(
-                    "binder",
-                    e.span,
-                    format!("index `{n}` has no binder"),
-                    "not bound here",
-                );
-                let known: Vec<String> = self.scope.iter().map(|s| s.0.clone()).collect();
-                let near = d.clone().near(e.span, n, known.iter().map(String::as_str));
-                let d = d.help(format!(
-                    "put it on the left side, or reduce over it: `sum({n}) …`, with parentheses round what is added"
-                ));
-                self.c.fail(if n.len() > 2 && near.fix.is_some() {
-                    near
-                } else {
-                    d
-                })
-            }
-            _ => self.c.fail(
-                Diagnostic::error(
-                    "subscript",
-                    e.span,
-                    "a subscript is an index, a constant or a look-up in an integer tensor",
-                    "not supported here",
-                )
-                .help("split the axis into two axes, or prepare the tensor before the kernel"),
-            ),
-        }
     }
 
     fn call(&mut self, f: &Ident, args: &[ast::Expr], span: Span) -> Checked<ExprId> {

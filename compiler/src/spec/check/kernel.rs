@@ -31,6 +31,8 @@ pub(super) struct IndexState {
     pub(super) binder: Span,
     /// The extent, where it comes from, and what to call that place.
     pub(super) extent: Option<(Extent, Span, String)>,
+    /// Axes that it runs over in steps: the divisor, the axis' extent, where, and what to call that place.
+    pub(super) quotients: Vec<(u64, Extent, Span, String)>,
     /// Whether a contradiction was reported.
     pub(super) failed: bool,
 }
@@ -213,6 +215,9 @@ impl Draft<'_, '_> {
     }
 
     fn extent(&mut self, e: &ast::Expr) -> Checked<Extent> {
+        if let Some((name, by)) = self.c.quotient(e)? {
+            return Ok(Extent::Dim(self.dim(name)?).over(by));
+        }
         let ExprKind::Name(n) = &e.kind else {
             return Ok(Extent::Const(
                 self.c.count(e, "an extent", 0, MAX_EXTENT)? as u64
@@ -223,16 +228,20 @@ impl Draft<'_, '_> {
                 self.c.count(e, "an extent", 0, MAX_EXTENT)? as u64
             ));
         }
-        if self.c.broken.contains(n) {
+        self.dim(n).map(Extent::Dim)
+    }
+
+    fn dim(&mut self, name: &str) -> Checked<DimId> {
+        if self.c.broken.iter().any(|n| n == name) {
             return Err(Reported);
         }
-        if let Some((id, _)) = self.kernel.dims.iter().find(|(_, d)| d.name == *n) {
-            return Ok(Extent::Dim(id));
+        if let Some((id, _)) = self.kernel.dims.iter().find(|(_, d)| d.name == name) {
+            return Ok(id);
         }
-        Ok(Extent::Dim(self.kernel.dims.push(Dim {
-            name: n.clone(),
+        Ok(self.kernel.dims.push(Dim {
+            name: name.to_owned(),
             bound: None,
-        })))
+        }))
     }
 
     /// A new index, in scope from here on.
@@ -256,6 +265,7 @@ impl Draft<'_, '_> {
         self.indices[id] = IndexState {
             binder: name.span,
             extent: None,
+            quotients: Vec::new(),
             failed: false,
         };
         self.scope.push((name.name.clone(), id));
@@ -289,16 +299,69 @@ impl Draft<'_, '_> {
         }
     }
 
+    /// States that `index` divided by a constant runs over an axis of `tensor`.
+    pub(super) fn constrain_quotient(
+        &mut self,
+        index: IndexId,
+        by: u64,
+        tensor: TensorId,
+        axis: usize,
+        place: Span,
+    ) {
+        let t = &self.kernel.tensors[tensor];
+        if let Some(extent) = t.shape.get(axis).copied() {
+            let source = format!("axis {axis} of `{}`", t.name);
+            let quotients = &mut self.indices[index].quotients;
+            quotients.push((by, extent, place, source));
+        }
+    }
+
     fn extent_text(&self, e: Extent) -> String {
         match e {
-            Extent::Dim(d) => format!("`{}`", self.kernel.dims[d].name),
+            Extent::Dim(_) | Extent::Quotient(..) => format!("`{}`", self.kernel.extent_text(e)),
             Extent::Const(n) => n.to_string(),
+        }
+    }
+
+    /// The axes that an index runs over in steps must be as long as its own extent says.
+    fn check_quotients(&mut self, index: IndexId, extent: Extent) {
+        for (by, found, place, source) in self.indices[index].quotients.clone() {
+            let wanted = extent.over(by);
+            if wanted == found {
+                continue;
+            }
+            self.indices[index].failed = true;
+            let (wanted, found) = (self.extent_text(wanted), self.extent_text(found));
+            let name = &self.kernel.indices[index].name;
+            let d = Diagnostic::error(
+                "extent",
+                place,
+                format!("`{name} / {by}` runs to {wanted}, not to {found}"),
+                format!("{source} has extent {found}"),
+            );
+            self.c
+                .report(d.help(format!("declare that axis as {wanted}")));
         }
     }
 
     /// Fixes the extent of an index from what was stated about it.
     pub(super) fn settle(&mut self, index: IndexId) -> Checked<Extent> {
-        let state = self.indices[index].clone();
+        let mut state = self.indices[index].clone();
+        if state.extent.is_none() {
+            // `K / 32` says how far `k` goes where it occurs as `k / 32` only.
+            let implied = state
+                .quotients
+                .iter()
+                .find_map(|(by, extent, place, source)| {
+                    let whole = extent.times(*by)?;
+                    Some((whole, *place, source.clone()))
+                });
+            state.extent = implied;
+        }
+        if let Some((extent, ..)) = state.extent {
+            self.check_quotients(index, extent);
+            state.failed = self.indices[index].failed;
+        }
         let Some((extent, ..)) = state.extent else {
             let name = self.kernel.indices[index].name.clone();
             let d = Diagnostic::error(
@@ -309,7 +372,7 @@ impl Draft<'_, '_> {
             );
             return self
                 .c
-                .fail(d.help("an index takes its extent from the axes that it is a subscript of"));
+                .fail(d.help("an index takes its extent from the axes that it is a subscript of; over 32, from an axis of `K / 32`"));
         };
         self.kernel.indices[index].extent = extent;
         if state.failed {

@@ -15,6 +15,7 @@ mod formula;
 mod kernel;
 mod place;
 mod statement;
+mod subscript;
 mod value;
 
 use super::kernel::Kernel;

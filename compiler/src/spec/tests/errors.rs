@@ -196,6 +196,51 @@ fn names() {
 }
 
 #[test]
+fn quotients_of_indices() {
+    insta::assert_snapshot!(kernel("kernel k(input q: f32[N, K], input s: f32[N, K / 32]) -> output y: f32[N, K] { y[n, k] = q[n, k] * s[n, k / 16]; }"), @r#"
+    error[extent]: `k / 16` runs to `K / 16`, not to `K / 32`
+     --> test.lowbit:3:105
+      |
+    3 | kernel k(input q: f32[N, K], input s: f32[N, K / 32]) -> output y: f32[N, K] { y[n, k] = q[n, k] * s[n, k / 16]; }
+      |                                                                                                         ^^^^^^ axis 1 of `s` has extent `K / 32`
+      |
+      = help: declare that axis as `K / 16`
+    "#);
+    insta::assert_snapshot!(kernel("kernel k(input q: f32[N, 64], input s: f32[N, G]) -> output y: f32[N, 64] { y[n, k] = q[n, k] * s[n, k / 16] + s[n, k / 0] + s[n, j / 2]; }"), @r#"
+    error[extent]: `k / 16` runs to 4, not to `G`
+     --> test.lowbit:3:102
+      |
+    3 | ...utput y: f32[N, 64] { y[n, k] = q[n, k] * s[n, k / 16] + s[n, k / 0] + s[n, j / 2]; }
+      |                                                   ^^^^^^ axis 1 of `s` has extent `G`
+      |
+      = help: declare that axis as 4
+
+    error[limit]: a divisor must lie between 1 and 4294967296
+     --> test.lowbit:3:121
+      |
+    3 | ...: f32[N, 64] { y[n, k] = q[n, k] * s[n, k / 16] + s[n, k / 0] + s[n, j / 2]; }
+      |                                                               ^ comes to 0
+
+    error[binder]: index `j` has no binder
+     --> test.lowbit:3:131
+      |
+    3 | ... { y[n, k] = q[n, k] * s[n, k / 16] + s[n, k / 0] + s[n, j / 2]; }
+      |                                                             ^ not bound here
+      |
+      = help: put it on the left side, or reduce over it: `sum(j) …`, with parentheses round what is added
+    "#);
+    insta::assert_snapshot!(kernel("kernel k(input s: f32[N, G]) -> output y: f32[N] { y[n] = sum(k) s[n, k / 16]; }"), @r#"
+    error[binder]: nothing says how far index `k` goes
+     --> test.lowbit:3:63
+      |
+    3 | kernel k(input s: f32[N, G]) -> output y: f32[N] { y[n] = sum(k) s[n, k / 16]; }
+      |                                                               ^ not used as a subscript
+      |
+      = help: an index takes its extent from the axes that it is a subscript of; over 32, from an axis of `K / 32`
+    "#);
+}
+
+#[test]
 fn extents_and_indices() {
     insta::assert_snapshot!(kernel("kernel k(weight w: int4_32[N, K], input x: f32[M, J]) -> output y: f32[M, N] {\n    y[m, n] = sum(k) w[n, k] * x[m, k];\n}"), @r#"
     error[extent]: index `k` runs to both `K` and `J`
@@ -233,7 +278,7 @@ fn extents_and_indices() {
     3 | kernel k(input x: f32[M, K]) -> output y: f32[M] { y[m] = sum(j) x[m, 0]; }
       |                                                               ^ not used as a subscript
       |
-      = help: an index takes its extent from the axes that it is a subscript of
+      = help: an index takes its extent from the axes that it is a subscript of; over 32, from an axis of `K / 32`
     "#);
     insta::assert_snapshot!(kernel("kernel k(input x: f32[M, 4]) -> output y: f32[M] { y[m] = x[m] + x[m, 4] + x[m, 2 * m]; }"), @r#"
     error[rank]: `x` has 2 axes
@@ -248,7 +293,7 @@ fn extents_and_indices() {
     3 | kernel k(input x: f32[M, 4]) -> output y: f32[M] { y[m] = x[m] + x[m, 4] + x[m, 2 * m]; }
       |                - declared here                                        ^ must be below 4
 
-    error[subscript]: a subscript is an index, a constant or a look-up in an integer tensor
+    error[subscript]: a subscript is an index, an index over a constant, a constant or a look-up in an integer tensor
      --> test.lowbit:3:81
       |
     3 | kernel k(input x: f32[M, 4]) -> output y: f32[M] { y[m] = x[m] + x[m, 4] + x[m, 2 * m]; }

@@ -159,6 +159,12 @@ impl<'r> Gen<'r> {
             }
             let (x, n) = (self.some(ty), self.some(ty));
             self.b.shift_by(Shift::ALL[at], x, n)
+        } else if take(1).is_some() {
+            if ty != Type::new(Elem::I64, 1) {
+                return None;
+            }
+            let (x, by) = (self.some(ty), 1 + self.rng.below(300) as u32);
+            self.b.udiv(x, by)
         } else if let Some(at) = take(Cmp::ALL.len()) {
             let cmp = Cmp::ALL[at];
             if !int || (!cmp.is_int() && elem != Elem::I32) {

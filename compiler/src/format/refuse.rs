@@ -27,6 +27,9 @@ pub fn check_codes(format: &Format, shape: &[u64], bytes: &[u8]) -> Result<(), C
         return Ok(());
     }
     check_bytes(format, shape, bytes)?;
+    if bytes.is_empty() {
+        return Ok(());
+    }
     let refused = match &format.kind {
         FormatKind::Plain(e) => plain(e, shape, bytes),
         FormatKind::Block(b) => blocks(b, shape, bytes)?,
@@ -129,8 +132,8 @@ const MOST_KINDS: usize = 256;
 
 /// A code within a byte.
 struct Whole {
+    address: u32,
     field: u32,
-    shift: u32,
     slot: u32,
 }
 
@@ -147,27 +150,27 @@ struct Sieve {
 impl Sieve {
     fn new(fields: &[Watched<'_>]) -> Sieve {
         let mut others = Vec::new();
-        let mut whole: BTreeMap<u32, Vec<Whole>> = BTreeMap::new();
-        for (f, watched) in (0..).zip(fields) {
+        let mut whole = Vec::new();
+        for (field, watched) in (0..).zip(fields) {
             let bits = watched.field.element.bits();
             for slot in 0..watched.field.slots() as u32 {
                 let address = watched.field.whole().map(|whole| whole[slot as usize]);
                 match address.filter(|a| a % 8 + bits <= 8) {
-                    Some(a) => whole.entry(a / 8).or_default().push(Whole {
-                        field: f,
-                        shift: a % 8,
+                    Some(address) => whole.push(Whole {
+                        address,
+                        field,
                         slot,
                     }),
-                    None => others.push((f, slot)),
+                    None => others.push((field, slot)),
                 }
             }
         }
+        whole.sort_unstable_by_key(|w| w.address);
         let mut known: BTreeMap<Vec<(u32, u32)>, u32> = BTreeMap::new();
         let mut kinds = Vec::new();
         let mut places = Vec::new();
-        for (at, codes) in whole {
-            let mut key: Vec<(u32, u32)> = codes.iter().map(|c| (c.field, c.shift)).collect();
-            key.sort_unstable();
+        for codes in whole.chunk_by(|a, b| a.address / 8 == b.address / 8) {
+            let key: Vec<(u32, u32)> = codes.iter().map(|c| (c.field, c.address % 8)).collect();
             if kinds.len() == MOST_KINDS && !known.contains_key(&key) {
                 others.extend(codes.iter().map(|c| (c.field, c.slot)));
                 continue;
@@ -176,7 +179,7 @@ impl Sieve {
                 kinds.push(kind(fields, codes));
                 kinds.len() as u32 - 1
             });
-            places.push((at, kind));
+            places.push((codes[0].address / 8, kind));
         }
         Sieve {
             kinds,

@@ -26,14 +26,13 @@ impl PartialEq for Illegal {
 
 impl PartialEq for Codebook {
     fn eq(&self, other: &Codebook) -> bool {
-        let bits = |book: &Codebook| {
-            book.entries
-                .iter()
-                .map(|v| v.to_bits())
-                .collect::<Vec<u32>>()
-        };
+        let bits = |v: &f32| v.to_bits();
         (self.width, self.illegal, &self.holes) == (other.width, other.illegal, &other.holes)
-            && bits(self) == bits(other)
+            && self
+                .entries
+                .iter()
+                .map(bits)
+                .eq(other.entries.iter().map(bits))
     }
 }
 
@@ -115,7 +114,7 @@ impl Codebook {
 
     /// The codes that have values.
     pub fn legal(&self) -> impl Iterator<Item = u32> {
-        (0..self.codes() as u32).filter(|c| self.is_legal(*c))
+        (0..self.codes() as u32).filter(|c| self.holes.binary_search(c).is_err())
     }
 
     /// The values, code after code, with NaNs for the illegal ones, to which no number is near.

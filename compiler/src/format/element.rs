@@ -299,7 +299,7 @@ impl Element {
                 let x = if x.is_nan() { 0.0 } else { x.clamp(low, high) };
                 let mut best = (f64::INFINITY, 0);
                 for code in c.legal() {
-                    let d = (x - f64::from(c.worth(code, 0))).abs();
+                    let d = (x - f64::from(c.entries[code as usize])).abs();
                     if d < best.0 {
                         best = (d, code);
                     }

@@ -430,10 +430,10 @@ pub(crate) fn expr(e: &Expr) -> String {
         ExprKind::Reduce(n, binders, body) => {
             let names: Vec<&str> = binders.iter().map(|b| b.name.as_str()).collect();
             let text = expr(body);
-            let word = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
             // Words that would end the expression instead.
             let group = text.starts_with('-')
-                || matches!(word.into_iter().next(), Some("as" | "else"))
+                || matches!(words.next(), Some("as" | "else"))
                 || matches!(&body.kind, ExprKind::Binary(o, ..) if o.level() < 2);
             format!("{}({}) {}", n.name, names.join(", "), wrap(text, group))
         }

@@ -93,7 +93,7 @@ impl Decoder {
                 all: bytes.clone(),
                 range: chunk.bytes,
             });
-            let w = Tensor::from_shared(tensor.format().clone(), &[chunk.rows, columns], part)?;
+            let w = Tensor::of_legal(tensor.format().clone(), &[chunk.rows, columns], part)?;
             let mut decoded = vec![0; 4 * values.len()];
             self.kernel
                 .call_into(&[("w", &w)], &mut [&mut decoded], scratch)?;
@@ -157,7 +157,7 @@ impl Encoder {
             let x = Tensor::from_f32(&[chunk.rows, columns], &values[chunk.values])?;
             self.kernel.call_into(&[("x", &x)], &mut [bytes], scratch)
         })?;
-        Tensor::from_bytes(self.format.clone(), shape, out)
+        Tensor::of_legal(self.format.clone(), shape, Arc::new(out))
     }
 }
 

@@ -2,7 +2,7 @@
 //! so can the tests of your own kernels.
 
 use crate::{Error, Kernel, Tensor};
-use lowbit_compiler::format::{Element, Format, FormatKind};
+use lowbit_compiler::format::{BlockFormat, Element, Format, FormatKind};
 use lowbit_compiler::spec::interp::{Evaluated, InterpError, evaluate};
 use lowbit_compiler::spec::kernel::{Expr, Extent, Kernel as Spec, Role, Subscript, TensorId};
 use std::sync::Arc;
@@ -101,8 +101,28 @@ pub fn random_tensor(
     }
     // A format that is only read: any codes, scales of moderate size.
     let bytes = format.tensor_bytes(&shape).unwrap_or(0);
-    let bytes = (0..bytes).map(|_| random.number() as u8 & 0x3f).collect();
+    let mut bytes: Vec<u8> = (0..bytes).map(|_| random.number() as u8 & 0x3f).collect();
+    if let FormatKind::Block(block) = &format.kind {
+        make_legal(block, &mut bytes);
+    }
     Tensor::from_bytes(format.clone(), &shape, bytes)
+}
+
+/// Puts a code that a format has in the place of every one that it refuses.
+fn make_legal(format: &BlockFormat, bytes: &mut [u8]) {
+    let refusing = format.fields.values().filter(|f| f.element.refuses());
+    for field in refusing {
+        let codes = 0..1u32 << field.element.bits();
+        let legal: Vec<u32> = codes.filter(|c| field.element.is_legal(*c)).collect();
+        for block in bytes.chunks_exact_mut(format.bytes.max(1) as usize) {
+            for slot in 0..field.slots() {
+                let code = field.read(block, slot);
+                if !field.element.is_legal(code) {
+                    field.write(block, slot, legal[code as usize % legal.len()]);
+                }
+            }
+        }
+    }
 }
 
 /// The smallest extent that a tensor indexes, if it is used as an index.

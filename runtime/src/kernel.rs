@@ -274,7 +274,7 @@ impl Kernel {
                 let tensor = &self.inner.spec.tensors[id];
                 Ok((
                     tensor.name.clone(),
-                    Tensor::from_bytes(tensor.format.clone(), &shape, bytes)?,
+                    Tensor::of_legal(tensor.format.clone(), &shape, Arc::new(bytes))?,
                 ))
             })
             .collect()
@@ -353,7 +353,7 @@ fn relaid(name: &str, tensor: &Tensor, wanted: Arc<Format>) -> Result<Tensor, Er
         return Err(layout_error(name, tensor, &wanted));
     }
     let bytes = relayout(from, to, tensor.shape(), tensor.bytes())?;
-    Tensor::from_bytes(wanted, tensor.shape(), bytes)
+    Tensor::of_legal(wanted, tensor.shape(), Arc::new(bytes))
 }
 
 /// Whether a format is a layout of the values of another.

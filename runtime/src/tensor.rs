@@ -5,6 +5,7 @@ use lowbit_compiler::format::codec::{CodecError, decode_tensor, encode_tensor};
 use lowbit_compiler::format::element::F32;
 use lowbit_compiler::format::layout::{LayoutId, layout_id, relayout, same_layout};
 use lowbit_compiler::format::permute::permute;
+use lowbit_compiler::format::refuse::check_codes;
 use lowbit_compiler::format::{Element, Format, FormatKind};
 use std::fmt;
 use std::sync::Arc;
@@ -50,13 +51,25 @@ fn int_format(name: &str, bits: u8) -> Format {
 }
 
 impl Tensor {
-    /// Bytes that are in a format already. They must be exactly as many as the format takes for the shape.
+    /// Bytes that are in a format already. They must be exactly as many as the format takes for the shape, and hold no code
+    /// that the format refuses.
     pub fn from_bytes(format: Arc<Format>, shape: &[u64], bytes: Vec<u8>) -> Result<Tensor, Error> {
         Tensor::from_shared(format, shape, Arc::new(bytes))
     }
 
     /// Like [`Tensor::from_bytes`], over bytes that are shared (a mapped file).
     pub fn from_shared(
+        format: Arc<Format>,
+        shape: &[u64],
+        bytes: SharedBytes,
+    ) -> Result<Tensor, Error> {
+        let tensor = Tensor::of_legal(format, shape, bytes)?;
+        check_codes(&tensor.format, shape, tensor.bytes())?;
+        Ok(tensor)
+    }
+
+    /// The same for bytes in which no code is illegal: those of another tensor, and what encoders and kernels write.
+    pub(crate) fn of_legal(
         format: Arc<Format>,
         shape: &[u64],
         bytes: SharedBytes,
@@ -99,7 +112,7 @@ impl Tensor {
     /// Quantises values into a format by its `encode` clause.
     pub fn quantize(format: Arc<Format>, shape: &[u64], values: &[f32]) -> Result<Tensor, Error> {
         let bytes = encode_tensor(&format, shape, values)?;
-        Tensor::from_bytes(format, shape, bytes)
+        Tensor::of_legal(format, shape, Arc::new(bytes))
     }
 
     /// The tensor in another layout that holds the same fields: every code is moved, none is made anew, so no value
@@ -109,7 +122,7 @@ impl Tensor {
     /// [`Error::Fields`], which names both layouts, if they do not hold the same fields.
     pub fn relayout(&self, to: &Arc<Format>) -> Result<Tensor, Error> {
         if same_layout(&self.format, to) {
-            return Tensor::from_shared(to.clone(), &self.shape, self.bytes.clone());
+            return Tensor::of_legal(to.clone(), &self.shape, self.bytes.clone());
         }
         let differ = |reason: String| Error::Fields {
             found: self.format.name.clone(),
@@ -125,7 +138,7 @@ impl Tensor {
             CodecError::Layouts { reason } => differ(reason),
             e => e.into(),
         })?;
-        Tensor::from_bytes(to.clone(), &self.shape, bytes)
+        Tensor::of_legal(to.clone(), &self.shape, Arc::new(bytes))
     }
 
     /// The tensor with its rows or columns in another order: position `i` of the axis is position `order[i]` of this one's.
@@ -136,7 +149,7 @@ impl Tensor {
     /// If `order` does not hold each position once, or if elements that share a scale would be torn apart.
     pub fn permute(&self, axis: Axis, order: &[u32]) -> Result<Tensor, Error> {
         let bytes = permute(&self.format, &self.shape, self.bytes(), axis, order)?;
-        Tensor::from_bytes(self.format.clone(), &self.shape, bytes)
+        Tensor::of_legal(self.format.clone(), &self.shape, Arc::new(bytes))
     }
 
     /// The format.

@@ -15,7 +15,8 @@ mod property {
 use lowbit::compiler::format::layout::{layout_id, same_layout};
 use property::cases::{CASES, Case};
 use property::definitions::{
-    codes_come_back, random_format, texts_read_as_they_print, values_find_their_codes,
+    codes_come_back, random_format, refused_codes_are_found, texts_read_as_they_print,
+    values_find_their_codes,
 };
 use property::expected::missing;
 use property::kernels::program;
@@ -194,6 +195,7 @@ fn random_definitions_hold_their_codes_and_print_as_they_read() {
         let (text, format) = random_format(seed);
         codes_come_back(&format, seed);
         values_find_their_codes(&format, seed);
+        refused_codes_are_found(&format, seed);
         texts_read_as_they_print(&text, &format, seed);
     }
 }

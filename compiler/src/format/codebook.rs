@@ -4,6 +4,38 @@ use super::{Codebook, Element};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What the codes are that a table has no values for, though its bits can count to them.
+#[derive(Clone, Copy, Debug)]
+pub enum Illegal {
+    /// All their values are this number, or a NaN.
+    Worth(f32),
+    /// Bytes that hold one are refused. Where nothing looks at them (past the end of a row) they are worth what the first
+    /// legal code is.
+    Refused,
+}
+
+impl PartialEq for Illegal {
+    fn eq(&self, other: &Illegal) -> bool {
+        match (self, other) {
+            (Illegal::Worth(a), Illegal::Worth(b)) => a.to_bits() == b.to_bits(),
+            (Illegal::Refused, Illegal::Refused) => true,
+            (Illegal::Worth(_), Illegal::Refused) | (Illegal::Refused, Illegal::Worth(_)) => false,
+        }
+    }
+}
+
+impl PartialEq for Codebook {
+    fn eq(&self, other: &Codebook) -> bool {
+        let bits = |v: &f32| v.to_bits();
+        (self.width, self.illegal, &self.holes) == (other.width, other.illegal, &other.holes)
+            && self
+                .entries
+                .iter()
+                .map(bits)
+                .eq(other.entries.iter().map(bits))
+    }
+}
+
 /// A codebook whose codes give some of their components every combination of some values: digits of a mixed radix, for
 /// example. The nearest code is then found component by component.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,14 +47,103 @@ pub struct Product {
 }
 
 impl Codebook {
-    /// A table of one value for each code.
+    /// A table of one value for each code; codes past the end are worth 0.
     pub fn scalar(entries: Vec<f32>) -> Codebook {
-        Codebook { entries, width: 1 }
+        Codebook::of(entries, 1)
     }
 
-    /// How many codes have values.
+    /// A table of so many values for each code; codes past the end are worth 0.
+    pub fn of(entries: Vec<f32>, width: u32) -> Codebook {
+        Codebook {
+            entries,
+            width,
+            holes: Vec::new(),
+            illegal: Illegal::Worth(0.0),
+        }
+    }
+
+    /// The same table without some of its codes (ascending): they are illegal. Those at the end are cut off, as long as a code
+    /// keeps its bits.
+    pub fn with_holes(mut self, holes: Vec<u32>) -> Codebook {
+        let bits = self.bits();
+        let mut codes = self.codes();
+        self.holes = holes;
+        while codes > 1
+            && bits_of(codes - 1) == bits
+            && self.holes.last().is_some_and(|h| *h as usize + 1 == codes)
+        {
+            codes -= 1;
+            self.holes.pop();
+        }
+        self.entries.truncate(codes * self.width as usize);
+        let illegal = self.illegal;
+        self.with_illegal(illegal)
+    }
+
+    /// The same table with other illegal codes.
+    pub fn with_illegal(mut self, illegal: Illegal) -> Codebook {
+        self.illegal = illegal;
+        let width = self.width as usize;
+        for hole in self.holes.clone() {
+            for j in 0..self.width {
+                self.entries[hole as usize * width + j as usize] = self.other(j);
+            }
+        }
+        self
+    }
+
+    /// How many codes the table lists: all legal ones are below.
     pub fn codes(&self) -> usize {
         self.entries.len() / (self.width.max(1) as usize)
+    }
+
+    /// Bits of a code: the fewest that count all codes.
+    pub fn bits(&self) -> u32 {
+        bits_of(self.codes())
+    }
+
+    /// Whether there are codes without values.
+    pub fn has_illegal(&self) -> bool {
+        !self.holes.is_empty() || self.codes() < 1 << self.bits()
+    }
+
+    /// Whether a code has values.
+    pub fn is_legal(&self, code: u32) -> bool {
+        (code as usize) < self.codes() && self.holes.binary_search(&code).is_err()
+    }
+
+    /// The codes that have values.
+    pub fn legal(&self) -> impl Iterator<Item = u32> {
+        (0..self.codes() as u32).filter(|c| self.holes.binary_search(c).is_err())
+    }
+
+    /// The values, code after code, with NaNs for the illegal ones, to which no number is near.
+    pub fn legal_entries(&self) -> Vec<f32> {
+        let mut entries = self.entries.clone();
+        let width = self.width as usize;
+        for hole in &self.holes {
+            entries[*hole as usize * width..][..width].fill(f32::NAN);
+        }
+        entries
+    }
+
+    /// What a component of a code is worth, of legal and of other codes.
+    pub fn worth(&self, code: u32, component: u32) -> f32 {
+        let value = self.entry(code).get(component as usize);
+        value.copied().unwrap_or_else(|| self.other(component))
+    }
+
+    /// What a component of an illegal code is worth.
+    fn other(&self, component: u32) -> f32 {
+        let first = || {
+            self.entry(self.legal().next()?)
+                .get(component as usize)
+                .copied()
+        };
+        match self.illegal {
+            Illegal::Worth(v) => v,
+            Illegal::Refused => first().unwrap_or(0.0),
+        }
     }
 
     /// The values of a code; none past the end.
@@ -34,7 +155,7 @@ impl Codebook {
 
     /// The table as a product over some components (ascending), if it is one.
     pub fn product(&self, components: &[u32]) -> Option<Product> {
-        let column = |j: u32| (0..self.codes() as u32).map(move |c| self.entry(c)[j as usize]);
+        let column = |j: u32| self.legal().map(move |c| self.entry(c)[j as usize]);
         let mut values = Vec::new();
         let mut combinations = 1usize;
         for j in components.iter().copied().filter(|j| *j < self.width) {
@@ -48,7 +169,7 @@ impl Codebook {
             return None;
         }
         let mut codes = BTreeMap::new();
-        for code in 0..self.codes() as u32 {
+        for code in self.legal() {
             codes.entry(rank(&values, self.entry(code))).or_insert(code);
         }
         (codes.len() == combinations).then(|| Product {
@@ -65,16 +186,20 @@ impl Codebook {
                 sum + d * d
             })
         };
-        let mut best = (f32::INFINITY, 0);
-        let entries = self.entries.chunks_exact(self.width.max(1) as usize);
-        for (code, entry) in entries.enumerate() {
-            let d = distance(entry);
+        let mut best = (f32::INFINITY, self.legal().next().unwrap_or(0));
+        for code in self.legal() {
+            let d = distance(self.entry(code));
             if d < best.0 {
-                best = (d, code as u32);
+                best = (d, code);
             }
         }
         best.1
     }
+}
+
+/// The fewest bits that count so many codes, at least 1.
+fn bits_of(codes: usize) -> u32 {
+    usize::BITS - (codes.max(2) - 1).leading_zeros()
 }
 
 /// The combination that an entry has, in the order of [`Product::codes`].
@@ -105,10 +230,7 @@ mod tests {
     fn digits() -> Codebook {
         let digit = |c: u32, j: u32| (c / 3u32.pow(j) % 3) as f32;
         let entries = (0..256).flat_map(|c| (0..5).map(move |j| digit(c, j)));
-        Codebook {
-            entries: entries.collect(),
-            width: 5,
-        }
+        Codebook::of(entries.collect(), 5)
     }
 
     #[test]
@@ -129,10 +251,7 @@ mod tests {
 
     #[test]
     fn some_components_of_a_table_may_be_a_product() {
-        let book = Codebook {
-            entries: vec![0.0, 0.0, 1.0, 1.0, 2.0, 0.0],
-            width: 2,
-        };
+        let book = Codebook::of(vec![0.0, 0.0, 1.0, 1.0, 2.0, 0.0], 2);
         assert_eq!(book.product(&[0, 1]), None);
         assert_eq!(book.product(&[0]).expect("a product").codes, [0, 1, 2]);
         assert_eq!(book.product(&[1]).expect("a product").codes, [0, 1]);

@@ -5,6 +5,7 @@
 //!   matrix are padded to a multiple of R. Axes before the last two number the matrices.
 //! - `value` and `encode` compute in f32, rounding to nearest even at each step, in the order written.
 
+use super::refuse::check_codes;
 use super::{
     Assigned, BinOp, BlockFormat, Element, Encode, EncodeExpr, Field, FieldId, Format, FormatKind,
     Part, Product, ReduceOp, UnOp, ValueExpr,
@@ -56,6 +57,23 @@ pub enum CodecError {
         /// Why not.
         reason: String,
     },
+    /// A code that the format refuses.
+    #[error(
+        "`{format}` refuses code {code}{}, which stands in row {row}, element {element}",
+        field.as_ref().map_or(String::new(), |f| format!(" of `{f}`"))
+    )]
+    Refused {
+        /// Its name.
+        format: String,
+        /// The field, if the format is a block.
+        field: Option<String>,
+        /// The code.
+        code: u32,
+        /// The row of the tensor, over all axes before the last.
+        row: u64,
+        /// The first element of the row that has the code.
+        element: u64,
+    },
     /// Two layouts that do not hold the same fields.
     #[error("the two layouts do not hold the same fields: {reason}")]
     Layouts {
@@ -68,8 +86,13 @@ pub enum CodecError {
 pub fn read_code(bytes: &[u8], address: u64, bits: u32) -> u32 {
     let (first, shift) = ((address / 8) as usize, address % 8);
     let mut word = 0u64;
-    for i in 0..5 {
-        word |= u64::from(bytes.get(first + i).copied().unwrap_or(0)) << (8 * i);
+    match bytes.get(first..).and_then(|b| b.first_chunk()) {
+        Some(eight) => word = u64::from_le_bytes(*eight),
+        None => {
+            for i in 0..5 {
+                word |= u64::from(bytes.get(first + i).copied().unwrap_or(0)) << (8 * i);
+            }
+        }
     }
     ((word >> shift) & ((1u64 << bits.min(32)) - 1)) as u32
 }
@@ -193,6 +216,7 @@ pub(crate) fn check_bytes(format: &Format, shape: &[u64], bytes: &[u8]) -> Resul
 /// The values of a tensor, in row-major order.
 pub fn decode_tensor(format: &Format, shape: &[u64], bytes: &[u8]) -> Result<Vec<f32>, CodecError> {
     let count = check_bytes(format, shape, bytes)?;
+    check_codes(format, shape, bytes)?;
     match &format.kind {
         FormatKind::Plain(e) => {
             let size = e.storage_bytes() as usize;

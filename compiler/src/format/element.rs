@@ -1,6 +1,6 @@
 //! One code and its value: the reference decode and encode of an element.
 
-use super::{Element, FloatSpec, Overflow, Specials};
+use super::{Codebook, Element, FloatSpec, Illegal, Overflow, Specials};
 
 /// IEEE 754 binary32.
 pub const F32: Element = Element::Float(FloatSpec::ieee(8, 23));
@@ -119,7 +119,7 @@ impl Element {
         match self {
             Element::Int { bits } | Element::UInt { bits } => u32::from(*bits),
             Element::Float(f) => f.bits(),
-            Element::Codebook(c) => (usize::BITS - (c.codes().max(2) - 1).leading_zeros()).max(1),
+            Element::Codebook(c) => c.bits(),
         }
     }
 
@@ -137,22 +137,34 @@ impl Element {
         match self {
             Element::Int { .. } | Element::UInt { .. } => true,
             Element::Float(_) => false,
-            Element::Codebook(c) => c.entries.iter().all(|v| v.fract() == 0.0),
+            Element::Codebook(c) => {
+                let mut worth = c.entries.iter().copied().chain(illegal_worth(c));
+                worth.all(|v| v.fract() == 0.0)
+            }
         }
     }
 
     /// Whether some code is a NaN or an infinity.
     pub fn has_nan_or_inf(&self) -> bool {
-        matches!(
-            self,
-            Element::Float(FloatSpec {
-                specials: Specials::Ieee | Specials::NanOnly | Specials::NanAtNegativeZero,
-                ..
-            })
-        )
+        match self {
+            Element::Int { .. } | Element::UInt { .. } => false,
+            Element::Float(f) => f.specials != Specials::Finite,
+            Element::Codebook(c) => {
+                let mut worth = c.entries.iter().copied().chain(illegal_worth(c));
+                worth.any(|v| !v.is_finite())
+            }
+        }
     }
 
-    /// The smallest and the largest finite value.
+    /// The smallest and the largest finite value that a number is encoded to: those of the legal codes.
+    pub fn reach(&self) -> (f64, f64) {
+        match self {
+            Element::Codebook(c) => hull(c.legal().flat_map(|code| c.entry(code)).copied()),
+            Element::Int { .. } | Element::UInt { .. } | Element::Float(_) => self.range(),
+        }
+    }
+
+    /// The smallest and the largest finite value that a code decodes to.
     pub fn range(&self) -> (f64, f64) {
         match self {
             Element::Int { bits } => (
@@ -171,18 +183,7 @@ impl Element {
                     max,
                 )
             }
-            Element::Codebook(c) => {
-                let fold = c.entries.iter().map(|v| f64::from(*v));
-                let (low, high) = fold.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| {
-                    (a.min(v), b.max(v))
-                });
-                // a code past the end is worth 0
-                if c.codes().is_power_of_two() && c.codes() > 1 {
-                    (low, high)
-                } else {
-                    (low.min(0.0), high.max(0.0))
-                }
-            }
+            Element::Codebook(c) => hull(c.entries.iter().copied().chain(illegal_worth(c))),
         }
     }
 
@@ -197,21 +198,31 @@ impl Element {
     /// What one component of a code is worth, exactly.
     pub fn decode_at(&self, code: u32, component: u32) -> f64 {
         match self {
-            Element::Codebook(c) if c.width > 1 => {
-                let value = c.entry(code).get(component as usize);
-                f64::from(value.copied().unwrap_or(0.0))
-            }
+            Element::Codebook(c) if c.width > 1 => f64::from(c.worth(code, component)),
             _ => self.decode(code),
         }
     }
 
-    /// The value of every code, in order, if there are at most 16 bits.
+    /// Whether a code is one that numbers are encoded to.
+    pub fn is_legal(&self, code: u32) -> bool {
+        match self {
+            Element::Codebook(c) => c.is_legal(code),
+            Element::Int { .. } | Element::UInt { .. } | Element::Float(_) => true,
+        }
+    }
+
+    /// Whether bytes with some of its codes are refused.
+    pub fn refuses(&self) -> bool {
+        matches!(self, Element::Codebook(c) if c.illegal == Illegal::Refused)
+    }
+
+    /// The value of every legal code, in order, if there are at most 16 bits.
     pub fn values(&self) -> Vec<f64> {
         if self.bits() > 16 {
-            Vec::new()
-        } else {
-            (0..1u32 << self.bits()).map(|c| self.decode(c)).collect()
+            return Vec::new();
         }
+        let legal = (0..1u32 << self.bits()).filter(|c| self.is_legal(*c));
+        legal.map(|c| self.decode(c)).collect()
     }
 
     /// What a code is worth, exactly. Bits above the code's are ignored.
@@ -237,7 +248,7 @@ impl Element {
                 });
                 if sign { -magnitude } else { magnitude }
             }
-            Element::Codebook(c) => c.entries.get(code as usize).map_or(0.0, |v| f64::from(*v)),
+            Element::Codebook(c) => f64::from(c.worth(code, 0)),
         }
     }
 
@@ -284,24 +295,38 @@ impl Element {
                 code | (u32::from(sign) << (bits - 1) & u32::from(f.signed).wrapping_neg())
             }
             Element::Codebook(c) => {
-                let (low, high) = self.range();
+                let (low, high) = self.reach();
                 let x = if x.is_nan() { 0.0 } else { x.clamp(low, high) };
                 let mut best = (f64::INFINITY, 0);
-                for (i, v) in c.entries.iter().enumerate() {
-                    let d = (x - f64::from(*v)).abs();
+                for code in c.legal() {
+                    let d = (x - f64::from(c.entries[code as usize])).abs();
                     if d < best.0 {
-                        best = (d, i);
+                        best = (d, code);
                     }
                 }
-                best.1 as u32
+                best.1
             }
         }
     }
 }
 
+/// What the illegal codes of a table are worth, if it has any and they may be met.
+fn illegal_worth(c: &Codebook) -> Option<f32> {
+    match c.illegal {
+        Illegal::Worth(v) if c.has_illegal() => Some(v),
+        Illegal::Worth(_) | Illegal::Refused => None,
+    }
+}
+
+/// The smallest and the largest of some values; a NaN is neither.
+fn hull(values: impl Iterator<Item = f32>) -> (f64, f64) {
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| {
+        (a.min(f64::from(v)), b.max(f64::from(v)))
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::Codebook;
     use super::*;
 
     fn float(exp: u8, man: u8, specials: Specials) -> Element {

@@ -1,8 +1,10 @@
 //! Ids of layouts, and the way from one layout to another of the same fields.
 
 use super::codec::{CodecError, Grid, check_bytes};
+use super::refuse::check_codes;
 use super::{
-    BlockFormat, Element, Field, FloatSpec, Format, FormatKind, Part, Specials, UnOp, ValueExpr,
+    BlockFormat, Element, Field, FloatSpec, Format, FormatKind, Illegal, Part, Specials, UnOp,
+    ValueExpr,
 };
 use cranelift_entity::EntityRef;
 
@@ -100,6 +102,19 @@ impl Fnv {
                     .for_each(|w| self.word(w));
                 if c.width > 1 {
                     [31, c.width].into_iter().for_each(|w| self.word(w));
+                }
+                if !c.holes.is_empty() {
+                    [34, c.holes.len() as u32]
+                        .iter()
+                        .chain(&c.holes)
+                        .for_each(|w| self.word(*w));
+                }
+                match c.illegal {
+                    // What it was before formats could say so.
+                    Illegal::Worth(v) if v.to_bits() == 0 => {}
+                    _ if !c.has_illegal() => {}
+                    Illegal::Worth(v) => [32, v.to_bits()].into_iter().for_each(|w| self.word(w)),
+                    Illegal::Refused => self.word(33),
                 }
                 c.entries.iter().for_each(|v| self.word(v.to_bits()));
             }
@@ -211,7 +226,9 @@ pub fn relayout(
         name: name.into(),
         kind: FormatKind::Block(b.clone()),
     };
-    check_bytes(&as_format("the old layout", from), shape, bytes)?;
+    let old = as_format("the old layout", from);
+    check_bytes(&old, shape, bytes)?;
+    check_codes(&old, shape, bytes)?;
     let too_large = || CodecError::TooLarge {
         shape: shape.to_vec(),
     };

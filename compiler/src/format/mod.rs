@@ -2,18 +2,19 @@
 //!
 //! Data types only know themselves here: [`Element`] is one code and its value, [`BlockFormat`] a tile of elements
 //! with scales. `element.rs` and `codebook.rs` hold the reference decode and encode of one code, `codec.rs` that of whole blocks,
-//! `layout.rs` ids and relayout. Nothing in the compiler matches on the *name* of a format.
+//! `refuse.rs` finds codes that a format refuses, `layout.rs` has ids and relayout. Nothing in the compiler matches on the *name* of a format.
 
 mod codebook;
 pub mod codec;
 pub mod element;
 pub mod layout;
 pub mod permute;
+pub mod refuse;
 pub mod search;
 pub mod std;
 pub mod text;
 
-pub use codebook::Product;
+pub use codebook::{Illegal, Product};
 
 use ::std::sync::Arc;
 use cranelift_entity::{PrimaryMap, entity_impl};
@@ -74,14 +75,18 @@ impl FloatSpec {
     }
 }
 
-/// A table of values: a code is worth one of them, or several neighbouring ones for as many elements. Codes past the end
-/// decode to 0.
-#[derive(Clone, Debug, PartialEq)]
+/// A table of values: a code is worth one of them, or several neighbouring ones for as many elements. Two are equal if all
+/// bits of their values are.
+#[derive(Clone, Debug)]
 pub struct Codebook {
-    /// The values, code after code; at least 1 and at most 2^16 of them, all finite.
+    /// The values, code after code; at least 1 and at most 2^16 of them.
     pub entries: Vec<f32>,
     /// Values of a code, at least 1.
     pub width: u32,
+    /// Codes among them that are illegal, ascending; their entries are what they are worth.
+    pub holes: Vec<u32>,
+    /// What illegal codes are: the holes, and those past the end.
+    pub illegal: Illegal,
 }
 
 /// One scalar number: how many bits its code has and what a code is worth.

@@ -5,7 +5,7 @@
 
 use super::{
     Assigned, BinOp, BlockFormat, Element, EncodeExpr, Field, FloatSpec, Format, FormatKind,
-    Overflow, Part, ReduceOp, Specials, UnOp, ValueExpr,
+    Illegal, Overflow, Part, ReduceOp, Specials, UnOp, ValueExpr,
 };
 use crate::syntax::format_source;
 use std::fmt::Write;
@@ -43,12 +43,23 @@ fn element(e: &Element) -> String {
         Element::UInt { bits } => format!("uint({bits})"),
         Element::Float(f) => float(f),
         Element::Codebook(c) => {
-            let entries: Vec<String> = c.entries.iter().map(|v| number(*v)).collect();
+            let text = |(n, v): (usize, &f32)| match c.is_legal(n as u32 / c.width) {
+                true => number(*v),
+                false => "_".into(),
+            };
+            let entries: Vec<String> = c.entries.iter().enumerate().map(text).collect();
             let width = match c.width {
                 1 => String::new(),
                 width => format!("j < {width}: "),
             };
-            format!("codebook {width}[{}]", entries.join(", "))
+            let illegal = match c.illegal {
+                Illegal::Worth(v) if v.to_bits() == 0 => String::new(),
+                _ if !c.has_illegal() => String::new(),
+                Illegal::Worth(v) if v.is_nan() => " else nan".into(),
+                Illegal::Worth(v) => format!(" else {}", number(v)),
+                Illegal::Refused => " else refuse".into(),
+            };
+            format!("codebook {width}[{}]{illegal}", entries.join(", "))
         }
     }
 }

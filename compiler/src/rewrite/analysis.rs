@@ -2,7 +2,6 @@
 //! one small code; for vectors the lanes and the type. A rule fires only where these facts prove that it may.
 
 use super::lang::{Node, Op, Ty};
-use crate::format::Element;
 use crate::schedule::index::{Axes, AxisId, AxisKind, AxisSet};
 use crate::schedule::term::{Storage, Terms};
 use crate::spec::kernel::{Kernel, Role};
@@ -548,10 +547,7 @@ fn element_fact(
     let Some(element) = number.and_then(|e| graph.analysis.terms.elements.get(e as usize)) else {
         return unknown(free, call);
     };
-    let finite = match element {
-        Element::Float(f) => f.specials == crate::format::Specials::Finite,
-        Element::Int { .. } | Element::UInt { .. } | Element::Codebook(_) => true,
-    };
+    let finite = !element.has_nan_or_inf();
     if finite && 1usize << element.bits().min(16) <= TABLE {
         let entries: Vec<f64> = (0..1u32 << element.bits())
             .map(|c| element.decode(c))

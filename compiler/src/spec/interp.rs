@@ -10,6 +10,7 @@
 use super::bind::{BindError, check_positions};
 use super::kernel::*;
 use crate::format::codec::{self, CodecError};
+use crate::format::refuse::check_codes;
 use crate::format::{Element, Format, FormatKind};
 use cranelift_entity::{EntityRef, SecondaryMap};
 
@@ -153,6 +154,7 @@ impl Data {
 /// Decodes the bytes of a tensor.
 fn load(format: &Format, shape: &[u64], bytes: &[u8]) -> Result<Data, CodecError> {
     codec::check_bytes(format, shape, bytes)?;
+    check_codes(format, shape, bytes)?;
     match &format.kind {
         FormatKind::Plain(e) => {
             let code = |c: &[u8]| e.decode(codec::read_code(c, 0, e.bits()));
@@ -457,7 +459,7 @@ fn store(format: &Format, nums: &[Num]) -> Evaluated {
         return out; // the checker has seen to it that blocks are quantised
     };
     let size = e.storage_bytes() as usize;
-    let (low, high) = e.range();
+    let (low, high) = e.reach();
     for n in nums {
         let code = e.encode_f64(n.v);
         out.bytes.extend_from_slice(&code.to_le_bytes()[..size]);

@@ -148,7 +148,7 @@ pub enum FormatBody {
     Block(Block),
 }
 
-/// A scalar element: a name, a constructor or a codebook.
+/// A scalar element: a name, a constructor or a codebook, and what its illegal codes are.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Element {
     /// A format defined elsewhere.
@@ -173,6 +173,15 @@ pub enum Element {
         /// All of it.
         span: Span,
     },
+    /// `… else refuse`
+    Else {
+        /// What comes before.
+        of: Box<Element>,
+        /// A constant, `nan` or `refuse`.
+        worth: Expr,
+        /// From `else` on.
+        span: Span,
+    },
 }
 
 impl Element {
@@ -181,6 +190,7 @@ impl Element {
         match self {
             Element::Name(n) => n.span,
             Element::Call { span, .. } | Element::Codebook { span, .. } => *span,
+            Element::Else { of, span, .. } => of.span().to(*span),
         }
     }
 }

@@ -130,6 +130,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::list => "`[`",
         Rule::packed | Rule::kw_packed => "`packed`",
         Rule::kw_per => "`per`",
+        Rule::illegal | Rule::kw_else => "`else`",
         Rule::piece | Rule::pieces => "bits and their addresses",
         Rule::kw_msb => "`msb`",
         Rule::quantize | Rule::kw_quantize => "`quantize`",

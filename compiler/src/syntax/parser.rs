@@ -136,6 +136,7 @@ fn parts(pair: P<'_>) -> impl Iterator<Item = P<'_>> {
                 | Rule::kw_codebook
                 | Rule::kw_packed
                 | Rule::kw_per
+                | Rule::kw_else
                 | Rule::kw_quantize
                 | Rule::kw_as
                 | Rule::kw_language
@@ -213,10 +214,10 @@ impl Builder {
     }
 
     fn element(&mut self, p: P<'_>) -> Option<Element> {
-        let mut words = parts(p);
+        let mut words = parts(p).peekable();
         let p = words.next()?;
         let span = self.span(&p);
-        Some(match p.as_rule() {
+        let mut element = match p.as_rule() {
             Rule::codebook => self.codebook(p, span)?,
             Rule::constructor => {
                 let mut it = parts(p);
@@ -229,7 +230,7 @@ impl Builder {
                     })
                 });
                 let args = args.collect::<Option<_>>()?;
-                let packed = match words.next() {
+                let packed = match words.next_if(|p| p.as_rule() == Rule::packed) {
                     None => None,
                     Some(p) => {
                         let mut it = parts(p);
@@ -245,7 +246,16 @@ impl Builder {
                 }
             }
             _ => Element::Name(self.ident(p)),
-        })
+        };
+        if let Some(p) = words.next() {
+            let span = self.span(&p);
+            element = Element::Else {
+                of: Box::new(element),
+                worth: self.root(parts(p).next()?)?,
+                span,
+            };
+        }
+        Some(element)
     }
 
     fn codebook(&mut self, p: P<'_>, span: Span) -> Option<Element> {

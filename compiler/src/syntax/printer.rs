@@ -343,6 +343,9 @@ fn element(e: &Element, head: &str, indent: usize) -> String {
                 CodebookValues::Formula(e) => format!("{head}{}", expr(e)),
             }
         }
+        Element::Else { of, worth, .. } => {
+            format!("{} else {}", element(of, head, indent), expr(worth))
+        }
     }
 }
 
@@ -427,7 +430,10 @@ pub(crate) fn expr(e: &Expr) -> String {
         ExprKind::Reduce(n, binders, body) => {
             let names: Vec<&str> = binders.iter().map(|b| b.name.as_str()).collect();
             let text = expr(body);
+            let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            // Words that would end the expression instead.
             let group = text.starts_with('-')
+                || matches!(words.next(), Some("as" | "else"))
                 || matches!(&body.kind, ExprKind::Binary(o, ..) if o.level() < 2);
             format!("{}({}) {}", n.name, names.join(", "), wrap(text, group))
         }

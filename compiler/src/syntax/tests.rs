@@ -26,7 +26,9 @@ impl Random {
             self.below(9)
         } {
             0 => ExprKind::Number(["0", "1.5", "2e-3"][self.below(3) as usize].into()),
-            1 => ExprKind::Name(["a", "at", "sum", "block"][self.below(4) as usize].into()),
+            1 => ExprKind::Name(
+                ["a", "at", "sum", "block", "as", "else"][self.below(6) as usize].into(),
+            ),
             2 => ExprKind::Index(ident("x"), vec![self.expr(0), self.expr(0)]),
             3 => ExprKind::Neg(Box::new(self.expr(depth - 1))),
             4 => ExprKind::Call(

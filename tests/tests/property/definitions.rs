@@ -5,6 +5,7 @@ use crate::property::formats::{Need, block};
 use crate::property::program::Maker;
 use lowbit::check::Random;
 use lowbit::compiler::format::layout::{layout_id, same_layout};
+use lowbit::compiler::format::refuse::check_codes;
 use lowbit::compiler::format::text::definition;
 use lowbit::compiler::format::{BlockFormat, Element, Field, Format, FormatKind};
 use lowbit::compiler::spec::load;
@@ -85,11 +86,8 @@ fn same_values(element: &Element, a: u32, b: u32) -> bool {
 pub(crate) fn values_find_their_codes(format: &Format, seed: u64) {
     for field in of_block(format).fields.values() {
         let element = &field.element;
-        let codes = match element {
-            Element::Codebook(book) => book.codes() as u32,
-            element => 1 << element.bits().min(12),
-        };
-        for code in 0..codes {
+        let codes = 0..1u32 << element.bits().min(12);
+        for code in codes.filter(|c| element.is_legal(*c)) {
             let first = again(element, code);
             // A float that saturates makes a number of an infinity.
             let infinite = element.decode_at(code, 0).is_infinite();
@@ -100,6 +98,29 @@ pub(crate) fn values_find_their_codes(format: &Format, seed: u64) {
             assert_eq!(again(element, first), first, "seed {seed}: {element:?}");
         }
     }
+}
+
+/// Bytes of any codes are a tensor unless one of them is refused.
+pub(crate) fn refused_codes_are_found(format: &Format, seed: u64) {
+    let block = of_block(format);
+    let mut random = Random::new(seed);
+    let mut bytes = vec![0; block.bytes as usize];
+    let mut legal = true;
+    // Most codes are legal, else every block is refused by its first ones.
+    for field in block.fields.values() {
+        let odd = random.below(1 + 2 * field.slots() as u64) as usize;
+        for slot in 0..field.slots() {
+            let codes = || random.number() as u32 & low_bits(field);
+            let mut codes = std::iter::repeat_with(codes);
+            let code = codes.find(|c| slot == odd || field.element.is_legal(*c));
+            let code = code.unwrap_or(0);
+            legal &= !field.element.refuses() || field.element.is_legal(code);
+            field.write(&mut bytes, slot, code);
+        }
+    }
+    let shape = [u64::from(block.rows), u64::from(block.len)];
+    let found = check_codes(format, &shape, &bytes);
+    assert_eq!(found.is_ok(), legal, "seed {seed}: {found:?}");
 }
 
 /// The printed text reads as an equal layout that prints the same, whatever its name.

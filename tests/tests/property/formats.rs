@@ -82,23 +82,26 @@ fn vector(m: &mut Maker) -> (String, u64, u64) {
             let (radix, count, bits) =
                 m.pick(&[(3, 5, 8), (3, 2, 4), (5, 3, 8), (6, 2, 6), (2, 4, 4)]);
             let text = format!("digit({radix}) packed {count} per {bits}");
-            (text, bits, count)
+            let written = u64::pow(radix, count as u32);
+            (text + illegal(m, written, bits), bits, count)
         }
         1 => {
             m.tag("element", "values of a code by a formula");
-            let text = "codebook c < 32, j < 4: (c + 3) * (2 * j + 1) % 7 - 3";
-            (text.into(), 5, 4)
+            let codes = m.pick(&[32, 32, 19]);
+            let text = format!("codebook c < {codes}, j < 4: (c + 3) * (2 * j + 1) % 7 - 3");
+            (text + illegal(m, codes, 5), 5, 4)
         }
         _ => {
             m.tag("element", "values of a code");
             let width = m.between(2, 8);
             let codes = m.pick(&[3, 8, 16]);
-            let values: Vec<String> = (0..width * codes)
+            let mut values: Vec<String> = (0..width * codes)
                 .map(|_| format!("{}", m.between(0, 12) as f64 / 2.0 - 3.0))
                 .collect();
             let bits = u64::from((codes - 1).ilog2()) + 1;
+            let legal = codes - holes(m, &mut values, width as usize);
             let text = format!("codebook j < {width}: [{}]", values.join(", "));
-            (text, bits, width)
+            (text + illegal(m, legal, bits), bits, width)
         }
     }
 }
@@ -143,7 +146,7 @@ fn codebook(m: &mut Maker, most: u64) -> (String, u64) {
         _ => m.between(2, 1 << most),
     };
     let kind = m.below(3);
-    let entries: Vec<String> = (0..count)
+    let mut entries: Vec<String> = (0..count)
         .map(|_| {
             let n = m.between(0, 40) as f64 - 20.0;
             match kind {
@@ -154,7 +157,38 @@ fn codebook(m: &mut Maker, most: u64) -> (String, u64) {
         })
         .collect();
     let bits = u64::from((count - 1).max(1).ilog2()) + 1;
-    (format!("codebook [{}]", entries.join(", ")), bits)
+    let legal = count - holes(m, &mut entries, 1);
+    let text = format!("codebook [{}]", entries.join(", "));
+    (text + illegal(m, legal, bits), bits)
+}
+
+/// Takes the values of a code away, if there are others left; how many codes lost theirs.
+fn holes(m: &mut Maker, values: &mut [String], width: usize) -> u64 {
+    let codes = (values.len() / width) as u64;
+    if codes < 4 || !m.once_in(5) {
+        return 0;
+    }
+    m.tag("element", "codes without values among others");
+    let at = m.below(codes) as usize * width;
+    values[at..at + width].fill("_".into());
+    1
+}
+
+/// What the codes are that are left of a width, if any are.
+fn illegal(m: &mut Maker, legal: u64, bits: u64) -> &'static str {
+    if legal == 1 << bits || m.once_in(4) {
+        return "";
+    }
+    m.tag("element", "what illegal codes are");
+    m.pick(&[
+        " else 0",
+        " else -1",
+        " else 2.5",
+        " else 40",
+        " else nan",
+        " else refuse",
+        " else refuse",
+    ])
 }
 
 fn scale(m: &mut Maker) -> (&'static str, u64) {

@@ -133,7 +133,7 @@ impl SearchPlan {
             Some(listed) => listed.get(self.rank(listed, value)).map_or(0, |v| v.1),
             None => {
                 let element = &self.fields[field].element;
-                let (low, high) = element.range();
+                let (low, high) = element.reach();
                 element.encode_f64(value.clamp(low, high))
             }
         }

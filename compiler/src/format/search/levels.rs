@@ -76,7 +76,11 @@ struct Planner<'a> {
 impl Planner<'_> {
     /// The level of some items with codes, and those above it.
     fn level(&mut self, own: Own, terms: &Tabulated, items: Vec<Item>) -> Result<Level, NotAffine> {
-        let (table, parts) = Table::new(terms)?;
+        let legal = |joint| {
+            let mut parts = own.split(joint);
+            parts.all(|(f, code)| self.fields[f].element.is_legal(code))
+        };
+        let (table, parts) = Table::new(terms, legal)?;
         self.finish(own, table, parts, items)
     }
 

@@ -324,7 +324,7 @@ impl SearchPlan {
     }
 }
 
-/// The finite values of an element, ascending, of equal ones the lowest code.
+/// The finite values of an element's legal codes, ascending, of equal ones the lowest code.
 fn listed(element: &Element) -> Vec<(f64, u32)> {
     let values = element.values().into_iter().zip(0..);
     let mut all: Vec<(f64, u32)> = values.filter(|(v, _)| v.is_finite()).collect();

@@ -63,11 +63,15 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The table of tabulated terms, and the polynomial in the scales that each column is multiplied by.
-    pub(super) fn new(terms: &Tabulated) -> Result<(Table, Vec<Polynomial>), NotAffine> {
+    /// The table of tabulated terms under the legal codes, and the polynomial in the scales that each column is multiplied by.
+    pub(super) fn new(
+        terms: &Tabulated,
+        legal: impl Fn(u32) -> bool,
+    ) -> Result<(Table, Vec<Polynomial>), NotAffine> {
         let count = terms.values().map(Vec::len).max().unwrap_or(0);
-        let finite = |c: &u32| terms.values().all(|t| t[*c as usize].is_finite());
-        let codes: Vec<u32> = (0..count as u32).filter(finite).collect();
+        let finite = |c: u32| terms.values().all(|t| t[c as usize].is_finite());
+        let usable = |c: &u32| legal(*c) && finite(*c);
+        let codes: Vec<u32> = (0..count as u32).filter(usable).collect();
         if codes.is_empty() {
             return Err(NotAffine::NoCodes);
         }
@@ -92,7 +96,7 @@ impl Table {
 
     /// All values of an element that is too wide to be listed, and a constant column if wanted.
     pub(super) fn wide(element: &Element, constant: bool) -> Table {
-        let (low, high) = element.range();
+        let (low, high) = element.reach();
         Table {
             codes: Vec::new(),
             columns: Vec::new(),
@@ -148,7 +152,7 @@ impl Table {
             return (1.0, 1.0);
         }
         if let Nearest::Wide { element } = &self.nearest {
-            return element.range();
+            return element.reach();
         }
         let all = self.columns[column].iter();
         all.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| {
@@ -202,7 +206,7 @@ impl Table {
             }
             Nearest::Ascending { bounds } => below(bounds, t) as u32,
             Nearest::Wide { element } => {
-                let (low, high) = element.range();
+                let (low, high) = element.reach();
                 element.encode_f64(t.clamp(low, high))
             }
             Nearest::Any => self.search(theta, x),

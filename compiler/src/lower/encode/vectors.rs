@@ -66,7 +66,7 @@ pub(super) fn decode(
         Op::Bin(Bin::IAdd, first, component),
         &[first, component],
     );
-    entry(lower, book, at)
+    entry(lower, &book.entries, at)
 }
 
 fn ranges(field: &Field, order: &[u32], start: &[u32]) -> Vec<Range> {
@@ -86,8 +86,8 @@ fn ranges(field: &Field, order: &[u32], start: &[u32]) -> Vec<Range> {
 }
 
 /// A value of the table, by its place.
-fn entry(lower: &mut Lower<'_>, book: &Codebook, at: Value) -> Value {
-    let bytes = book.entries.iter().flat_map(|v| v.to_le_bytes());
+fn entry(lower: &mut Lower<'_>, entries: &[f32], at: Value) -> Value {
+    let bytes = entries.iter().flat_map(|v| v.to_le_bytes());
     let table = lower.table("values", bytes.collect());
     let scaled = lower.put(I64, Op::Shift(Shift::Shl, at, 2), &[at]);
     let base = lower.put(I64, Op::Bin(Bin::IAdd, table, scaled), &[table, scaled]);
@@ -112,17 +112,19 @@ fn by_component(
     Ok(lower.put(I32, Op::Convert(Convert::Narrow, code), &[code]))
 }
 
-/// The code of the smallest sum of squares; the first of equals.
+/// The code of the smallest sum of squares; the first of equals. That of an illegal code is a NaN, which is not smaller.
 fn by_distance(
     lower: &mut Lower<'_>,
     book: &Codebook,
     components: &[u32],
     values: &[Value],
 ) -> Value {
+    let entries = book.legal_entries();
     let zero = lower.scalar(&Scalar::Const(0));
     let codes = lower.scalar(&Scalar::Const(book.codes() as u64));
     let far = lower.float(f32::INFINITY, F32);
-    let none = lower.put_at(0, I32, Op::IConst(0));
+    let first_legal = book.legal().next().unwrap_or(0);
+    let none = lower.put_at(0, I32, Op::IConst(i64::from(first_legal)));
     let (code, best) = lower.open("code", zero, codes, 1, &[far, none]);
     let width = lower.put_at(0, I64, Op::IConst(i64::from(book.width)));
     let first = lower.put(I64, Op::Bin(Bin::IMul, code, width), &[code, width]);
@@ -134,7 +136,7 @@ fn by_distance(
             Op::Bin(Bin::IAdd, first, component),
             &[first, component],
         );
-        let entry = entry(lower, book, at);
+        let entry = entry(lower, &entries, at);
         let d = lower.bin(Bin::FSub, entry, *value);
         let square = lower.bin(Bin::FMul, d, d);
         sum = lower.bin(Bin::FAdd, sum, square);

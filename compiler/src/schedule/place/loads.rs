@@ -288,10 +288,10 @@ impl Placer<'_> {
         };
         let first = self.terms.add(Term::Mul(vec![width, code]));
         let at = self.terms.add(Term::Add(vec![first, place]));
-        // Codes past the end are worth 0 too.
-        let mut entries = book.entries.clone();
-        entries.resize((book.width << field.element.bits()) as usize, 0.0);
-        let table = Codebook::scalar(entries);
+        // Illegal codes are worth something too.
+        let worth = |c: u32| (0..book.width).map(move |j| book.worth(c, j));
+        let entries = (0..1u32 << field.element.bits()).flat_map(worth);
+        let table = Codebook::scalar(entries.collect());
         Ok(self.terms.element(&Element::Codebook(table.into()), at))
     }
 

@@ -2,14 +2,25 @@
 
 use super::{Checked, Checker};
 use crate::diagnostic::Diagnostic;
-use crate::format::{Codebook, Element};
-use crate::syntax::ast::{CodebookValues, ElementArg, Expr, Ident, Span};
+use crate::format::{Codebook, Element, Illegal};
+use crate::syntax::ast::{self, CodebookValues, ElementArg, Expr, ExprKind, Ident, Span};
 use std::sync::Arc;
 
 /// Most values of a codebook, over all its codes.
 const MAX_VALUES: i64 = 1 << 16;
 /// Most bits of a code whose values are made as a table.
 const MAX_TABLE_BITS: i64 = 16;
+/// The NaN that illegal codes are worth, the same in every layout id.
+const NAN: f32 = f32::from_bits(0x7fc0_0000);
+
+/// Which words of digits have values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Words {
+    /// Every one: past the largest number that the digits can write, its lowest digits.
+    All,
+    /// Those that the digits can write.
+    Written,
+}
 
 impl Checker<'_> {
     pub(super) fn codebook(
@@ -56,11 +67,49 @@ impl Checker<'_> {
                 format!("is no multiple of {width}"),
             ));
         }
-        let entries = list
-            .iter()
-            .map(|e| self.single(e))
-            .collect::<Checked<Vec<f32>>>()?;
-        Ok(element(entries, width))
+        let values = list.iter().map(|e| match is_hole(e) {
+            true => Ok(None),
+            false => self.single(e).map(Some),
+        });
+        let values = values.collect::<Checked<Vec<Option<f32>>>>()?;
+        let holes = self.holes(list, &values, width)?;
+        let entries = values.into_iter().map(|v| v.unwrap_or(0.0)).collect();
+        let book = Codebook::of(entries, width).with_holes(holes);
+        Ok(Element::Codebook(Arc::new(book)))
+    }
+
+    /// The codes of a list that have no values: `_` stands for all of them.
+    fn holes(&mut self, list: &[Expr], values: &[Option<f32>], width: u32) -> Checked<Vec<u32>> {
+        let mut holes = Vec::new();
+        let codes = values
+            .chunks(width as usize)
+            .zip(list.chunks(width as usize));
+        for (code, (values, texts)) in (0..).zip(codes) {
+            match values.iter().filter(|v| v.is_none()).count() {
+                0 => {}
+                all if all == values.len() => holes.push(code),
+                _ => {
+                    let span = texts[0].span.to(texts[texts.len() - 1].span);
+                    return self.fail(Diagnostic::error(
+                        "size",
+                        span,
+                        format!("code {code} has only some of its {width} values"),
+                        "an illegal code has `_` for all of them",
+                    ));
+                }
+            }
+        }
+        if let (Some(first), Some(last)) = (list.first(), list.last())
+            && holes.len() * width as usize == values.len()
+        {
+            return self.fail(Diagnostic::error(
+                "missing",
+                first.span.to(last.span),
+                "a codebook without a value",
+                "every code is illegal",
+            ));
+        }
+        Ok(holes)
     }
 
     fn by_formula(
@@ -116,11 +165,96 @@ impl Checker<'_> {
         ))
     }
 
+    /// `codebook [-1, 0, 1] else refuse`: an element, and what its illegal codes are.
+    pub(super) fn with_illegal(
+        &mut self,
+        of: &ast::Element,
+        worth: &Expr,
+        clause: Span,
+    ) -> Checked<Element> {
+        let element = match of {
+            ast::Element::Codebook { .. } => self.element(of)?,
+            ast::Element::Call {
+                head, args, packed, ..
+            } if head.name == "digit" => {
+                self.digits(args, packed.as_deref(), Words::Written, of.span())?
+            }
+            ast::Element::Name(_) | ast::Element::Call { .. } | ast::Element::Else { .. } => {
+                let d = Diagnostic::error(
+                    "type",
+                    clause,
+                    "only codebooks and digits have codes without values",
+                    "not allowed here",
+                );
+                return self.fail(match of {
+                    ast::Element::Name(n) => {
+                        d.help(format!("say it where `{}` is defined", n.name))
+                    }
+                    _ => d
+                        .also(of.span(), "every code of this has a value")
+                        .help("`codebook c < 6: c else refuse` are the integers below 6"),
+                });
+            }
+        };
+        let illegal = self.illegal(worth)?;
+        match element {
+            Element::Codebook(book) if book.has_illegal() => {
+                let book = Codebook::clone(&book).with_illegal(illegal);
+                Ok(Element::Codebook(Arc::new(book)))
+            }
+            full => {
+                let codes = 1u64 << full.bits();
+                self.fail(
+                    Diagnostic::error(
+                        "size",
+                        clause,
+                        "there are no codes left to say this of",
+                        format!("all {codes} codes of {} bits have values", full.bits()),
+                    )
+                    .fix(
+                        Span {
+                            start: of.span().end,
+                            end: clause.end,
+                        },
+                        "",
+                    ),
+                )
+            }
+        }
+    }
+
+    /// What stands behind `else`.
+    fn illegal(&mut self, worth: &Expr) -> Checked<Illegal> {
+        let words = ["nan", "refuse"];
+        Ok(match &worth.kind {
+            ExprKind::Name(n) if n == "refuse" => Illegal::Refused,
+            ExprKind::Name(n) if n == "nan" => Illegal::Worth(NAN),
+            ExprKind::Name(n) if !self.consts.contains_key(n) => {
+                let d = Diagnostic::error(
+                    "unknown-name",
+                    worth.span,
+                    format!("`{n}` does not say what illegal codes are"),
+                    "expected a constant, `nan` or `refuse`",
+                );
+                let d = match words.into_iter().find(|w| n.eq_ignore_ascii_case(w)) {
+                    Some(word) => d.fix(worth.span, word),
+                    None => {
+                        let constants = self.consts.keys().map(String::as_str);
+                        d.near(worth.span, n, constants.chain(words))
+                    }
+                };
+                return self.fail_unless_broken(n, d);
+            }
+            _ => Illegal::Worth(self.single(worth)?),
+        })
+    }
+
     /// `digit(3) packed 5 per 8`: the digits of a word, the lowest first.
     pub(super) fn digits(
         &mut self,
         args: &[ElementArg],
         packed: Option<&(Expr, Expr)>,
+        words: Words,
         span: Span,
     ) -> Checked<Element> {
         let ([ElementArg::Value(radix)], Some((count, bits))) = (args, packed) else {
@@ -135,23 +269,27 @@ impl Checker<'_> {
         let digits = self.count(count, "the digits of a word", 1, MAX_TABLE_BITS)? as u32;
         let word = self.count(bits, "the bits of a word", 1, MAX_TABLE_BITS)? as u32;
         let codes = 1u64 << word;
-        if radix
-            .checked_pow(digits)
-            .is_none_or(|needed| needed > codes)
-        {
+        let written = radix.checked_pow(digits).filter(|w| *w <= codes);
+        let Some(written) = written else {
             return self.fail(Diagnostic::error(
                 "size",
                 count.span.to(bits.span),
                 format!("{digits} digits of radix {radix} do not fit {word} bits"),
                 "too many digits",
             ));
-        }
+        };
         if codes as i64 * i64::from(digits) > MAX_VALUES {
             return self.too_many(codes as i64 * i64::from(digits), span);
         }
         let digit = |c: u64, j: u32| (c / radix.pow(j) % radix) as f32;
         let entries = (0..codes).flat_map(|c| (0..digits).map(move |j| digit(c, j)));
-        Ok(element(entries.collect(), digits))
+        let illegal = match words {
+            Words::All => codes..codes,
+            Words::Written => written..codes,
+        };
+        let book = Codebook::of(entries.collect(), digits);
+        let book = book.with_holes(illegal.map(|c| c as u32).collect());
+        Ok(Element::Codebook(Arc::new(book)))
     }
 
     /// `signmag(4)`, `offset(4)`: integers with a sign bit, and integers less half of their range.
@@ -180,6 +318,11 @@ impl Checker<'_> {
     }
 }
 
+/// Whether an entry of a list says that its code is illegal.
+fn is_hole(e: &Expr) -> bool {
+    matches!(&e.kind, ExprKind::Name(n) if n == "_")
+}
+
 fn element(entries: Vec<f32>, width: u32) -> Element {
-    Element::Codebook(Arc::new(Codebook { entries, width }))
+    Element::Codebook(Arc::new(Codebook::of(entries, width)))
 }

@@ -45,7 +45,7 @@ pub(super) fn derive(b: &BlockFormat) -> Option<Encode> {
     }
     let zero = -shift / factor;
     let element = &b.fields[e].element;
-    let (low, high) = element.range();
+    let (low, high) = element.reach();
     let (below, above) = ((low - zero).abs(), (high - zero).abs());
     let reach = match element {
         // both ends must hold the largest magnitude, unless one side has no values at all

@@ -1,5 +1,6 @@
 //! Scalars: `int(4)`, `float(2, 1, finite)`, `codebook […]`, and the names that are built in.
 
+use super::codebook::Words;
 use super::{Checked, Checker};
 use crate::diagnostic::Diagnostic;
 use crate::format::{Element, FloatSpec, Format, FormatKind, Overflow, Specials};
@@ -56,13 +57,14 @@ impl Checker<'_> {
                 }
             }
             ast::Element::Codebook { axes, values, span } => self.codebook(axes, values, *span),
+            ast::Element::Else { of, worth, span } => self.with_illegal(of, worth, *span),
             ast::Element::Call {
                 head,
                 args,
                 packed,
                 span,
             } => match (head.name.as_str(), packed.as_deref()) {
-                ("digit", packed) => self.digits(args, packed, *span),
+                ("digit", packed) => self.digits(args, packed, Words::All, *span),
                 (_, Some((count, bits))) => self.fail(Diagnostic::error(
                     "type",
                     count.span.to(bits.span),

@@ -345,7 +345,7 @@ impl Checker<'_> {
 
     /// Whether a constant that the field cannot hold is assigned to it (reported).
     fn encode_constant(&mut self, expr: &EncodeExpr, field: &Field, span: Span) -> bool {
-        let (low, high) = field.element.range();
+        let (low, high) = field.element.reach();
         let EncodeExpr::Const(c) = expr else {
             return false;
         };

@@ -82,14 +82,13 @@ pub(super) fn step(e: &Element, code: u32) -> f64 {
             pow2(e - i32::from(f.man))
         }
         Element::Codebook(c) => {
-            let above = c
-                .entries
+            let entries = c.legal_entries();
+            let above = entries
                 .iter()
                 .map(|x| f64::from(*x) - v)
                 .filter(|d| *d > 0.0)
                 .fold(f64::INFINITY, f64::min);
-            let below = c
-                .entries
+            let below = entries
                 .iter()
                 .map(|x| v - f64::from(*x))
                 .filter(|d| *d > 0.0)

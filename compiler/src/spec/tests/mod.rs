@@ -3,6 +3,7 @@
 mod errors;
 mod eval;
 mod formats;
+mod illegal;
 mod search;
 
 use super::{Module, load};

@@ -179,3 +179,29 @@ fn a_text_that_would_fill_the_memory_is_refused() {
     let text = format!("language 1;\nformat g = {block}\n{copies}");
     refused(&text, "{}", "too large together");
 }
+
+#[test]
+fn a_tensor_with_a_code_that_its_format_refuses_is_not_loaded() {
+    let formats = "language 1;\nformat t = block i < 4, bytes 2 \
+        { s: uint(8) at 0; c[i]: codebook [0, 1, 2] else refuse at 8 + 2 * i; value = s * c[i]; }\n";
+    let file = |data: [u8; 2]| {
+        let metadata = serde_json::json!({
+            "lowbit.formats": formats,
+            "lowbit.tensors": r#"{"a":{"format":"t","shape":[1,4]}}"#,
+        });
+        let header = serde_json::json!({
+            "__metadata__": metadata,
+            "a": { "dtype": "I4", "shape": [4], "data_offsets": [0, 2] },
+        });
+        safetensors(&header.to_string(), &data)
+    };
+    let load = |data| {
+        let file = read(Kind::Safetensors, &file(data)).expect("a good file");
+        file.load("a").map(|t| t.to_f32().expect("values"))
+    };
+    assert_eq!(load([3, 0b10]).expect("legal codes"), [6.0, 0.0, 0.0, 0.0]);
+    let error = load([3, 0b0111_0010]).expect_err("code 3");
+    assert!(matches!(&error, FileError::Value(_)));
+    let message = error.to_string();
+    assert!(message.contains("code 3 of `c`"), "{message}");
+}

@@ -197,6 +197,8 @@ pub(crate) fn chunks(
     };
     // Blocks that several rows share end where a matrix ends.
     let (group, matrix) = match (&format.kind, shape) {
+        // What all rows share has its place once.
+        (FormatKind::Block(b), _) if b.frame.tensor != [0, 0] => (rows.max(1), rows.max(1)),
         (FormatKind::Block(b), [.., matrix, _]) if b.rows > 1 => (u64::from(b.rows), *matrix),
         _ => (1, rows),
     };

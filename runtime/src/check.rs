@@ -103,18 +103,19 @@ pub fn random_tensor(
     let bytes = format.tensor_bytes(&shape).unwrap_or(0);
     let mut bytes: Vec<u8> = (0..bytes).map(|_| random.number() as u8 & 0x3f).collect();
     if let FormatKind::Block(block) = &format.kind {
-        make_legal(block, &mut bytes);
+        make_legal(block, &shape, &mut bytes);
     }
     Tensor::from_bytes(format.clone(), &shape, bytes)
 }
 
 /// Puts a code that a format has in the place of every one that it refuses.
-fn make_legal(format: &BlockFormat, bytes: &mut [u8]) {
+fn make_legal(format: &BlockFormat, shape: &[u64], bytes: &mut [u8]) {
     let refusing = format.fields.values().filter(|f| f.element.refuses());
     for field in refusing {
         let codes = 0..1u32 << field.element.bits();
         let legal: Vec<u32> = codes.filter(|c| field.element.is_legal(*c)).collect();
-        for block in bytes.chunks_exact_mut(format.bytes.max(1) as usize) {
+        for start in format.block_starts(shape) {
+            let block = &mut bytes[start..];
             for slot in 0..field.slots() {
                 let code = field.read(block, slot);
                 if !field.element.is_legal(code) {

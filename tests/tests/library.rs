@@ -41,8 +41,9 @@ fn kernels(module: &str, format: &Format) -> String {
         &format.kind,
         FormatKind::Block(BlockFormat {
             encode: Some(_),
+            frame,
             ..
-        })
+        }) if frame.is_empty()
     ) {
         text += &format!(
             "kernel encode(input x: f32[N, K], input z: f32[M]) -> output w: {name}[N, K] {{
@@ -56,6 +57,11 @@ fn kernels(module: &str, format: &Format) -> String {
 /// Formats of tensors: codes with several values are for fields only.
 fn is_of_tensors(format: &Format) -> bool {
     !matches!(&format.kind, FormatKind::Plain(e) if e.width() > 1)
+}
+
+/// Whether rows or the tensor have fields of their own.
+fn is_framed(format: &Format) -> bool {
+    matches!(&format.kind, FormatKind::Block(b) if !b.frame.is_empty())
 }
 
 fn is_woven(format: &Format) -> bool {
@@ -177,6 +183,9 @@ fn bulk_work_gives_what_the_reference_codec_gives() {
         // Rows that no block divides, and for some formats more of them than one thread takes at a time.
         let rows = if n % 10 == 0 { 900 } else { 9 };
         for shape in [vec![3, 2, 261], vec![rows, 300], vec![7], vec![0, 5]] {
+            if is_framed(format) && is_woven(format) && shape.len() > 2 {
+                continue; // matrices of such a tensor are no tensors by themselves
+            }
             let (decoder, encoder) = (Decoder::new(&engine, format), Encoder::new(&engine, format));
             let decoder = decoder.expect(name);
             let mut random = Random::new(5);
@@ -187,7 +196,11 @@ fn bulk_work_gives_what_the_reference_codec_gives() {
                     quantised += 1;
                     // Kernels assign integers to tables of integers, which are not the nearest entries.
                     let table = matches!(&format.kind, FormatKind::Plain(e @ Element::Codebook(_)) if e.is_integer());
-                    assert_eq!(encoder.is_err(), table || is_woven(format), "{name}");
+                    assert_eq!(
+                        encoder.is_err(),
+                        table || is_woven(format) || is_framed(format),
+                        "{name}"
+                    );
                     if let Ok(encoder) = encoder {
                         let ours = encoder.quantize(&shape, &values, 2).expect(name);
                         assert!(ours.bytes() == wanted.bytes(), "{name} {shape:?}");

@@ -135,21 +135,26 @@ fn i2_s_has_three_layouts() {
     let weights = ternary(rows * columns);
     let code = |w: i32| (w + 1) as u8;
     let shape = [rows as u64, columns as u64];
+    // The scale stands behind all rows, in the first of 32 bytes.
+    let tail = [1.5f32.to_le_bytes().to_vec(), vec![0; 28]].concat();
+    let scaled: Vec<f32> = as_floats(&weights).iter().map(|w| w * 1.5).collect();
     for (name, length, group) in [("i2_s", 128, 32), ("i2_s_neon", 64, 16)] {
         let mut bytes = vec![0; rows * columns / 4];
         for (at, w) in weights.iter().enumerate() {
             let (block, j) = (at / length, at % length);
             bytes[block * group + j % group] |= code(*w) << (6 - 2 * (j / group));
         }
-        hold(name, shape, &bytes, &as_floats(&weights));
+        bytes.extend(&tail);
+        hold(name, shape, &bytes, &scaled);
     }
     let at = |row: usize, column: usize| code(weights[row * columns + column]);
     let byte = |group: usize, c: usize| (0..4).fold(0, |byte, r| byte << 2 | at(4 * group + r, c));
-    let bytes: Vec<u8> = (0..rows / 4)
+    let mut bytes: Vec<u8> = (0..rows / 4)
         .flat_map(|g| (0..columns).map(move |c| (g, c)))
         .map(|(g, c)| byte(g, c))
         .collect();
-    hold("i2_s_rows", shape, &bytes, &as_floats(&weights));
+    bytes.extend(&tail);
+    hold("i2_s_rows", shape, &bytes, &scaled);
 }
 
 #[test]

@@ -5,10 +5,11 @@
 //!   matrix are padded to a multiple of R. Axes before the last two number the matrices.
 //! - `value` and `encode` compute in f32, rounding to nearest even at each step, in the order written.
 
+use super::grid::{BlockPlace, Grid, for_each_block};
 use super::refuse::check_codes;
 use super::{
     Assigned, BinOp, BlockFormat, Element, Encode, EncodeExpr, Field, FieldId, Format, FormatKind,
-    Part, Product, ReduceOp, UnOp, ValueExpr,
+    Part, Product, ReduceOp, Scope, Side, UnOp, ValueExpr,
 };
 use cranelift_entity::EntityRef;
 
@@ -109,52 +110,6 @@ pub fn write_code(bytes: &mut [u8], address: u64, bits: u32, code: u32) {
     }
 }
 
-/// How a shape is cut into blocks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Grid {
-    /// Matrices (axes before the last two).
-    pub(crate) matrices: u64,
-    /// Rows of a matrix.
-    pub(crate) rows: u64,
-    /// Columns.
-    pub(crate) cols: u64,
-    /// Groups of rows in a matrix.
-    pub(crate) groups: u64,
-    /// Blocks along a row.
-    pub(crate) across: u64,
-}
-
-impl Grid {
-    /// The grid of a shape; `None` if it overflows.
-    pub(crate) fn new(format: &BlockFormat, shape: &[u64]) -> Option<Grid> {
-        let cols = shape.last().copied().unwrap_or(1);
-        let rows = if shape.len() >= 2 {
-            shape[shape.len() - 2]
-        } else {
-            1
-        };
-        let matrices = shape
-            .iter()
-            .rev()
-            .skip(2)
-            .try_fold(1u64, |a, b| a.checked_mul(*b))?;
-        let grid = Grid {
-            matrices,
-            rows,
-            cols,
-            groups: rows.div_ceil(u64::from(format.rows)),
-            across: cols.div_ceil(u64::from(format.len)),
-        };
-        grid.blocks().map(|_| grid)
-    }
-    /// How many blocks there are.
-    pub(crate) fn blocks(&self) -> Option<u64> {
-        self.matrices
-            .checked_mul(self.groups)?
-            .checked_mul(self.across)
-    }
-}
-
 impl Format {
     /// Bits that an element takes in a long row, with its share of the scales.
     pub fn bits_per_element(&self) -> f64 {
@@ -172,6 +127,7 @@ impl Format {
             FormatKind::Block(b) => cols
                 .div_ceil(u64::from(b.len))
                 .saturating_mul(u64::from(b.bytes))
+                .saturating_add(b.frame.row.iter().map(|n| u64::from(*n)).sum())
                 .div_ceil(u64::from(b.rows)),
         }
     }
@@ -179,9 +135,7 @@ impl Format {
     pub fn tensor_bytes(&self, shape: &[u64]) -> Option<u64> {
         match &self.kind {
             FormatKind::Plain(e) => elements(shape)?.checked_mul(u64::from(e.storage_bytes())),
-            FormatKind::Block(b) => Grid::new(b, shape)?
-                .blocks()?
-                .checked_mul(u64::from(b.bytes)),
+            FormatKind::Block(b) => Grid::new(b, shape)?.size(),
         }
     }
 }
@@ -229,9 +183,8 @@ pub fn decode_tensor(format: &Format, shape: &[u64], bytes: &[u8]) -> Result<Vec
             let grid = Grid::new(b, shape).ok_or_else(|| too_large(shape))?;
             let mut out = vec![0.0; count as usize];
             let mut tile = vec![0.0; (b.rows * b.len) as usize];
-            for_each_block(b, &grid, |block, tile_rows| {
-                let at = block as usize * b.bytes as usize;
-                b.decode_block(&bytes[at..at + b.bytes as usize], &mut tile);
+            for_each_block(b, &grid, |place, tile_rows| {
+                b.decode_at(bytes, place, &mut tile);
                 for (r, (start, n)) in tile_rows.iter().enumerate() {
                     out[*start..start + n].copy_from_slice(&tile[r * b.len as usize..][..*n]);
                 }
@@ -272,47 +225,31 @@ pub fn encode_tensor(
             })?;
             let grid = Grid::new(b, shape).ok_or_else(|| too_large(shape))?;
             let mut tile = vec![0.0; (b.rows * b.len) as usize];
-            for_each_block(b, &grid, |block, tile_rows| {
+            let mut shared = Shared::new(b, encode);
+            shared.encode(
+                Scope::Tensor(Side::Before),
+                0,
+                values,
+                &mut out,
+                &grid.place(0, 0, 0),
+            );
+            for_each_block(b, &grid, |place, tile_rows| {
                 tile.fill(0.0);
                 for (r, (start, n)) in tile_rows.iter().enumerate() {
                     tile[r * b.len as usize..][..*n].copy_from_slice(&values[*start..start + n]);
                 }
-                let at = block as usize * b.bytes as usize;
-                b.encode_with(encode, &tile, &mut out[at..at + b.bytes as usize]);
+                if place.number % grid.across == 0 {
+                    for (r, (start, _)) in (0..).zip(tile_rows) {
+                        let row = &values[*start..start + grid.cols as usize];
+                        shared.encode(Scope::Row(Side::Before), r, row, &mut out, place);
+                    }
+                }
+                let block = &mut out[place.block..place.block + b.bytes as usize];
+                b.encode_with(encode, &shared.read_back, &tile, block);
             });
         }
     }
     Ok(out)
-}
-
-/// Calls `f` for each block with its number and, for each row that the tensor has, where its elements start and how
-/// many there are.
-pub(crate) fn for_each_block(
-    b: &BlockFormat,
-    grid: &Grid,
-    mut f: impl FnMut(u64, &[(usize, usize)]),
-) {
-    let (r_max, len) = (u64::from(b.rows), u64::from(b.len));
-    if grid.groups == 0 || grid.across == 0 {
-        // A tensor without elements may still have an axis of any length.
-        return;
-    }
-    let mut tile_rows = Vec::new();
-    let mut block = 0;
-    for matrix in 0..grid.matrices {
-        for group in 0..grid.groups {
-            for across in 0..grid.across {
-                tile_rows.clear();
-                for row in group * r_max..(group * r_max + r_max).min(grid.rows) {
-                    let column = across * len;
-                    let start = (matrix * grid.rows + row) * grid.cols + column;
-                    tile_rows.push((start as usize, len.min(grid.cols - column) as usize));
-                }
-                f(block, &tile_rows);
-                block += 1;
-            }
-        }
-    }
 }
 
 impl Field {
@@ -340,6 +277,9 @@ impl Field {
 
     /// Whether every element has a value of its own: a code, or a component of one.
     pub fn per_element(&self) -> bool {
+        if self.scope != Scope::Block {
+            return false;
+        }
         let width = self.element.width();
         let values = u64::from(self.count) * u64::from(width);
         if values < self.occurrence.len() as u64 {
@@ -405,9 +345,29 @@ impl BlockFormat {
         (r * f.count + f.occurrence.get(i as usize).copied().unwrap_or(0)) as usize
     }
 
-    /// The values of a block, row after row; `bytes` and `out` must be a block long (what is missing reads as 0).
+    /// The code of a field that element `i` of row `r` of a block of a tensor uses.
+    pub(crate) fn code(
+        &self,
+        bytes: &[u8],
+        place: &BlockPlace,
+        field: FieldId,
+        r: u32,
+        i: u32,
+    ) -> u32 {
+        let f = &self.fields[field];
+        let bytes = bytes.get(place.of(f.scope)..).unwrap_or(&[]);
+        f.read(bytes, self.slot(field, r, i))
+    }
+
+    /// The values of a block, row after row; `bytes` and `out` must be a block long (what is missing reads as 0). Nothing lies
+    /// around it: fields of rows and tensors read as the first bytes.
     pub fn decode_block(&self, bytes: &[u8], out: &mut [f32]) {
-        let decoded = self.decode_fields(bytes);
+        self.decode_at(bytes, &BlockPlace::default(), out);
+    }
+
+    /// The values of a block of a tensor, row after row.
+    pub(crate) fn decode_at(&self, bytes: &[u8], place: &BlockPlace, out: &mut [f32]) {
+        let decoded = self.decode_fields(bytes, place);
         for (n, o) in out
             .iter_mut()
             .enumerate()
@@ -421,8 +381,9 @@ impl BlockFormat {
     }
 
     /// The decoded values of every field, occurrence after occurrence.
-    fn decode_fields(&self, bytes: &[u8]) -> Vec<Vec<f32>> {
+    fn decode_fields(&self, bytes: &[u8], place: &BlockPlace) -> Vec<Vec<f32>> {
         let decode = |f: &Field| {
+            let bytes = bytes.get(place.of(f.scope)..).unwrap_or(&[]);
             let values = |slot| f.values(f.read(bytes, slot));
             (0..f.slots()).flat_map(values).collect()
         };
@@ -444,20 +405,25 @@ impl BlockFormat {
             return None;
         }
         let mut out = vec![0; self.bytes as usize];
-        self.encode_with(encode, values, &mut out);
+        let shared = Shared::new(self, encode);
+        self.encode_with(encode, &shared.read_back, values, &mut out);
         Some(out)
     }
 
-    fn encode_with(&self, encode: &Encode, values: &[f32], out: &mut [u8]) {
+    /// Encodes the fields of a block, given what those of its row and of the tensor read back as.
+    fn encode_with(&self, encode: &Encode, shared: &[Vec<f32>], values: &[f32], out: &mut [u8]) {
         out.fill(0);
         let blank = |f: &Field| vec![0.0; (self.rows * f.count * f.element.width()) as usize];
-        let mut read_back: Vec<Vec<f32>> = self.fields.values().map(blank).collect();
+        let mut read_back = shared.to_vec();
         let mut locals: Vec<Vec<f32>> = encode.locals.values().map(blank).collect();
         for step in &encode.steps {
             let field = match step.target {
                 Assigned::Field(id) => &self.fields[id],
                 Assigned::Local(id) => &encode.locals[id],
             };
+            if field.scope != Scope::Block {
+                continue;
+            }
             let (order, start) = field.members();
             let mut coder = Coder::new(field);
             for r in 0..self.rows {
@@ -468,7 +434,7 @@ impl BlockFormat {
                         block: self,
                         r,
                         row,
-                        group,
+                        group: Group::Of(group),
                         read_back: &read_back,
                         encode,
                         locals: &locals,
@@ -490,6 +456,78 @@ impl BlockFormat {
                 }
             }
         }
+    }
+}
+
+/// Fields that a whole row, or the whole tensor, shares, while a tensor is encoded.
+struct Shared<'a> {
+    block: &'a BlockFormat,
+    encode: &'a Encode,
+    /// What the fields read back as, those of blocks as 0.
+    read_back: Vec<Vec<f32>>,
+}
+
+impl<'a> Shared<'a> {
+    fn new(block: &'a BlockFormat, encode: &'a Encode) -> Shared<'a> {
+        let blank = |f: &Field| vec![0.0; (block.rows * f.count * f.element.width()) as usize];
+        Shared {
+            block,
+            encode,
+            read_back: block.fields.values().map(blank).collect(),
+        }
+    }
+
+    /// Assigns the fields of a scope from all values that share them: a row, the `r`th of its block, or the tensor.
+    fn encode(&mut self, scope: Scope, r: u32, values: &[f32], out: &mut [u8], place: &BlockPlace) {
+        for step in &self.encode.steps {
+            let Assigned::Field(id) = step.target else {
+                continue;
+            };
+            let field = &self.block.fields[id];
+            if !field.scope.is_like(scope) {
+                continue;
+            }
+            let encoding = Encoding {
+                block: self.block,
+                r,
+                row: values,
+                group: Group::All(values.len() as u32),
+                read_back: &self.read_back,
+                encode: self.encode,
+                locals: &[],
+            };
+            let code = field.element.encode(encoding.eval(&step.expr, 0));
+            let Some(bytes) = out.get_mut(place.of(field.scope)..) else {
+                continue;
+            };
+            let slots = match scope {
+                Scope::Tensor(_) => 0..self.block.rows,
+                Scope::Row(_) | Scope::Block => r..r + 1,
+            };
+            for slot in slots {
+                field.write(bytes, slot as usize, code);
+                self.read_back[id.index()][slot as usize] = field.element.decode(code) as f32;
+            }
+        }
+    }
+}
+
+/// The elements that share what is assigned.
+#[derive(Clone, Copy)]
+enum Group<'a> {
+    /// These of a block's row.
+    Of(&'a [u32]),
+    /// The first so many of a row or a tensor.
+    All(u32),
+}
+
+impl<'a> Group<'a> {
+    fn iter(self) -> impl Iterator<Item = u32> + 'a {
+        let (some, all) = match self {
+            Group::Of(list) => (list, 0),
+            Group::All(count) => (&[][..], count),
+        };
+        some.iter().copied().chain(0..all)
     }
 }
 
@@ -538,7 +576,7 @@ struct Encoding<'a> {
     block: &'a BlockFormat,
     r: u32,
     row: &'a [f32],
-    group: &'a [u32],
+    group: Group<'a>,
     read_back: &'a [Vec<f32>],
     encode: &'a Encode,
     locals: &'a [Vec<f32>],
@@ -563,7 +601,7 @@ impl Encoding<'_> {
             }
             EncodeExpr::Binary(op, a, b) => binary(*op, self.eval(a, i), self.eval(b, i)),
             EncodeExpr::Reduce(op, a) => {
-                let values = self.group.iter().map(|i| self.eval(a, *i));
+                let values = self.group.iter().map(|i| self.eval(a, i));
                 match op {
                     ReduceOp::Sum => values.fold(0.0, |s, v| s + v),
                     // A zero is positive, in whatever order the elements are looked at.
@@ -573,8 +611,8 @@ impl Encoding<'_> {
             }
             EncodeExpr::ArgAbsMax(key) => {
                 let (mut best, mut value) = (0.0, 0.0);
-                for i in self.group {
-                    let v = self.eval(key, *i);
+                for i in self.group.iter() {
+                    let v = self.eval(key, i);
                     if v.abs() > best {
                         (best, value) = (v.abs(), v);
                     }

@@ -1,9 +1,10 @@
 //! Ids of layouts, and the way from one layout to another of the same fields.
 
-use super::codec::{CodecError, Grid, check_bytes};
+use super::codec::{CodecError, check_bytes};
+use super::grid::Grid;
 use super::refuse::check_codes;
 use super::{
-    BlockFormat, Element, Field, FloatSpec, Format, FormatKind, Illegal, Part, Specials, UnOp,
+    BlockFormat, Element, FloatSpec, Format, FormatKind, Illegal, Part, Scope, Specials, UnOp,
     ValueExpr,
 };
 use cranelift_entity::EntityRef;
@@ -34,7 +35,7 @@ pub fn layout_id(format: &Format) -> LayoutId {
                 .for_each(|w| h.word(w));
             for f in b.fields.values() {
                 h.element(&f.element);
-                h.word(f.scope as u32);
+                h.word(scope_word(f.scope));
                 h.word(f.count);
                 f.occurrence.iter().for_each(|w| h.word(*w));
                 if f.element.width() > 1 {
@@ -42,10 +43,25 @@ pub fn layout_id(format: &Format) -> LayoutId {
                 }
                 h.places(&f.parts);
             }
+            if !b.frame.is_empty() {
+                let [row, tensor] = [b.frame.row, b.frame.tensor];
+                [50].into_iter()
+                    .chain(row)
+                    .chain(tensor)
+                    .for_each(|w| h.word(w));
+            }
             h.value(&b.value);
         }
     }
     LayoutId(h.0)
+}
+
+fn scope_word(scope: Scope) -> u32 {
+    match scope {
+        Scope::Block => 0,
+        Scope::Row(side) => 1 + 2 * side as u32,
+        Scope::Tensor(side) => 2 + 2 * side as u32,
+    }
 }
 
 /// FNV-1a.
@@ -162,6 +178,7 @@ pub fn same_layout(a: &Format, b: &Format) -> bool {
     };
     let fields = || a.fields.values().zip(b.fields.values());
     (a.rows, a.len, a.bytes, a.fields.len()) == (b.rows, b.len, b.bytes, b.fields.len())
+        && a.frame == b.frame
         && a.value == b.value
         && fields().all(|(x, y)| {
             same_values(&x.element, &y.element)
@@ -196,9 +213,9 @@ pub fn fields_differ(from: &BlockFormat, to: &BlockFormat) -> Option<String> {
         return Some(format!("{a} and {b} fields"));
     }
     for (a, b) in from.fields.values().zip(to.fields.values()) {
-        let of = |f: &Field| (f.scope, f.count);
         let same = same_values(&a.element, &b.element)
-            && of(a) == of(b)
+            && a.scope.is_like(b.scope)
+            && a.count == b.count
             && a.occurrence == b.occurrence
             && a.component == b.component;
         if !same {
@@ -243,18 +260,18 @@ pub fn relayout(
         for row in 0..old.rows {
             let place = |b: &BlockFormat, g: &Grid, across: u64| {
                 let group = row / u64::from(b.rows);
-                let block = (matrix * g.groups + group) * g.across + across;
-                (
-                    block as usize * b.bytes as usize,
-                    (row % u64::from(b.rows)) as usize,
-                )
+                let place = g.place(matrix, group, across);
+                (place, (row % u64::from(b.rows)) as usize)
             };
             for across in 0..old.across {
                 let ((source, r), (target, s)) =
                     (place(from, &old, across), place(to, &new, across));
-                let source = &bytes[source..source + from.bytes as usize];
-                let target = &mut out[target..target + to.bytes as usize];
                 for (a, b) in from.fields.values().zip(to.fields.values()) {
+                    if across > 0 && a.scope != Scope::Block {
+                        continue; // as at the row's first block
+                    }
+                    let source = &bytes[source.of(a.scope)..];
+                    let target = &mut out[target.of(b.scope)..];
                     let count = a.count as usize;
                     for o in 0..count {
                         b.write(target, s * count + o, a.read(source, r * count + o));

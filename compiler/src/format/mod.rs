@@ -7,6 +7,7 @@
 mod codebook;
 pub mod codec;
 pub mod element;
+pub(crate) mod grid;
 pub mod layout;
 pub mod permute;
 pub mod refuse;
@@ -118,10 +119,58 @@ entity_impl!(FieldId, "field");
 pub enum Scope {
     /// With every block (once, once a sub-block or once an element, as `occurrence` says).
     Block,
-    /// Once for a row of the tensor. Parsed; not yet supported by `pack` and the schedules.
-    Row,
-    /// Once for the tensor. Parsed; not yet supported by `pack` and the schedules.
-    Tensor,
+    /// Once for a row of the tensor, before or after its blocks.
+    Row(Side),
+    /// Once for the tensor, before or after all its rows.
+    Tensor(Side),
+}
+
+impl Scope {
+    /// Whether two fields are stored equally often, wherever they lie.
+    pub fn is_like(self, other: Scope) -> bool {
+        match (self, other) {
+            (Scope::Block, Scope::Block)
+            | (Scope::Row(_), Scope::Row(_))
+            | (Scope::Tensor(_), Scope::Tensor(_)) => true,
+            (Scope::Block | Scope::Row(_) | Scope::Tensor(_), _) => false,
+        }
+    }
+}
+
+/// On which side of the blocks something lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Before them.
+    Before,
+    /// After them.
+    After,
+}
+
+/// Bytes around the blocks of a row (of each group of rows that share blocks), and around all rows of a tensor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Frame {
+    /// Before and after the blocks of a row.
+    pub row: [u32; 2],
+    /// Before and after all rows.
+    pub tensor: [u32; 2],
+}
+
+impl Frame {
+    /// The bytes of a scope; none for a block's.
+    pub fn bytes_mut(&mut self, scope: Scope) -> Option<&mut u32> {
+        match scope {
+            Scope::Block => None,
+            Scope::Row(Side::Before) => Some(&mut self.row[0]),
+            Scope::Row(Side::After) => Some(&mut self.row[1]),
+            Scope::Tensor(Side::Before) => Some(&mut self.tensor[0]),
+            Scope::Tensor(Side::After) => Some(&mut self.tensor[1]),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        *self == Frame::default()
+    }
 }
 
 /// Some neighbouring bits of every code of a field, and where they lie.
@@ -129,7 +178,7 @@ pub enum Scope {
 pub struct Part {
     /// How many bits, 1 to 32.
     pub bits: u8,
-    /// Bit address in the block for occurrence `j` of row `r`, at `[r * count + j]`. The lowest of the bits lies there,
+    /// Bit address in the block (or where the field's scope begins) for occurrence `j` of row `r`, at `[r * count + j]`. The lowest of the bits lies there,
     /// the next ones follow upwards (little endian).
     pub address: Vec<u32>,
 }
@@ -292,6 +341,8 @@ pub struct BlockFormat {
     pub len: u32,
     /// Bytes of a block.
     pub bytes: u32,
+    /// Bytes around blocks.
+    pub frame: Frame,
     /// Whether the author gave bit addresses (or the compiler placed the bits).
     pub placed_by_author: bool,
     /// The fields, in order of declaration.
@@ -348,6 +399,7 @@ impl BlockFormat {
             rows: 1,
             len,
             bytes: len * storage / 8,
+            frame: Frame::default(),
             placed_by_author: false,
             fields,
             value: ValueExpr::Field(field),

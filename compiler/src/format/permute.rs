@@ -1,7 +1,8 @@
 //! Other orders of the rows or columns of a tensor, without making a code anew: what checkpoints need whose columns were
 //! quantised in another order than that of the activations.
 
-use super::codec::{CodecError, Grid, check_bytes};
+use super::codec::{CodecError, check_bytes};
+use super::grid::{BlockPlace, Grid};
 use super::{BlockFormat, Field, Format, FormatKind};
 
 /// Which axis is put into another order.
@@ -55,7 +56,8 @@ pub fn permute(
                 };
                 let from = Place::new(block, &grid, [matrix, from_row, from_column]);
                 let to = Place::new(block, &grid, [matrix, row, column]);
-                let written = &mut written[to.block * slots..(to.block + 1) * slots];
+                let first = to.block.number as usize * slots;
+                let written = &mut written[first..first + slots];
                 move_element(block, (&from, bytes), (&to, &mut out), written)?;
             }
         }
@@ -65,8 +67,8 @@ pub fn permute(
 
 /// Where an element lies.
 struct Place {
-    /// The number of its block.
-    block: usize,
+    /// Its block.
+    block: BlockPlace,
     /// Its row in the block.
     row: usize,
     /// Its place in that row.
@@ -76,9 +78,8 @@ struct Place {
 impl Place {
     fn new(format: &BlockFormat, grid: &Grid, [matrix, row, column]: [u64; 3]) -> Place {
         let (rows, len) = (u64::from(format.rows), u64::from(format.len));
-        let group = matrix * grid.groups + row / rows;
         Place {
-            block: (group * grid.across + column / len) as usize,
+            block: grid.place(matrix, row / rows, column / len),
             row: (row % rows) as usize,
             element: (column % len) as usize,
         }
@@ -87,11 +88,6 @@ impl Place {
     fn slot(&self, field: &Field) -> usize {
         let occurrence = field.occurrence.get(self.element).copied().unwrap_or(0);
         self.row * field.count as usize + occurrence as usize
-    }
-
-    fn bytes(&self, format: &BlockFormat) -> std::ops::Range<usize> {
-        let size = format.bytes as usize;
-        self.block * size..(self.block + 1) * size
     }
 }
 
@@ -102,10 +98,10 @@ fn move_element(
     (to, target): (&Place, &mut [u8]),
     written: &mut [bool],
 ) -> Result<(), CodecError> {
-    let source = &source[from.bytes(format)];
-    let target = &mut target[to.bytes(format)];
     let mut first = 0;
     for field in format.fields.values() {
+        let source = &source[from.block.of(field.scope)..];
+        let target = &mut target[to.block.of(field.scope)..];
         let code = field.read(source, from.slot(field));
         let slot = to.slot(field);
         // One value of several that a code has is the same only if all of them move together.

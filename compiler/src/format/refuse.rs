@@ -3,7 +3,8 @@
 //! Only codes that an element of the tensor has count. What fills up the last block of a row and the last group of rows is
 //! never read.
 
-use super::codec::{CodecError, Grid, check_bytes, for_each_block, read_code};
+use super::codec::{CodecError, check_bytes, read_code};
+use super::grid::{Grid, for_each_block};
 use super::{BlockFormat, Element, Field, Format, FormatKind};
 use std::collections::BTreeMap;
 
@@ -92,9 +93,8 @@ fn blocks(b: &BlockFormat, shape: &[u64], bytes: &[u8]) -> Result<Option<Refused
         .collect();
     let sieve = Sieve::new(&fields);
     let mut found = None;
-    for_each_block(b, &grid, |block, rows| {
-        let at = block as usize * b.bytes as usize;
-        let bytes = &bytes[at..at + b.bytes as usize];
+    for_each_block(b, &grid, |place, rows| {
+        let bytes = &bytes[place.block..place.block + b.bytes as usize];
         if found.is_none() && sieve.catches(&fields, bytes) {
             found = fields.iter().find_map(|w| w.find(bytes, rows, &grid));
         }

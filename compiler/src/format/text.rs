@@ -5,9 +5,10 @@
 
 use super::{
     Assigned, BinOp, BlockFormat, Element, EncodeExpr, Field, FloatSpec, Format, FormatKind,
-    Illegal, Overflow, Part, ReduceOp, Specials, UnOp, ValueExpr,
+    Illegal, Overflow, Part, ReduceOp, Scope, Side, Specials, UnOp, ValueExpr,
 };
 use crate::syntax::format_source;
+use std::collections::HashMap;
 use std::fmt::Write;
 
 /// The text that defines the format, as the formatter would print it (without a `language` line).
@@ -126,8 +127,18 @@ fn block(name: &str, b: &BlockFormat) -> String {
     if placed {
         let _ = write!(out, ", bytes {}", b.bytes);
     }
+    let sides = [
+        ("row", b.frame.row[0]),
+        ("row after", b.frame.row[1]),
+        ("tensor", b.frame.tensor[0]),
+        ("tensor after", b.frame.tensor[1]),
+    ];
+    for (side, bytes) in sides.iter().filter(|(_, bytes)| *bytes > 0) {
+        let _ = write!(out, ", {side} bytes {bytes}");
+    }
     out += " {\n";
     let subscript = |f: &Field| {
+        let row = row.filter(|_| !matches!(f.scope, Scope::Tensor(_)));
         let text = subscript_text(f, row, &i);
         text.unwrap_or_else(|| {
             let row = row.map(|r| format!("{r}, ")).unwrap_or_default();
@@ -141,10 +152,19 @@ fn block(name: &str, b: &BlockFormat) -> String {
     for f in b.fields.values() {
         let _ = write!(
             out,
-            "    {}{}: {}",
+            "    {}{}{}: {}{}",
+            match f.scope {
+                Scope::Block => "",
+                Scope::Row(_) => "row ",
+                Scope::Tensor(_) => "tensor ",
+            },
             f.name,
             subscript(f),
-            element(&f.element)
+            element(&f.element),
+            match f.scope {
+                Scope::Row(Side::After) | Scope::Tensor(Side::After) => " after",
+                _ => "",
+            }
         );
         if placed {
             let _ = write!(out, " at {}", places(b, f, row, &i));
@@ -190,19 +210,33 @@ fn block(name: &str, b: &BlockFormat) -> String {
 
 /// Whether the addresses are those that the compiler gives to fields without any.
 fn compiler_places(b: &BlockFormat) -> bool {
-    let mut end = 0u64;
+    let mut ends: HashMap<Scope, u64> = HashMap::new();
     for f in b.fields.values() {
+        let end = ends.entry(f.scope).or_default();
         let (start, bits) = (end.div_ceil(8) * 8, u64::from(f.element.bits()));
+        let (step, slots) = match f.scope {
+            Scope::Tensor(_) => (0, 1),
+            Scope::Block | Scope::Row(_) => (bits, f.slots() as u64),
+        };
         let in_order = f.whole().is_some_and(|whole| {
             let mut places = whole.iter().enumerate();
-            places.all(|(o, a)| u64::from(*a) == start + bits * o as u64)
+            places.all(|(o, a)| u64::from(*a) == start + step * o as u64)
         });
         if !in_order {
             return false;
         }
-        end = start + bits * f.slots() as u64;
+        *end = start + bits * slots;
     }
-    u64::from(b.bytes) == end.div_ceil(8)
+    let bytes = |scope| ends.get(&scope).map_or(0, |end| end.div_ceil(8));
+    let mut frame = b.frame;
+    let around = [Side::Before, Side::After].into_iter();
+    let mut around = around.flat_map(|side| [Scope::Row(side), Scope::Tensor(side)]);
+    u64::from(b.bytes) == bytes(Scope::Block)
+        && around.all(|scope| {
+            let used = bytes(scope);
+            // Bytes that hold nothing are always written down.
+            used == 0 || frame.bytes_mut(scope).is_none_or(|b| u64::from(*b) == used)
+        })
 }
 
 /// Where the bits of a field lie.

@@ -65,6 +65,11 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
             "quantising into a layout with interleaved rows at the call".into(),
         ));
     }
+    if !format.frame.is_empty() {
+        return Err(ScheduleError::Unsupported(
+            "quantising at the call into a format with fields of rows or tensors".into(),
+        ));
+    }
     let mut shape: Vec<Scalar> = tensor
         .shape
         .iter()

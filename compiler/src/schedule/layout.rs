@@ -3,7 +3,7 @@
 //! A packed layout is an ordinary block format with the same fields and the same value: only `rows` and the addresses
 //! differ, so it prints as text, has an id of its own and is decoded by the reference codec.
 
-use crate::format::{BlockFormat, Field, Part};
+use crate::format::{BlockFormat, Field, Frame, Part, Scope, Side};
 
 /// How the innermost part of a blocked index is cut: `h` (loop) × `copies` (unrolled) × `t` (loop) × `lanes`, from the
 /// outside in. One `span` of elements is `copies` runs, each of `span / copies` elements.
@@ -41,9 +41,20 @@ pub fn interleave(block: &BlockFormat, rows: u32, cut: Cut) -> BlockFormat {
     packed.rows = rows;
     packed.placed_by_author = false;
     let mut next_bit = 0u32;
+    packed.frame = Frame::default();
     for field in packed.fields.values_mut() {
-        let end = place(field, block.len, rows, cut, next_bit);
-        next_bit = end.div_ceil(8) * 8;
+        field.scope = match field.scope {
+            Scope::Block => {
+                let end = place(field, block.len, rows, cut, next_bit);
+                next_bit = end.div_ceil(8) * 8;
+                continue;
+            }
+            Scope::Row(_) => Scope::Row(Side::Before),
+            Scope::Tensor(_) => Scope::Tensor(Side::Before),
+        };
+        if let Some(bytes) = packed.frame.bytes_mut(field.scope) {
+            *bytes = place_once(field, rows, *bytes);
+        }
     }
     packed.bytes = next_bit / 8;
     packed
@@ -81,9 +92,26 @@ fn place(field: &mut Field, len: u32, rows: u32, cut: Cut, start: u32) -> u32 {
     end
 }
 
+/// Places a field of the row or of the tensor from a byte on, row after row; returns the byte after it.
+fn place_once(field: &mut Field, rows: u32, start: u32) -> u32 {
+    let bits = field.element.bits();
+    let step = match field.scope {
+        Scope::Tensor(_) => 0,
+        Scope::Block | Scope::Row(_) => bits,
+    };
+    let address: Vec<u32> = (0..rows).map(|r| 8 * start + r * step).collect();
+    let end = address.last().map_or(8 * start, |last| last + bits);
+    field.parts = vec![Part {
+        bits: bits as u8,
+        address,
+    }];
+    end.div_ceil(8)
+}
+
 /// Whether every element has a code of its own, in order.
 fn is_per_element(field: &Field, len: u32) -> bool {
-    field.count == len
+    field.scope == Scope::Block
+        && field.count == len
         && field
             .occurrence
             .iter()

@@ -220,6 +220,8 @@ pub struct Block {
     pub axes: Vec<(Ident, Expr)>,
     /// The size that the author promises.
     pub bytes: Option<Expr>,
+    /// Bytes around its blocks.
+    pub frame: Vec<FrameBytes>,
     /// Fields and clauses in order.
     pub members: Vec<Member>,
     /// All of it.
@@ -259,6 +261,17 @@ impl Member {
     }
 }
 
+/// `row bytes 4`, `tensor after bytes 32`
+#[derive(Clone, Debug, PartialEq)]
+pub struct FrameBytes {
+    /// `row` or `tensor`.
+    pub scope: Ident,
+    /// Whether they lie after the blocks of a row, or after all rows.
+    pub after: bool,
+    /// How many there are.
+    pub bytes: Expr,
+}
+
 /// `q[i]: uint(4) at …;`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
@@ -270,6 +283,8 @@ pub struct Field {
     pub subscript: Vec<Expr>,
     /// What it is.
     pub element: Element,
+    /// `after`, if it lies after the blocks of its row, or after all rows.
+    pub after: Option<Span>,
     /// Where it lies.
     pub at: Option<Placement>,
     /// The line.

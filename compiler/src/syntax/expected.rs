@@ -116,6 +116,8 @@ fn describe(rule: Rule) -> &'static str {
         Rule::bias | Rule::kw_bias => "`bias`",
         Rule::kw_block | Rule::block => "`block`",
         Rule::bytes | Rule::kw_bytes => "`bytes`",
+        Rule::frame => "the bytes around blocks",
+        Rule::kw_after => "`after`",
         Rule::axis => "an index",
         Rule::role | Rule::param | Rule::params | Rule::outputs => {
             "`weight`, `stored`, `input` or `output`"

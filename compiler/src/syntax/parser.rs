@@ -288,6 +288,7 @@ impl Builder {
         let mut block = Block {
             axes: Vec::new(),
             bytes: None,
+            frame: Vec::new(),
             members: Vec::new(),
             span: self.span(&p),
         };
@@ -296,6 +297,17 @@ impl Builder {
             match p.as_rule() {
                 Rule::axis => block.axes.push(self.axis(p)?),
                 Rule::bytes => block.bytes = Some(self.root(parts(p).next()?)?),
+                Rule::frame => {
+                    let mut it = parts(p).peekable();
+                    let scope = self.ident(it.next()?);
+                    let after = it.next_if(|p| p.as_rule() == Rule::kw_after).is_some();
+                    let bytes = self.root(parts(it.next()?).next()?)?;
+                    block.frame.push(FrameBytes {
+                        scope,
+                        after,
+                        bytes,
+                    });
+                }
                 Rule::value => block.members.push(Member::Value {
                     value: self.root(parts(p).next()?)?,
                     span,
@@ -345,6 +357,8 @@ impl Builder {
             None => Vec::new(),
         };
         let element = self.element(it.next()?)?;
+        let after = it.next_if(|p| p.as_rule() == Rule::kw_after);
+        let after = after.map(|p| self.span(&p));
         let at = match it.next() {
             None => None,
             Some(p) if p.as_rule() == Rule::pieces => {
@@ -362,6 +376,7 @@ impl Builder {
             name,
             subscript,
             element,
+            after,
             at,
             span,
         })

@@ -71,9 +71,13 @@ impl Printer<'_> {
             .map(|(n, e)| format!("{} < {}", n.name, expr(e)))
             .collect();
         head.extend(b.bytes.iter().map(|e| format!("bytes {}", expr(e))));
-        let head_end = b
-            .bytes
-            .as_ref()
+        head.extend(b.frame.iter().map(|f| {
+            let after = if f.after { " after" } else { "" };
+            format!("{}{after} bytes {}", f.scope.name, expr(&f.bytes))
+        }));
+        let frame = b.frame.last().map(|f| &f.bytes);
+        let head_end = frame
+            .or(b.bytes.as_ref())
             .or(b.axes.last().map(|a| &a.1))
             .map_or(span.start, |e| e.span.end);
         self.line(
@@ -281,7 +285,10 @@ fn field(f: &Field, indent: usize) -> String {
         .map(|s| format!("{} ", s.name))
         .unwrap_or_default();
     let head = format!("{scope}{}{}: ", f.name.name, subscript(&f.subscript));
-    let text = element(&f.element, &head, indent);
+    let mut text = element(&f.element, &head, indent);
+    if f.after.is_some() {
+        text += " after";
+    }
     match &f.at {
         None => format!("{text};"),
         Some(Placement::Whole(a)) => {

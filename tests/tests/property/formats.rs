@@ -241,17 +241,42 @@ pub(crate) fn block(m: &mut Maker, name: &str, need: Need) {
     let (value, encode) = value(m, form, len, &mut fields);
     let placed = m.once_in(2);
     m.tag("addresses", if placed { "given" } else { "chosen" });
-    let at = placed.then(|| addresses(m, &fields));
+    let shared = match need {
+        Need::Read | Need::Strict if encode.is_empty() => shared(m, &fields),
+        Need::Read | Need::Strict | Need::Quantize => vec![None; fields.len()],
+    };
+    let mut at = placed.then(|| addresses(m, &fields));
+    if let Some((at, _)) = &mut at {
+        apart(m, &fields, &shared, at);
+    }
     let order = m.order(fields.len());
     let sized = at.as_ref().filter(|_| m.once_in(3));
     let size = sized.map_or(String::new(), |(_, bits)| {
         m.tag("block", "of a given size");
         format!(", bytes {}", bits.div_ceil(8) + m.below(3))
     });
-    let mut text = format!("format {name} = block i < {len}{size} {{\n");
+    let mut text = format!("format {name} = block i < {len}{size}");
+    for side in ["row", "row after", "tensor", "tensor after"] {
+        // bytes that hold nothing
+        if need != Need::Quantize && !shared.contains(&Some(side)) && m.once_in(16) {
+            m.tag("block", "with bytes around it");
+            text += &format!(", {side} bytes {}", m.between(1, 5));
+        }
+    }
+    text += " {\n";
     for f in order {
         let field = &fields[f];
-        text += &format!("    {}{}: {}", field.name, field.subscript, field.element);
+        let (scope, after) = match shared[f] {
+            None => ("", ""),
+            Some("row") => ("row ", ""),
+            Some("row after") => ("row ", " after"),
+            Some("tensor") => ("tensor ", ""),
+            Some(_) => ("tensor ", " after"),
+        };
+        text += &format!(
+            "    {scope}{}{}: {}{after}",
+            field.name, field.subscript, field.element
+        );
         if let Some((at, _)) = &at {
             text += &format!(" at {}", at[f]);
         }
@@ -259,6 +284,32 @@ pub(crate) fn block(m: &mut Maker, name: &str, need: Need) {
     }
     text += &format!("    value = {value};\n{encode}}}\n");
     m.formats.push(text);
+}
+
+/// The fields that a row or the tensor has once, with the side on which they lie.
+fn shared(m: &mut Maker, fields: &[Field]) -> Vec<Option<&'static str>> {
+    let mut side = |field: &Field| {
+        let once = field.subscript.is_empty() && !field.element.contains("refuse");
+        let sides = ["row", "row", "row after", "tensor", "tensor after"];
+        let side = (once && m.once_in(4)).then(|| m.pick(&sides))?;
+        m.tag("field of", side);
+        Some(side)
+    };
+    fields.iter().map(&mut side).collect()
+}
+
+/// Gives those fields addresses of their own, one after the other.
+fn apart(m: &mut Maker, fields: &[Field], shared: &[Option<&str>], at: &mut [String]) {
+    for side in ["row", "row after", "tensor", "tensor after"] {
+        let mut next = 0;
+        for (n, field) in fields.iter().enumerate() {
+            if shared[n] == Some(side) {
+                next += 8 * m.below(2);
+                at[n] = next.to_string();
+                next += field.bits.next_multiple_of(8);
+            }
+        }
+    }
 }
 
 fn one(name: &'static str, element: (&str, u64)) -> Field {

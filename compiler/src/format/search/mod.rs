@@ -39,7 +39,8 @@ mod start;
 mod state;
 mod table;
 
-use super::codec::{CodecError, Grid, for_each_block};
+use super::codec::CodecError;
+use super::grid::{Grid, for_each_block};
 use super::{BlockFormat, FieldId};
 use cranelift_entity::EntityRef;
 use descend::Descent;
@@ -82,6 +83,9 @@ pub enum NotAffine {
         /// The field.
         field: String,
     },
+    /// Bytes around blocks that no field says anything of.
+    #[error("its rows or tensors have bytes around their blocks")]
+    Around,
     /// A field that belongs to the row or to the tensor.
     #[error("`{field}` is no field of the block")]
     Scope {
@@ -135,10 +139,10 @@ pub fn search_tensor(
         });
     }
     let (len, bytes) = (format.len as usize, format.bytes as usize);
-    let mut out = vec![0; grid.blocks().unwrap_or(0) as usize * bytes];
+    let mut out = vec![0; grid.size().unwrap_or(0) as usize];
     let mut tile = vec![0.0; len * format.rows as usize];
     let mut weights = tile.clone();
-    for_each_block(format, &grid, |block, rows| {
+    for_each_block(format, &grid, |place, rows| {
         tile.fill(0.0);
         weights.fill(0.0);
         for (r, (start, n)) in rows.iter().enumerate() {
@@ -150,7 +154,7 @@ pub fn search_tensor(
                 None => weights[here].fill(1.0),
             }
         }
-        let at = block as usize * bytes;
+        let at = place.block;
         search_block(
             format,
             plan,
@@ -177,10 +181,7 @@ fn grid_of(format: &BlockFormat, shape: &[u64], values: usize) -> Result<Grid, C
         });
     }
     let grid = Grid::new(format, shape).ok_or_else(too_large)?;
-    let bytes = grid
-        .blocks()
-        .and_then(|b| b.checked_mul(u64::from(format.bytes)));
-    match bytes {
+    match grid.size() {
         Some(n) if n <= isize::MAX as u64 => Ok(grid),
         _ => Err(too_large()),
     }

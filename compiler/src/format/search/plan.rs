@@ -201,6 +201,9 @@ impl SearchPlan {
             occurrence: f.occurrence.clone(),
             count: f.count,
         };
+        if !format.frame.is_empty() && format.fields.values().all(|f| f.scope == Scope::Block) {
+            return Err(NotAffine::Around);
+        }
         let mut fields = PrimaryMap::new();
         for f in format.fields.values() {
             if f.scope != Scope::Block {

@@ -2,11 +2,11 @@
 
 use super::{Placer, Root, Spot};
 use crate::format::{
-    BinOp, BlockFormat, Codebook, Element, Field, FieldId, FormatKind, Part, UnOp, ValueExpr,
+    BinOp, BlockFormat, Codebook, Element, Field, FieldId, FormatKind, Part, Scope, UnOp, ValueExpr,
 };
 use crate::schedule::ScheduleError;
 use crate::schedule::fit::{Digit, FieldAccess, Place, part_access, position};
-use crate::schedule::index::{Affine, AxisId, Sym, div_ceil, mul};
+use crate::schedule::index::{Affine, AxisId, Sym, add, div_ceil, mul};
 use crate::schedule::term::{BitField, Load, Storage, Strict, Term, TermId};
 use crate::spec::kernel::{Binary, Func, IndexId, Subscript, TensorId};
 use crate::vector::ir::Scalar;
@@ -145,11 +145,14 @@ impl Placer<'_> {
         };
         let len = u64::from(block.len);
         let columns = shape.last().cloned().unwrap_or(Scalar::Const(1));
-        let group = mul(
+        let blocks = mul(
             Scalar::Const(u64::from(block.bytes)),
             div_ceil(columns, len),
         );
+        let [before, after] = block.frame.row.map(|n| Scalar::Const(n.into()));
+        let group = add(add(before.clone(), blocks.clone()), after);
         let (mut base, mut row) = (Affine::constant(0), Affine::constant(0));
+        let mut all = group.clone();
         if let [matrices @ .., row_subscript] = leading {
             let index = self.subscript(row_subscript, spots)?;
             let (q, r) = index.split(u64::from(block.rows), &self.axes);
@@ -161,7 +164,20 @@ impl Placer<'_> {
                 base = base.plus(&self.subscript(subscript, spots)?.times(&stride));
                 stride = mul(stride, extent.clone());
             }
+            all = stride;
         }
+        let start = Scalar::Const(block.frame.tensor[0].into());
+        let around = Around {
+            tensor: [Affine::constant(0), Affine::scalar(add(start.clone(), all))],
+            row: [
+                base.clone().plus(&Affine::scalar(start.clone())),
+                base.clone().plus(&Affine::scalar(add(
+                    add(start.clone(), before.clone()),
+                    blocks,
+                ))),
+            ],
+        };
+        base = base.plus(&Affine::scalar(add(start, before)));
         let bytes = Scalar::Const(u64::from(block.bytes));
         let chunk_spot = match last {
             Subscript::Index(i) => spots.get(i).and_then(|s| s.chunk.clone()),
@@ -176,14 +192,14 @@ impl Placer<'_> {
                 let position = self.subscript(last, spots)?;
                 let (q, r) = position.split(len, &self.axes);
                 base = base.plus(&q.times(&bytes));
-                return self.value_at(block, tensor, &base, &row, &Inner::Position(r), strict);
+                let at = (&base, &around, &row);
+                return self.value_at(block, tensor, at, &Inner::Position(r), strict);
             }
         };
         self.value_at(
             block,
             tensor,
-            &base,
-            &row,
+            (&base, &around, &row),
             &Inner::Digits(&digits, chunk),
             strict,
         )
@@ -193,14 +209,19 @@ impl Placer<'_> {
         &mut self,
         block: &BlockFormat,
         tensor: TensorId,
-        base: &Affine,
-        row: &Affine,
+        (base, around, row): (&Affine, &Around, &Affine),
         inner: &Inner<'_>,
         strict: bool,
     ) -> Result<TermId, ScheduleError> {
         let mut fields = BTreeMap::new();
         for (id, field) in block.fields.iter() {
             if mentions(&block.value, id) {
+                let (base, inner) = match field.scope {
+                    Scope::Block => (base, inner),
+                    // All elements of the row have it at one address.
+                    Scope::Row(side) => (&around.row[side as usize], &Inner::ONCE),
+                    Scope::Tensor(side) => (&around.tensor[side as usize], &Inner::ONCE),
+                };
                 fields.insert(id, self.field(block, field, tensor, base, row, inner)?);
             }
         }
@@ -398,6 +419,17 @@ impl Placer<'_> {
 enum Inner<'a> {
     Digits(&'a [Digit], u64),
     Position(Affine),
+}
+
+impl Inner<'_> {
+    /// Anywhere: the first element stands for all.
+    const ONCE: Inner<'static> = Inner::Digits(&[], 1);
+}
+
+/// Where that lies which a row, and the tensor, have once: before and after their blocks.
+struct Around {
+    row: [Affine; 2],
+    tensor: [Affine; 2],
 }
 
 fn at_position(

@@ -145,9 +145,18 @@ impl Checker<'_> {
                 "too large",
             ));
         }
-        let (used, placed_by_author) = self.place(&mut fields, &declared, &axes)?;
-        let size = self.block_bytes(used, bytes, &fields, &declared, placed_by_author, head)?;
-        self.overlaps(&fields, &declared, size, &axes)?;
+        let used = self.place(&mut fields, &declared, &axes)?;
+        let placed_by_author = declared.iter().any(|f| f.at.is_some());
+        let size = self.block_bytes(
+            used.block,
+            bytes,
+            &fields,
+            &declared,
+            placed_by_author,
+            head,
+        )?;
+        let frame = self.frame(b, &used, placed_by_author)?;
+        self.overlaps(&fields, &declared, size, &frame, &axes)?;
         let Some(value) = value else {
             return self.fail(
                 Diagnostic::error(
@@ -164,6 +173,7 @@ impl Checker<'_> {
             rows: axes.rows,
             len: axes.len,
             bytes: size,
+            frame,
             placed_by_author,
             fields,
             value,
@@ -222,19 +232,12 @@ impl Checker<'_> {
     }
 
     fn field(&mut self, f: &ast::Field, axes: &Axes<'_>) -> Checked<Field> {
-        if let Some(s) = &f.scope {
-            return self.fail(
-                Diagnostic::error(
-                    "not-supported",
-                    s.span,
-                    format!("fields of a {} are not supported yet", s.name),
-                    "only fields of the block are",
-                )
-                .help("store it with every block"),
-            );
-        }
         self.not_a_constant(&f.name)?;
+        let scope = self.scope_of(f)?;
         let element = self.element(&f.element)?;
+        if scope != Scope::Block {
+            return self.shared_field(f, scope, element, axes);
+        }
         let (occurrence, component) =
             self.places_of(&f.name, &f.subscript, element.width(), axes)?;
         if element.width() > 1 && !distinct(&occurrence, &component) {

@@ -12,6 +12,7 @@ mod default_encode;
 mod element;
 mod expr;
 mod formula;
+mod frame;
 mod kernel;
 mod place;
 mod statement;

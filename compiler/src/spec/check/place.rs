@@ -3,20 +3,54 @@
 use super::block::{Axes, MAX_BYTES, MAX_OCCURRENCES};
 use super::{Checked, Checker};
 use crate::diagnostic::Diagnostic;
-use crate::format::{Field, FieldId, Part};
+use crate::format::{Field, FieldId, Frame, Part, Scope, Side};
 use crate::syntax::ast::{self, AddressKind, Addresses, Placement, Span};
 use cranelift_entity::{EntityRef, PrimaryMap};
 
 type Fields = PrimaryMap<FieldId, Field>;
 
+/// Bits that fields take up: in the block, and around blocks.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Used {
+    /// In the block.
+    pub(super) block: u64,
+    around: [u64; 4],
+}
+
+impl Used {
+    /// The scopes of what lies around blocks.
+    pub(super) const AROUND: [Scope; 4] = [
+        Scope::Row(Side::Before),
+        Scope::Row(Side::After),
+        Scope::Tensor(Side::Before),
+        Scope::Tensor(Side::After),
+    ];
+
+    /// Those of a scope.
+    pub(super) fn of(&self, scope: Scope) -> u64 {
+        match Used::AROUND.iter().position(|s| *s == scope) {
+            Some(at) => self.around[at],
+            None => self.block,
+        }
+    }
+
+    fn grow(&mut self, scope: Scope, end: u64) {
+        let bits = match Used::AROUND.iter().position(|s| *s == scope) {
+            Some(at) => &mut self.around[at],
+            None => &mut self.block,
+        };
+        *bits = end.max(*bits);
+    }
+}
+
 impl Checker<'_> {
-    /// Gives every occurrence its addresses; returns the bits used and whether the author placed them.
+    /// Gives every occurrence its addresses; returns the bits used.
     pub(super) fn place(
         &mut self,
         fields: &mut Fields,
         declared: &[&ast::Field],
         axes: &Axes<'_>,
-    ) -> Checked<(u64, bool)> {
+    ) -> Checked<Used> {
         let placed = declared.iter().filter(|f| f.at.is_some()).count();
         if placed != 0
             && let (Some(with), Some(without)) = (
@@ -38,11 +72,14 @@ impl Checker<'_> {
                     .help("place all fields, or none"),
             );
         }
-        let mut end = 0u64;
+        let mut used = Used::default();
         let mut addresses = 0;
         for (id, source) in fields.keys().collect::<Vec<_>>().into_iter().zip(declared) {
             let parts = match &source.at {
-                None => vec![self.next_place(&fields[id], source, axes, end)?],
+                None => {
+                    let end = used.of(fields[id].scope);
+                    vec![self.next_place(&fields[id], source, axes, end)?]
+                }
                 Some(Placement::Whole(a)) => {
                     let bits = fields[id].element.bits();
                     let address = self.addresses(a, &fields[id], axes)?;
@@ -65,10 +102,27 @@ impl Checker<'_> {
                 let top = p.address.iter().max().copied().unwrap_or(0);
                 u64::from(top) + u64::from(p.bits)
             };
-            end = parts.iter().map(last).max().unwrap_or(0).max(end);
+            let end = parts.iter().map(last).max().unwrap_or(0);
+            used.grow(fields[id].scope, end);
+            self.one_address(&fields[id], &parts, source.span)?;
             fields[id].parts = parts;
         }
-        Ok((end, placed > 0))
+        Ok(used)
+    }
+
+    /// What the tensor has once lies in one place for all rows of a block.
+    fn one_address(&mut self, field: &Field, parts: &[Part], span: Span) -> Checked<()> {
+        let once = matches!(field.scope, Scope::Tensor(_));
+        let moves = |p: &Part| p.address.windows(2).any(|a| a[0] != a[1]);
+        if once && parts.iter().any(moves) {
+            return self.fail(Diagnostic::error(
+                "placement",
+                span,
+                format!("`{}` is stored once, but has several addresses", field.name),
+                "must have one",
+            ));
+        }
+        Ok(())
     }
 
     /// The place of a field without addresses: from the next byte on, occurrence after occurrence.
@@ -89,11 +143,13 @@ impl Checker<'_> {
                 "does not fit",
             ));
         }
+        let step = match field.scope {
+            Scope::Tensor(_) => 0,
+            Scope::Block | Scope::Row(_) => u64::from(bits),
+        };
         Ok(Part {
             bits: bits as u8,
-            address: (0..count)
-                .map(|o| (start + u64::from(bits) * o) as u32)
-                .collect(),
+            address: (0..count).map(|o| (start + step * o) as u32).collect(),
         })
     }
 
@@ -247,7 +303,8 @@ impl Checker<'_> {
             return Ok(given);
         }
         if placed {
-            for (f, source) in fields.values().zip(declared) {
+            let own = |(f, _): &(&Field, &&ast::Field)| f.scope == Scope::Block;
+            for (f, source) in fields.values().zip(declared).filter(own) {
                 let outside = |p: &Part| {
                     let bits = u64::from(p.bits);
                     let first = p.address.iter().map(|a| u64::from(*a));
@@ -275,8 +332,8 @@ impl Checker<'_> {
                 }
             }
         }
-        let parts: Vec<String> = fields
-            .values()
+        let own = fields.values().filter(|f| f.scope == Scope::Block);
+        let parts: Vec<String> = own
             .map(|f| format!("{} x {} bits of `{}`", f.slots(), f.element.bits(), f.name))
             .collect();
         let d = Diagnostic::error(
@@ -293,17 +350,37 @@ impl Checker<'_> {
         fields: &PrimaryMap<FieldId, Field>,
         declared: &[&ast::Field],
         size: u32,
+        frame: &Frame,
+        axes: &Axes<'_>,
+    ) -> Checked<()> {
+        let mut frame = *frame;
+        for scope in [Scope::Block].into_iter().chain(Used::AROUND) {
+            let size = frame.bytes_mut(scope).map_or(size, |bytes| *bytes);
+            self.overlaps_of(scope, fields, declared, size, axes)?;
+        }
+        Ok(())
+    }
+
+    fn overlaps_of(
+        &mut self,
+        scope: Scope,
+        fields: &PrimaryMap<FieldId, Field>,
+        declared: &[&ast::Field],
+        size: u32,
         axes: &Axes<'_>,
     ) -> Checked<()> {
         self.work = self.work.saturating_add(size as usize);
         // 0 is free, else one more than the field's number
         let mut owner = vec![0u16; size as usize * 8];
-        for (id, f) in fields.iter() {
+        for (id, f) in fields.iter().filter(|(_, f)| f.scope == scope) {
+            // All rows of a block share what the tensor has once.
+            let slots = match scope {
+                Scope::Tensor(_) => 1,
+                Scope::Block | Scope::Row(_) => f.slots(),
+            };
             let places = f.parts.iter().flat_map(|p| {
-                p.address
-                    .iter()
-                    .enumerate()
-                    .map(move |(s, a)| (s, a, p.bits))
+                let addresses = p.address.iter().take(slots).enumerate();
+                addresses.map(move |(s, a)| (s, a, p.bits))
             });
             for (slot, a, bits) in places {
                 let range = *a as usize..*a as usize + usize::from(bits);

@@ -5,7 +5,7 @@ use super::{Checked, Checker};
 use crate::diagnostic::Diagnostic;
 use crate::format::{
     Assigned, BinOp, BlockFormat, Encode, EncodeExpr, EncodeStep, Field, FieldId, LocalId,
-    ReduceOp, UnOp, ValueExpr,
+    ReduceOp, Scope, UnOp, ValueExpr,
 };
 use crate::syntax::ast::{Expr, ExprKind, Ident, Op, Span, Step};
 use cranelift_entity::PrimaryMap;
@@ -172,6 +172,9 @@ impl Checker<'_> {
     ) -> Checked<()> {
         if f.per_element() && axes.is_element(subscript) {
             return Ok(());
+        }
+        if f.scope != Scope::Block {
+            return self.stored_once(name, subscript, f.scope, axes);
         }
         let declared = crate::format::text::subscript_text(
             f,
@@ -472,7 +475,8 @@ impl Checker<'_> {
 
     /// Refuses what differs among the elements that the target belongs to.
     fn varies(&mut self, n: &Ident, span: Span, used: &Field, s: &Encoding<'_>) -> Checked<()> {
-        if s.reduced || s.target.per_element() || coarser(s.target, used) {
+        let wider = often(s.target.scope) < often(used.scope);
+        if !wider && (s.reduced || s.target.per_element() || coarser(s.target, used)) {
             return Ok(());
         }
         self.fail(Diagnostic::error(
@@ -536,6 +540,15 @@ impl Checker<'_> {
                 return self.fail(d.near(n.span, other, known));
             }
         })
+    }
+}
+
+/// Which scope is stored more often than another: the larger.
+fn often(scope: Scope) -> u8 {
+    match scope {
+        Scope::Tensor(_) => 0,
+        Scope::Row(_) => 1,
+        Scope::Block => 2,
     }
 }
 

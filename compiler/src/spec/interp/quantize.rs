@@ -1,9 +1,12 @@
 //! Quantising and decoding in the interpreter: bounds of values that pass through a block format.
 
 use super::{Evaluated, Num};
-use crate::format::codec::{CodecError, Grid, encode_tensor, eval_value, for_each_block};
+use crate::format::codec::{CodecError, encode_tensor, eval_value};
 use crate::format::element::{exponent, pow2};
-use crate::format::{BinOp, BlockFormat, Element, FieldId, Format, FormatKind, UnOp, ValueExpr};
+use crate::format::grid::{BlockPlace, Grid, for_each_block};
+use crate::format::{
+    BinOp, BlockFormat, Element, FieldId, Format, FormatKind, Scope, UnOp, ValueExpr,
+};
 use cranelift_entity::EntityRef;
 
 /// Quantises numbers into a block format. The operand is made an f32 and encoded by the reference encoder; where it may
@@ -23,15 +26,18 @@ pub(super) fn quantize(
     if let FormatKind::Block(b) = &format.kind
         && let Some(grid) = Grid::new(b, shape)
     {
-        for_each_block(b, &grid, |block, rows| {
+        // What rows and tensors share depends on all of their elements.
+        let shared = b.fields.values().any(|f| f.scope != Scope::Block);
+        let exact = nums.iter().all(|n| n.b == 0.0);
+        for_each_block(b, &grid, |place, rows| {
             let members = rows.iter().flat_map(|(start, n)| *start..start + n);
-            if members.clone().all(|at| nums[at].b == 0.0) {
+            if exact || (!shared && members.clone().all(|at| nums[at].b == 0.0)) {
                 return;
             }
-            let data = &bytes[block as usize * b.bytes as usize..][..b.bytes as usize];
             for (r, (start, n)) in rows.iter().enumerate() {
                 for i in 0..*n {
-                    bound[start + i] = nums[start + i].b + code_step(b, data, r as u32, i as u32);
+                    bound[start + i] =
+                        nums[start + i].b + code_step(b, &bytes, place, r as u32, i as u32);
                 }
             }
         });
@@ -44,8 +50,8 @@ pub(super) fn quantize(
 }
 
 /// How much the value of an element changes if each of its codes moves by one step.
-fn code_step(b: &BlockFormat, data: &[u8], r: u32, i: u32) -> f64 {
-    let code = |f: FieldId| b.fields[f].read(data, b.slot(f, r, i));
+fn code_step(b: &BlockFormat, bytes: &[u8], place: &BlockPlace, r: u32, i: u32) -> f64 {
+    let code = |f: FieldId| b.code(bytes, place, f, r, i);
     let codes: Vec<u32> = b.fields.keys().map(code).collect();
     let decode = |f: FieldId| b.fields[f].element.decode(codes[f.index()]) as f32;
     let value = f64::from(eval_value(&b.value, &decode));
@@ -130,14 +136,12 @@ pub(super) fn magnitudes(b: &BlockFormat, shape: &[u64], bytes: &[u8]) -> Vec<f6
         return Vec::new();
     };
     let mut out = vec![0.0; shape.iter().product::<u64>() as usize];
-    for_each_block(b, &grid, |block, rows| {
-        let data = &bytes[block as usize * b.bytes as usize..][..b.bytes as usize];
+    for_each_block(b, &grid, |place, rows| {
         for (r, (start, n)) in rows.iter().enumerate() {
             for i in 0..*n {
                 let decode = |f: FieldId| {
-                    let field = &b.fields[f];
-                    let slot = b.slot(f, r as u32, i as u32);
-                    field.element.decode(field.read(data, slot))
+                    let code = b.code(bytes, place, f, r as u32, i as u32);
+                    b.fields[f].element.decode(code)
                 };
                 out[start + i] = magnitude(&b.value, &decode);
             }

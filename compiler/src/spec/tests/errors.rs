@@ -196,6 +196,59 @@ fn names() {
 }
 
 #[test]
+fn fields_of_rows_and_tensors() {
+    let with = |fields: &str, encode: &str| {
+        block(&format!(
+            "format f = block r < 2, i < 32 {{\n    q[r, i]: int(4);\n    d[r]: f16;\n    {fields}\n    value = d[r] * q[r, i];\n{encode}}}"
+        ))
+    };
+    insta::assert_snapshot!(with("row s: f32;", ""), @r#"
+    error[subscript]: a row has `s` once
+     --> test.lowbit:5:9
+      |
+    5 |     row s: f32;
+      |         ^ expected `s[r]`
+    "#);
+    insta::assert_snapshot!(with("tensor s[r]: f32;", ""), @r#"
+    error[subscript]: the tensor has `s` once
+     --> test.lowbit:5:14
+      |
+    5 |     tensor s[r]: f32;
+      |              ^ expected no subscript
+    "#);
+    insta::assert_snapshot!(with("s[r]: f32 after;", ""), @r#"
+    error[placement]: only what a row or the tensor has once lies after blocks
+     --> test.lowbit:5:15
+      |
+    5 |     s[r]: f32 after;
+      |               ^^^^^ `s` belongs to the block
+      |
+      = help: write `row s` or `tensor s`
+    "#);
+    insta::assert_snapshot!(with("row s[r]: codebook [1, 2, _] else refuse;", ""), @r#"
+    error[not-supported]: fields of rows and tensors cannot refuse codes yet
+     --> test.lowbit:5:9
+      |
+    5 |     row s[r]: codebook [1, 2, _] else refuse;
+      |         ^ must have one value for each code
+    "#);
+    insta::assert_snapshot!(with("row s[r]: f32;", "    encode x { d[r] = max(i) abs(x[r, i]); s[r] = max(i) abs(x[r, i] / d[r]); q[r, i] = 1; }\n"), @r#"
+    error[varies]: `s` belongs to several elements, for which `d` differs
+     --> test.lowbit:7:72
+      |
+    7 |     encode x { d[r] = max(i) abs(x[r, i]); s[r] = max(i) abs(x[r, i] / d[r]); q[r, i] = 1; }
+      |                                                                        ^^^^ differs from element to element
+    "#);
+    insta::assert_snapshot!(block("format f = block r < 2, i < 32, bytes 34, row bytes 4, tensor after bytes 4, tensor after bytes 4 {\n    q[r, i]: int(4) at 128 * r + 4 * i;\n    row s[r]: f32 at 32 * r;\n    tensor t: f16 after at 8 * r;\n    value = s[r] * q[r, i];\n}"), @r#"
+    error[placement]: `t` is stored once, but has several addresses
+     --> test.lowbit:5:5
+      |
+    5 |     tensor t: f16 after at 8 * r;
+      |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ must have one
+    "#);
+}
+
+#[test]
 fn quotients_of_indices() {
     insta::assert_snapshot!(kernel("kernel k(input q: f32[N, K], input s: f32[N, K / 32]) -> output y: f32[N, K] { y[n, k] = q[n, k] * s[n, k / 16]; }"), @r#"
     error[extent]: `k / 16` runs to `K / 16`, not to `K / 32`
@@ -431,15 +484,6 @@ fn blocks() {
     2 - format f = block i < 32, bytes 19 {
     2 + format f = block i < 32, bytes 18 {
       |
-    "#);
-    insta::assert_snapshot!(block("format f = block i < 32 {\n    d: f16;\n    s[i / 16]: uint(4);\n    row z: f16;\n    value = d * s[i / 8];\n}"), @r#"
-    error[not-supported]: fields of a row are not supported yet
-     --> test.lowbit:5:5
-      |
-    5 |     row z: f16;
-      |     ^^^ only fields of the block are
-      |
-      = help: store it with every block
     "#);
     insta::assert_snapshot!(block("format f = block i < 32 {\n    d: f16;\n    s[i / 16]: uint(4);\n    value = d * s[i / 8] + q[i];\n}"), @r#"
     error[subscript]: `s` is used with another subscript than it was declared with

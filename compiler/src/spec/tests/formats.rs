@@ -2,7 +2,7 @@
 
 use super::module;
 use crate::format::codec::{decode_tensor, encode_tensor};
-use crate::format::layout::{layout_id, relayout};
+use crate::format::layout::{layout_id, relayout, same_layout};
 use crate::format::text::definition;
 use crate::format::{Field, Format, FormatKind};
 use crate::syntax::{ast, format_source, parse};
@@ -269,4 +269,70 @@ fn both_ends_of_an_uneven_codebook_are_reached() {
         let d = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         assert_eq!(d, scale, "{x:?}");
     }
+}
+
+#[test]
+fn rows_and_tensors_have_fields_of_their_own() {
+    let m = module(
+        "language 1;
+        format framed = block i < 4, bytes 2, row after bytes 5, tensor bytes 3 {
+            tensor t: f16 at 8;
+            row s: f16 after at 16;
+            q[i]: int(4) at 4 * i;
+            value = t * s * q[i];
+            encode x {
+                t = max(i) abs(x[i]) / 8;
+                s = max(i) abs(x[i]) / t;
+                q[i] = x[i] / (t * s) * 4;
+            }
+        }
+        format packed = block r < 2, i < 4 {
+            tensor t: f16;
+            row s[r]: f16;
+            q[r, i]: int(4);
+            value = t * s[r] * q[r, i];
+        }",
+    );
+    let framed = m.format("framed").unwrap();
+    let shape = [1, 3, 5];
+    let x = [
+        1.0, 2.0, -1.0, 0.0, 1.0, //
+        4.0, 8.0, -8.0, 0.0, 4.0, //
+        0.0, 0.0, 0.0, 0.0, 0.0,
+    ];
+    let bytes = encode_tensor(framed, &shape, &x).unwrap();
+    // t = 1; s = 2, 8, 0; two blocks a row, the second with one element
+    let half = |v: f32| ((v.log2() as u16 + 15) << 10).to_le_bytes();
+    let row = |blocks: [u8; 4], s: [u8; 2]| [&blocks[..], &[0, 0], &s, &[0]].concat();
+    let [one, two, eight] = [1.0, 2.0, 8.0].map(half);
+    let wanted = [
+        vec![0, one[0], one[1]],
+        row([0x42, 0x0e, 0x02, 0], two),
+        row([0x42, 0x0c, 0x02, 0], eight),
+        row([0; 4], [0, 0]),
+    ]
+    .concat();
+    assert_eq!(bytes, wanted);
+    let values = decode_tensor(framed, &shape, &bytes).unwrap();
+    let wanted = [
+        4.0, 8.0, -4.0, 0.0, 4.0, //
+        16.0, 32.0, -32.0, 0.0, 16.0, //
+        0.0, 0.0, 0.0, 0.0, 0.0,
+    ];
+    assert_eq!(values, wanted);
+
+    let packed = m.format("packed").unwrap();
+    let (FormatKind::Block(a), FormatKind::Block(b)) = (&framed.kind, &packed.kind) else {
+        panic!("blocks");
+    };
+    let other = relayout(a, b, &shape, &bytes).unwrap();
+    // a tensor scale, then for two rows each: two row scales and two blocks of both rows
+    assert_eq!(other.len(), 2 + 2 * (4 + 2 * 4));
+    assert_eq!(decode_tensor(packed, &shape, &other).unwrap(), wanted);
+    assert_eq!(relayout(b, a, &shape, &other).unwrap(), bytes);
+    let text = definition(framed);
+    assert!(text.starts_with("format framed = block i < 4, bytes 2, row after bytes 5, tensor bytes 3 {\n    tensor t: float(5, 10) at 8;\n    row s: float(5, 10) after at 16;") , "{text}");
+    let again = module(&format!("language 1;\n{text}"));
+    assert!(same_layout(again.format("framed").unwrap(), framed));
+    assert!(!same_layout(framed, packed) && layout_id(framed) != layout_id(packed));
 }

@@ -95,8 +95,9 @@ pub fn lower(kernel: &Kernel, jobs: &[Job<'_>]) -> Result<Function, ScheduleErro
         let last = at + 1 == jobs.len();
         match job {
             Job::Compute(parts) => {
+                let tiles = parts.first().map_or(Scalar::Const(0), nest::tiles);
                 for part in parts {
-                    nest::statement(&mut lower, part, last)?;
+                    nest::statement(&mut lower, part, &tiles, last)?;
                 }
             }
             Job::Encode(job) => encode::encode(&mut lower, job)?,

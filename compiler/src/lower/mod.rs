@@ -8,6 +8,7 @@ mod address;
 mod codes;
 mod decode;
 mod encode;
+mod loads;
 mod math;
 mod nest;
 mod values;

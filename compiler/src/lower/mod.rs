@@ -10,6 +10,7 @@ mod decode;
 mod encode;
 mod loads;
 mod math;
+mod nearest;
 mod nest;
 mod values;
 

@@ -148,6 +148,8 @@ impl Lower<'_> {
             FormatKind::Block(block) => {
                 let mut shape = shape;
                 let columns = shape.pop().unwrap_or(Scalar::Const(1));
+                let rows = shape.pop().unwrap_or(Scalar::Const(1));
+                shape.push(div_ceil(rows, u64::from(block.rows)));
                 let row = mul(
                     Scalar::Const(u64::from(block.bytes)),
                     div_ceil(columns, u64::from(block.len)),

@@ -303,3 +303,49 @@ fn thresholds(element: &Element) -> (Vec<i32>, Vec<u32>) {
     }
     (thresholds, codes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rank that the code computes from a table of buckets.
+    fn rank(buckets: &Buckets, key: i32) -> u32 {
+        let negative = key < 0;
+        let size = i64::from(if negative { !key } else { key });
+        let bucket = (size.clamp(buckets.first, buckets.last) - buckets.first) >> buckets.shift;
+        let half = if negative { buckets.words.len() / 2 } else { 0 };
+        let low = key as u32 & ((1 << buckets.shift) - 1);
+        (buckets.words[bucket as usize + half] + low) >> buckets.shift
+    }
+
+    #[test]
+    fn buckets_tell_the_rank_beside_every_threshold() {
+        let tables: [&[f32]; 6] = [
+            &[-1.0, 1.0],
+            &[-3.0, -0.1, -1e-7, 0.0, 2e-7, 0.5, 0.51, 1.0],
+            &[0.0, 1e-45, 3e-45, 4e-45],
+            &[-1e-45, 0.0, 1e-45],
+            &[1.0, 1.5, 2.0, 3.0, 4.0, 3.4e38],
+            &[-3.4e38, -4.0, -3.5],
+        ];
+        for values in tables {
+            let thresholds: Vec<i32> = values
+                .iter()
+                .map(|v| v.to_bits() as i32)
+                .map(|bits| bits ^ (bits >> 31 & 0x7fff_ffff))
+                .collect();
+            let buckets = Buckets::new(&thresholds).expect("they are few");
+            let beside = thresholds.iter().flat_map(|t| [t - 1, *t, t + 1]);
+            for key in beside.chain([-0x7f80_0001, -1, 0, 0x7f80_0000]) {
+                let wanted = thresholds.partition_point(|t| *t <= key) as u32;
+                assert_eq!(rank(&buckets, key), wanted, "{values:?} at {key:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn thresholds_too_close_together_have_no_buckets() {
+        let close = [0, 0x3f80_0000, 0x3f80_0001, 0x3f80_0002, 0x7f00_0000];
+        assert!(Buckets::new(&close).is_none());
+    }
+}

@@ -311,6 +311,7 @@ fn tiles(
     for rows in ROW_TILES {
         for batch in BATCH_TILES {
             let useless = (rows > 1 && tried.plan.row.is_none())
+                || (rows * batch > 1 && tried.plan.woven > 1)
                 || (batch > 1 && (tried.plan.batch_tile.is_none() || request.batch < batch));
             if useless {
                 continue;
@@ -370,14 +371,20 @@ fn rest(kernel: &Kernel, statement: &Statement, plan: &Plan) -> Vec<Part> {
     let tail = plan
         .vector
         .is_some_and(|(i, _)| outputs.contains(&i) && !divides(i, plan.chunk));
-    if let Some((row, lanes)) = plan.row
-        && lanes > 1
-        && outputs.contains(&row)
-        && !divides(row, lanes)
-    {
+    let group = plan.row_group();
+    let rest_rows = plan
+        .row
+        .is_some_and(|(row, _)| group > 1 && outputs.contains(&row) && !divides(row, group));
+    if rest_rows {
         parts.push(Part {
             rest_rows: true,
             tail: false,
+        });
+    }
+    if rest_rows && tail {
+        parts.push(Part {
+            rest_rows: true,
+            tail: true,
         });
     }
     if tail {

@@ -5,8 +5,6 @@ use crate::{Engine, Error, Kernel, Options, Scratch, SharedBytes, Tensor};
 use lowbit_compiler::format::codec::CodecError;
 use lowbit_compiler::format::text::definition;
 use lowbit_compiler::format::{BlockFormat, Element, Format, FormatKind};
-use lowbit_compiler::pipeline::CompileError;
-use lowbit_compiler::schedule::ScheduleError;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -47,13 +45,19 @@ impl AsRef<[u8]> for Part {
     }
 }
 
-/// Compiles a kernel over the format, which its text calls `whole`.
-fn compile(engine: &Engine, format: &Format, kernel: &str) -> Result<Kernel, Error> {
-    let mut named = format.clone();
-    named.name = "whole".into();
-    let text = format!("language 1;\n{}{kernel}\n", definition(&named));
+/// Compiles a kernel over a format, by their texts.
+fn compile(engine: &Engine, format: &str, kernel: &str) -> Result<Kernel, Error> {
+    let text = format!("language 1;\n{format}{kernel}\n");
     let module = engine.load(&text)?;
     engine.compile_module(&module, &[], &Options::default())
+}
+
+/// The text of a format under another name.
+fn named(name: &str, format: &Format) -> String {
+    definition(&Format {
+        name: name.into(),
+        ..format.clone()
+    })
 }
 
 impl Decoder {
@@ -61,13 +65,13 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// What compiling gives for a format that no kernel can read, for example one whose rows share blocks.
+    /// What compiling gives for a format that no kernel can read.
     pub fn new(engine: &Engine, format: &Arc<Format>) -> Result<Decoder, Error> {
         let text =
             "kernel decode(stored w: whole[N, K]) -> output y: f32[N, K] { y[n, k] = w[n, k]; }";
         Ok(Decoder {
             format: format.clone(),
-            kernel: compile(engine, format, text)?,
+            kernel: compile(engine, &named("whole", format), text)?,
         })
     }
 
@@ -113,26 +117,36 @@ impl Encoder {
     ///
     /// If the format has no `encode` clause, and what compiling gives for one that no kernel can write.
     pub fn new(engine: &Engine, format: &Arc<Format>) -> Result<Encoder, Error> {
-        let value = match &format.kind {
+        let (value, whole) = match &format.kind {
             FormatKind::Plain(e @ Element::Codebook(_)) if e.is_integer() => {
-                let what = "the nearest entry of a plain table of integers".into();
-                return Err(CompileError::from(ScheduleError::Unsupported(what)).into());
+                // A kernel assigns whole numbers to such a table. Blocks of one element, which lie as the elements do, take the
+                // nearest entry.
+                let block = format!(
+                    "format whole = block i < 1, bytes {} {{
+                        q[i]: entry at 0;
+                        value = q[i];
+                        encode x {{ q[i] = x[i]; }}
+                    }}\n",
+                    e.storage_bytes()
+                );
+                ("quantize x[n, k] as whole", named("entry", format) + &block)
             }
-            FormatKind::Plain(e) if e.is_integer() => "round(x[n, k])",
-            FormatKind::Plain(_) => "x[n, k]",
+            FormatKind::Plain(e) if e.is_integer() => ("round(x[n, k])", named("whole", format)),
+            FormatKind::Plain(_) => ("x[n, k]", named("whole", format)),
             FormatKind::Block(BlockFormat { encode: None, .. }) => {
                 return Err(Error::Codec(CodecError::NoClause {
                     format: format.name.clone(),
                 }));
             }
-            FormatKind::Block(_) => "quantize x[n, k] as whole",
+            FormatKind::Block(_) => ("quantize x[n, k] as whole", named("whole", format)),
         };
         let text = format!(
             "kernel encode(input x: f32[N, K]) -> output w: whole[N, K] {{ w[n, k] = {value}; }}"
         );
+        let kernel = compile(engine, &whole, &text)?;
         Ok(Encoder {
             format: format.clone(),
-            kernel: compile(engine, format, &text)?,
+            kernel,
         })
     }
 

@@ -64,6 +64,41 @@ fn parts_of_the_rows_make_the_whole() {
 }
 
 #[test]
+fn only_the_last_part_does_what_whole_tiles_leave_over() {
+    let text = "language 1; import \"std/ints\";
+        kernel decode(stored w: int4_32[N, K]) -> output y: f32[N, K] { y[n, k] = w[n, k]; }";
+    let kernel = Engine::host()
+        .expect("an engine")
+        .compile(text, &[])
+        .expect("it compiles");
+    let format = kernel
+        .spec()
+        .tensors
+        .values()
+        .next()
+        .expect("w")
+        .format
+        .clone();
+    let w = Tensor::quantize(format, &[8, 40], &numbers(8 * 40, 4)).expect("weights");
+    let args = [("w", &w)];
+    let mut bytes = vec![0xff; 4 * 8 * 40];
+    let prepared = kernel.prepare(&args).expect("it is checked");
+    let mut outputs = [bytes.as_mut_slice()];
+    let mut parts = prepared.split(&mut outputs, 2).expect("it divides");
+    parts.truncate(1);
+    for part in parts {
+        part.run(&mut Scratch::default()).expect("it runs");
+    }
+    let wanted = kernel.call(&args).expect("a call");
+    let (row, whole) = (&bytes[..4 * 40], &wanted.bytes()[..4 * 40]);
+    assert_eq!(row[..4 * 32], whole[..4 * 32], "a block of the first row");
+    assert!(
+        row[4 * 32..].iter().all(|b| *b == 0xff),
+        "past its last whole block"
+    );
+}
+
+#[test]
 fn a_kernel_is_shared_between_threads_and_outlives_its_engine() {
     let call = call(64, 64, 2);
     let wanted = call.kernel.call(&call.args()).expect("a call");

@@ -1,5 +1,6 @@
 //! Speed of bulk work: decoding and rounding to nearest of every format that ships, through compiled kernels, on one thread.
-//! Gigabytes count the f32 side; 16 MiB of it at a time.
+//! Gigabytes count the f32 side; 16 MiB of it at a time. Arguments: a file for the figures as JSON (`-` for none), then the
+//! formats to measure, by parts of their names.
 
 use lowbit::check::{Random, random_tensor};
 use lowbit::compiler::format::std as shipped;
@@ -16,8 +17,9 @@ const ROUNDS: usize = 5;
 #[derive(Serialize)]
 struct Row {
     format: String,
-    /// `None` where no kernel reads the format: its rows share blocks.
+    /// `None` where no kernel reads the format.
     decode: Option<f64>,
+    /// `None` where none writes it, as where it does not say how to encode.
     encode: Option<f64>,
 }
 
@@ -95,7 +97,8 @@ fn row(engine: &Engine, module: &str, format: &Format) -> Result<Row, Error> {
 
 fn main() -> Result<(), Error> {
     let engine = Engine::host()?;
-    let json = std::env::args().nth(1);
+    let json = std::env::args().nth(1).filter(|path| path != "-");
+    let wanted: Vec<String> = std::env::args().skip(2).collect();
     let mut rows = Vec::new();
     println!(
         "{:<16} {:>8} {:>8}  GB/s of f32",
@@ -108,6 +111,9 @@ fn main() -> Result<(), Error> {
         };
         for format in &loaded.formats {
             if matches!(&format.kind, FormatKind::Plain(e) if e.width() > 1) {
+                continue;
+            }
+            if !wanted.is_empty() && !wanted.iter().any(|w| format.name.contains(w)) {
                 continue;
             }
             let row = row(&engine, module, format)?;

@@ -1,13 +1,11 @@
 //! Declared arithmetic, and values into codes: the nearest integer, float or table entry, as the reference encoder has it.
 
-use super::{I32, I64, Lower};
+use super::{I32, Lower};
 use crate::format::{Element, FloatSpec, Specials, UnOp};
 use crate::schedule::ScheduleError;
 use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Shift, Type, Un, Value};
 
 const F32: Type = Type::new(Elem::F32, 1);
-/// Most thresholds of a table that are compared with one after the other.
-const COMPARED: usize = 32;
 
 impl Lower<'_> {
     pub(super) fn declared_unary(&mut self, op: UnOp, a: Value, ty: Type) -> Value {
@@ -261,162 +259,10 @@ impl Lower<'_> {
         let valid = self.put(int, Op::Cmp(Cmp::FEq, value, value), &[value]);
         self.put(int, Op::Select(valid, code, nan), &[valid, code, nan])
     }
-
-    /// The code of the table entry nearest to a value: a search among the thresholds at which the reference changes its
-    /// code, made here from the reference itself.
-    pub(super) fn encode_nearest(
-        &mut self,
-        value: Value,
-        ty: Type,
-        element: &Element,
-    ) -> Result<Value, ScheduleError> {
-        if element.bits() > 12 {
-            return Err(ScheduleError::Unsupported(
-                "quantising at the call into a codebook of more than 4096 entries".into(),
-            ));
-        }
-        let (thresholds, codes) = thresholds(element);
-        let int = ty.as_int();
-        let nan = element.encode(f32::NAN);
-        if ty.lanes > 1 && thresholds.len() <= COMPARED {
-            return Ok(self.compare_all(value, ty, &thresholds, &codes, nan));
-        }
-        let lanes: Vec<Value> = (0..ty.lanes)
-            .map(|lane| {
-                let one = match ty.lanes {
-                    1 => value,
-                    _ => self.put(F32, Op::Extract(value, lane), &[value]),
-                };
-                self.search(one, &thresholds, &codes, nan)
-            })
-            .collect();
-        Ok(match lanes[..] {
-            [one] => one,
-            _ => self.put(int, Op::Build(lanes.clone()), &lanes),
-        })
-    }
-
-    /// The code by comparing with every threshold: each that the value reaches adds the step to the next code.
-    fn compare_all(
-        &mut self,
-        value: Value,
-        ty: Type,
-        thresholds: &[i32],
-        codes: &[u32],
-        nan: u32,
-    ) -> Value {
-        let int = ty.as_int();
-        let number = |lower: &mut Self, n: i64| lower.put_at(0, int, Op::IConst(n));
-        let bits = self.put(int, Op::Bitcast(value), &[value]);
-        let key = self.order_key(bits, int);
-        let first = codes.first().copied().unwrap_or(0);
-        let mut code = number(self, i64::from(first));
-        for (threshold, pair) in thresholds.iter().zip(codes.windows(2)) {
-            let below = number(self, i64::from(*threshold) - 1);
-            let step = number(self, i64::from(pair[1]) - i64::from(pair[0]));
-            let reached = self.put(int, Op::Cmp(Cmp::SLt, below, key), &[below, key]);
-            let taken = self.bin(Bin::And, reached, step);
-            code = self.bin(Bin::IAdd, code, taken);
-        }
-        let nan = number(self, i64::from(nan));
-        let valid = self.put(int, Op::Cmp(Cmp::FEq, value, value), &[value]);
-        self.put(int, Op::Select(valid, code, nan), &[valid, code, nan])
-    }
-
-    fn search(&mut self, value: Value, thresholds: &[i32], codes: &[u32], nan: u32) -> Value {
-        let bits = self.put(I32, Op::Bitcast(value), &[value]);
-        let key = self.order_key(bits, I32);
-        let steps = usize::BITS - thresholds.len().leading_zeros();
-        let mut padded = thresholds.to_vec();
-        padded.resize((1 << steps) - 1, i32::MAX);
-        let table = self.table(
-            "thresholds",
-            padded.iter().flat_map(|t| t.to_le_bytes()).collect(),
-        );
-        let mut rank = self.put_at(0, I64, Op::IConst(0));
-        for step in (0..steps).rev() {
-            let size = 1i64 << step;
-            let scaled = self.put(I64, Op::Shift(Shift::Shl, rank, 2), &[rank]);
-            let pointer = self.put(I64, Op::Bin(Bin::IAdd, table, scaled), &[table, scaled]);
-            let offset = (size - 1) as i32 * 4;
-            let threshold = self.put(
-                I32,
-                Op::Load {
-                    base: pointer,
-                    offset,
-                },
-                &[pointer],
-            );
-            let below = self.put(I32, Op::Cmp(Cmp::SLt, key, threshold), &[key, threshold]);
-            let (add, zero) = (
-                self.put_at(0, I32, Op::IConst(size)),
-                self.put_at(0, I32, Op::IConst(0)),
-            );
-            let more = self.put(I32, Op::Select(below, zero, add), &[below, zero, add]);
-            let wide = self.put(I64, Op::Convert(Convert::WidenU, more), &[more]);
-            rank = self.put(I64, Op::Bin(Bin::IAdd, rank, wide), &[rank, wide]);
-        }
-        let mut padded = codes.to_vec();
-        padded.resize(1 << steps, codes.last().copied().unwrap_or(0));
-        let table = self.table(
-            "codes",
-            padded.iter().flat_map(|c| c.to_le_bytes()).collect(),
-        );
-        let scaled = self.put(I64, Op::Shift(Shift::Shl, rank, 2), &[rank]);
-        let pointer = self.put(I64, Op::Bin(Bin::IAdd, table, scaled), &[table, scaled]);
-        let code = self.put(
-            I32,
-            Op::Load {
-                base: pointer,
-                offset: 0,
-            },
-            &[pointer],
-        );
-        let nan = self.put_at(0, I32, Op::IConst(i64::from(nan)));
-        let valid = self.put(I32, Op::Cmp(Cmp::FEq, value, value), &[value]);
-        self.put(I32, Op::Select(valid, code, nan), &[valid, code, nan])
-    }
-
-    /// Integers in the order of the floats whose bits they are.
-    fn order_key(&mut self, bits: Value, int: Type) -> Value {
-        let sign = self.put(int, Op::Shift(Shift::SShr, bits, 31), &[bits]);
-        let mask = self.put_at(0, int, Op::IConst(0x7fff_ffff));
-        let flip = self.bin(Bin::And, sign, mask);
-        self.bin(Bin::Xor, bits, flip)
-    }
 }
 
 /// A power of two as a product of two that are normal in f32.
 fn split_power(power: f64) -> (f32, f32) {
     let half = 2f64.powi(power.log2() as i32 / 2);
     (half as f32, (power / half) as f32)
-}
-
-fn float_of(key: i32) -> f32 {
-    f32::from_bits((key ^ (key >> 31 & 0x7fff_ffff)) as u32)
-}
-
-/// Keys at which the reference encoder changes its code, ascending, and the codes between them.
-fn thresholds(element: &Element) -> (Vec<i32>, Vec<u32>) {
-    let code = |key: i32| element.encode(float_of(key));
-    let (first, last) = (i32::MIN + 0x7f_ffff + 1, 0x7f80_0000);
-    let (mut thresholds, mut codes) = (Vec::new(), vec![code(first)]);
-    let mut at = first;
-    while code(last) != codes[codes.len() - 1] {
-        // The first key past `at` whose code differs: codes are monotone in the value, so a bisection finds it.
-        let current = codes[codes.len() - 1];
-        let (mut low, mut high) = (at, last);
-        while i64::from(high) - i64::from(low) > 1 {
-            let middle = ((i64::from(low) + i64::from(high)) / 2) as i32;
-            if code(middle) == current {
-                low = middle
-            } else {
-                high = middle
-            }
-        }
-        thresholds.push(high);
-        codes.push(code(high));
-        at = high;
-    }
-    (thresholds, codes)
 }

@@ -1,8 +1,10 @@
 //! Quantisation: a plain f32 tensor into a block format by the format's `encode` clause, in the declared arithmetic, with
 //! stores that invert the bit-address map of the block.
 
+mod columns;
 mod vectors;
 mod whole;
+mod woven;
 
 use super::{I32, I64, Lower};
 use crate::format::{
@@ -14,6 +16,7 @@ use crate::schedule::index::{div, div_ceil, mul, rem};
 use crate::spec::kernel::TensorId;
 use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Scalar, Shift, Type, Un, Value};
 use std::collections::BTreeMap;
+use woven::Rows;
 
 const F32: Type = Type::new(Elem::F32, 1);
 const I8: Type = Type::new(Elem::I8, 1);
@@ -36,6 +39,8 @@ struct Block<'f> {
     count: Value,
     /// Pointer to its bytes.
     bytes: Value,
+    /// Which of the rows that share the block is encoded, if there are several.
+    row: Option<Value>,
     /// Fields stored once a block, decoded.
     single: BTreeMap<FieldId, Value>,
     encode: &'f Encode,
@@ -60,11 +65,6 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
     let FormatKind::Block(format) = &tensor.format.kind else {
         return Err(ScheduleError::Internal("quantisation into a plain tensor"));
     };
-    if format.rows != 1 {
-        return Err(ScheduleError::Unsupported(
-            "quantising into a layout with interleaved rows at the call".into(),
-        ));
-    }
     if !format.frame.is_empty() {
         return Err(ScheduleError::Unsupported(
             "quantising at the call into a format with fields of rows or tensors".into(),
@@ -76,6 +76,10 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
         .map(|e| crate::schedule::place::extent(lower.kernel, *e))
         .collect();
     let columns = shape.pop().unwrap_or(Scalar::Const(1));
+    let (source, target) = (lower.pointers[&job.source], lower.pointers[&job.target]);
+    if format.rows > 1 || columns::possible(format).is_some() {
+        return woven::encode(lower, format, shape, &columns, (source, target));
+    }
     let rows = shape.into_iter().fold(Scalar::Const(1), mul);
     let len = u64::from(format.len);
     let row_bytes = mul(
@@ -85,7 +89,6 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
     let zero = lower.scalar(&Scalar::Const(0));
     let rows = lower.scalar(&rows);
     let (row, _) = lower.open("row", zero, rows, 1, &[]);
-    let (source, target) = (lower.pointers[&job.source], lower.pointers[&job.target]);
     let source = offset(lower, source, row, &mul(Scalar::Const(4), columns.clone()));
     let target = offset(lower, target, row, &row_bytes);
     let whole = lower.scalar(&div(columns.clone(), len));
@@ -98,9 +101,10 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
         &Scalar::Const(u64::from(format.bytes)),
     );
     let count = lower.scalar(&Scalar::Const(len));
+    let here = Rows::one(values);
     match whole::possible(format) {
-        Some(clause) => whole::block(lower, format, clause, values, bytes)?,
-        None => one_block(lower, format, values, count, bytes)?,
+        Some(clause) => whole::block(lower, format, clause, here, bytes)?,
+        None => one_block(lower, format, here, count, bytes)?,
     }
     lower.close(&[]);
     let rest = rem(columns, len);
@@ -116,7 +120,8 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
             whole,
             &Scalar::Const(u64::from(format.bytes)),
         );
-        one_block(lower, format, values, count, bytes)?;
+        let here = Rows::one(values);
+        one_block(lower, format, here, count, bytes)?;
         lower.close(&[]);
     }
     lower.close(&[]);
@@ -132,14 +137,10 @@ fn offset(lower: &mut Lower<'_>, base: Value, index: Value, stride: &Scalar) -> 
 fn one_block(
     lower: &mut Lower<'_>,
     format: &BlockFormat,
-    values: Value,
+    rows: Rows,
     count: Value,
     bytes: Value,
 ) -> Result<(), ScheduleError> {
-    let encode = format
-        .encode
-        .as_ref()
-        .ok_or(ScheduleError::Internal("a format without an encode clause"))?;
     let zero = lower.scalar(&Scalar::Const(0));
     let end = lower.scalar(&Scalar::Const(u64::from(format.bytes)));
     let (at, _) = lower.open("clear", zero, end, 1, &[]);
@@ -147,11 +148,45 @@ fn one_block(
     let nothing = lower.put_at(0, I8, Op::IConst(0));
     lower.b.store_at(lower.here(), nothing, pointer, 0);
     lower.close(&[]);
+    if format.rows == 1 {
+        return row_of_block(lower, format, (rows.values, count), bytes, None);
+    }
+    let end = lower.scalar(&Scalar::Const(u64::from(format.rows)));
+    let (row, _) = lower.open("row", zero, end, 1, &[]);
+    // Rows that the matrix does not have: the address stays on its last one, of which no values count.
+    let one = lower.put_at(0, I64, Op::IConst(1));
+    let last = lower.bin(Bin::ISub, rows.height, one);
+    let at = lower.bin(Bin::SMin, row, last);
+    let far = lower.bin(Bin::IMul, at, rows.stride);
+    let values = lower.bin(Bin::IAdd, rows.values, far);
+    let left = lower.bin(Bin::ISub, rows.height, row);
+    let left = lower.bin(Bin::SMax, left, zero);
+    let all = lower.bin(Bin::IMul, left, count);
+    let count = lower.bin(Bin::SMin, all, count);
+    row_of_block(lower, format, (values, count), bytes, Some(row))?;
+    lower.close(&[]);
+    Ok(())
+}
+
+/// Encodes the elements of a row of a block whose bytes are cleared.
+fn row_of_block(
+    lower: &mut Lower<'_>,
+    format: &BlockFormat,
+    (values, count): (Value, Value),
+    bytes: Value,
+    row: Option<Value>,
+) -> Result<(), ScheduleError> {
+    let encode = format
+        .encode
+        .as_ref()
+        .ok_or(ScheduleError::Internal("a format without an encode clause"))?;
+    let zero = lower.scalar(&Scalar::Const(0));
     let mut block = Block {
         format,
         values,
         count,
         bytes,
+        row,
         encode,
         single: BTreeMap::new(),
         locals: BTreeMap::new(),
@@ -351,11 +386,12 @@ fn first_element(lower: &mut Lower<'_>, block: &Block<'_>, scope: Scope) -> Valu
 /// The value of an element; 0 past the end of the row.
 fn element(lower: &mut Lower<'_>, block: &Block<'_>, at: Value) -> Value {
     let one = lower.put_at(0, I64, Op::IConst(1));
-    let last = lower.put(
-        I64,
-        Op::Bin(Bin::ISub, block.count, one),
-        &[block.count, one],
-    );
+    let mut last = lower.bin(Bin::ISub, block.count, one);
+    if block.row.is_some() {
+        // A row that is not there has no last one.
+        let zero = lower.scalar(&Scalar::Const(0));
+        last = lower.bin(Bin::SMax, last, zero);
+    }
     let inside = lower.put(I64, Op::Bin(Bin::SMin, at, last), &[at, last]);
     let scaled = lower.put(I64, Op::Shift(Shift::Shl, inside, 2), &[inside]);
     let pointer = lower.put(
@@ -494,6 +530,16 @@ fn bounds(lower: &mut Lower<'_>, scope: Scope) -> (Value, Value) {
     }
 }
 
+/// An occurrence among those of all rows.
+fn slot(lower: &mut Lower<'_>, block: &Block<'_>, field: &Field, occurrence: Value) -> Value {
+    let Some(row) = block.row else {
+        return occurrence;
+    };
+    let count = lower.scalar(&Scalar::Const(u64::from(field.count)));
+    let first = lower.bin(Bin::IMul, row, count);
+    lower.bin(Bin::IAdd, first, occurrence)
+}
+
 /// Bit address of a part of an occurrence as i64.
 fn bit_address(lower: &mut Lower<'_>, name: &str, part: &Part, occurrence: Value) -> Value {
     let slope = part
@@ -528,9 +574,10 @@ fn load_code(
     field: &Field,
     occurrence: Value,
 ) -> Result<Value, ScheduleError> {
+    let slot = slot(lower, block, field, occurrence);
     let mut sum = None;
     for (up, part) in field.placed_parts() {
-        let bit = bit_address(lower, &field.name, part, occurrence);
+        let bit = bit_address(lower, &field.name, part, slot);
         let bits = lower.code(block.bytes, bit, part.bits)?;
         let placed = match up {
             0 => bits,
@@ -552,12 +599,13 @@ fn store_code(
     occurrence: Value,
     code: Value,
 ) {
+    let slot = slot(lower, block, field, occurrence);
     for (up, part) in field.placed_parts() {
         let bits = match up {
             0 => code,
             up => lower.put(I32, Op::Shift(Shift::UShr, code, up as u8), &[code]),
         };
-        let bit = bit_address(lower, &field.name, part, occurrence);
+        let bit = bit_address(lower, &field.name, part, slot);
         store_part(lower, block, part, bit, bits);
     }
 }

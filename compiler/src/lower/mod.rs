@@ -8,7 +8,9 @@ mod address;
 mod codes;
 mod decode;
 mod encode;
+mod loads;
 mod math;
+mod nearest;
 mod nest;
 mod values;
 
@@ -95,8 +97,9 @@ pub fn lower(kernel: &Kernel, jobs: &[Job<'_>]) -> Result<Function, ScheduleErro
         let last = at + 1 == jobs.len();
         match job {
             Job::Compute(parts) => {
+                let tiles = parts.first().map_or(Scalar::Const(0), nest::tiles);
                 for part in parts {
-                    nest::statement(&mut lower, part, last)?;
+                    nest::statement(&mut lower, part, &tiles, last)?;
                 }
             }
             Job::Encode(job) => encode::encode(&mut lower, job)?,
@@ -145,6 +148,8 @@ impl Lower<'_> {
             FormatKind::Block(block) => {
                 let mut shape = shape;
                 let columns = shape.pop().unwrap_or(Scalar::Const(1));
+                let rows = shape.pop().unwrap_or(Scalar::Const(1));
+                shape.push(div_ceil(rows, u64::from(block.rows)));
                 let row = mul(
                     Scalar::Const(u64::from(block.bytes)),
                     div_ceil(columns, u64::from(block.len)),

@@ -17,6 +17,8 @@ pub(super) type Key = (usize, Vec<(AxisId, u64)>);
 pub(super) struct Nest<'l, 'a, 'c> {
     pub(super) lower: &'l mut Lower<'a>,
     pub(super) chosen: &'c Chosen<'c>,
+    /// Whole tiles of the loop that the row range divides.
+    tiles: &'c Scalar,
     pub(super) axes: crate::schedule::index::Axes,
     /// Values made, by the depth of the region they live in.
     pub(super) made: Vec<BTreeMap<Key, Value>>,
@@ -42,10 +44,11 @@ struct Want {
 }
 
 /// Lowers a part of a statement. In the last statement the row range divides the outermost loop; what whole tiles leave over
-/// is done by the call whose range goes past the last tile.
+/// is done by the call whose range goes past the last of the `tiles`.
 pub(super) fn statement(
     lower: &mut Lower<'_>,
     chosen: &Chosen<'_>,
+    tiles: &Scalar,
     last: bool,
 ) -> Result<(), ScheduleError> {
     let mut uses = vec![0; chosen.term.nodes.len()];
@@ -58,6 +61,7 @@ pub(super) fn statement(
         axes: chosen.placed.axes.clone(),
         lower,
         chosen,
+        tiles,
         made: vec![BTreeMap::new()],
         shared: vec![BTreeMap::new()],
         uses,
@@ -135,22 +139,12 @@ impl Nest<'_, '_, '_> {
 
     /// The loop around what whole tiles leave over: it runs if the range goes past the last tile.
     fn open_rest(&mut self) {
-        let tiles = self.tiles();
+        let tiles = self.lower.scalar(&self.tiles.clone());
         let (from, to) = self.lower.range.unwrap_or((tiles, tiles));
         let first = self
             .lower
             .put(I64, Op::Bin(Bin::SMax, from, tiles), &[from, tiles]);
         self.enter("rest", first, to, 1, &[]);
-    }
-
-    /// Whole tiles of the divided loop; 0 if there is none.
-    fn tiles(&mut self) -> Value {
-        let axes = &self.chosen.placed.axes;
-        let trips = axes
-            .values()
-            .find(|a| a.ranged)
-            .map_or(Scalar::Const(0), trips);
-        self.lower.scalar(&trips)
     }
 
     fn open_axis(&mut self, id: AxisId, divided: bool) {
@@ -525,6 +519,12 @@ impl Nest<'_, '_, '_> {
     pub(super) fn lanes(&self, lanes: AxisSet) -> u16 {
         lanes.iter().map(|a| self.axes[a].nominal).product::<u64>() as u16
     }
+}
+
+/// Whole tiles of the loop of a statement's main part that the row range divides; 0 if there is none.
+pub(super) fn tiles(main: &Chosen<'_>) -> Scalar {
+    let mut axes = main.placed.axes.values();
+    axes.find(|a| a.ranged).map_or(Scalar::Const(0), trips)
 }
 
 /// Trips of a loop as a number known before the call.

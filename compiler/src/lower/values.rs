@@ -7,7 +7,7 @@ use crate::rewrite::extract::Picked;
 use crate::rewrite::lang::{Node, Op as Term, Ty};
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{AxisId, AxisSet};
-use crate::schedule::term::{LoadId, Storage};
+use crate::schedule::term::Storage;
 use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Shift, Type, Un, Value};
 
 /// What an accumulator starts from: 0, or minus infinity for a maximum.
@@ -285,108 +285,6 @@ impl Nest<'_, '_, '_> {
             })
             .collect();
         self.lower.put(ty, Op::Build(lanes.clone()), &lanes)
-    }
-
-    fn load(&mut self, node: &Picked, env: &Env) -> Result<Value, ScheduleError> {
-        let Some(Node::Ref(number)) = node.data.last() else {
-            return Err(ScheduleError::Internal("a load of nothing"));
-        };
-        let id = LoadId::from_u32(*number);
-        let load = self.chosen.facts.terms.loads[id].clone();
-        let ty = self.ty(node);
-        let lanes: Vec<AxisId> = node.lanes.iter().collect();
-        let zeros: Env = self.lane_zeros(env);
-        if crate::rewrite::cost::access(&self.chosen.facts.terms, &self.axes, id, node.lanes)
-            == crate::rewrite::cost::Access::Contiguous
-        {
-            let (base, offset) =
-                self.lower
-                    .address(Base::Tensor(load.tensor), &load.address, &zeros)?;
-            return Ok(self.read(ty, base, offset));
-        }
-        if let Some(value) = self.known_places(&load, &lanes, &zeros, ty) {
-            return Ok(value);
-        }
-        let mut values = Vec::new();
-        for lane in environments(&lanes, &self.axes) {
-            let mut at = zeros.clone();
-            at.extend(lane);
-            let scalar = self.scalar_load(&load, &at, ty.elem)?;
-            values.push(scalar);
-        }
-        Ok(match values[..] {
-            [one] => one,
-            _ => self.lower.put(ty, Op::Build(values.clone()), &values),
-        })
-    }
-
-    /// Numbers that follow from places which are known here, as a constant.
-    fn known_places(
-        &mut self,
-        load: &crate::schedule::term::Load,
-        lanes: &[AxisId],
-        zeros: &Env,
-        ty: Type,
-    ) -> Option<Value> {
-        let (Storage::Place { .. }, Some(place)) = (load.storage, &load.bit) else {
-            return None;
-        };
-        let numbers = environments(lanes, &self.axes).into_iter().map(|lane| {
-            let mut at = zeros.clone();
-            at.extend(lane);
-            self.lower.known_affine(place, &at)
-        });
-        let op = match numbers.collect::<Option<Vec<u64>>>()?[..] {
-            [one] => Op::IConst(one as i64),
-            ref all => Op::VConst(all.to_vec()),
-        };
-        Some(self.lower.put_at(0, ty, op))
-    }
-
-    /// Every lane axis at 0, over the copies that are known.
-    fn lane_zeros(&self, env: &Env) -> Env {
-        let mut zeros = env.clone();
-        for (id, axis) in self.axes.iter() {
-            if axis.kind == crate::schedule::index::AxisKind::Lane {
-                zeros.entry(id).or_insert(0);
-            }
-        }
-        zeros
-    }
-
-    fn scalar_load(
-        &mut self,
-        load: &crate::schedule::term::Load,
-        env: &Env,
-        want: Elem,
-    ) -> Result<Value, ScheduleError> {
-        if !matches!(load.storage, Storage::Code { .. } | Storage::Place { .. }) {
-            let (base, offset) =
-                self.lower
-                    .address(Base::Tensor(load.tensor), &load.address, env)?;
-            return Ok(self.read(Type::new(want, 1), base, offset));
-        }
-        let value = self.lower.load_scalar(load, env)?;
-        Ok(match (load.storage, want) {
-            (Storage::Code { .. } | Storage::Place { .. }, Elem::I8) => self.lower.put(
-                Type::new(Elem::I8, 1),
-                Op::Convert(Convert::Narrow, value),
-                &[value],
-            ),
-            _ => value,
-        })
-    }
-
-    /// A load; loads of the same bytes are one.
-    fn read(&mut self, ty: Type, base: Value, offset: i32) -> Value {
-        let key = format!("{ty:?} {base} {offset}");
-        if let Some(value) = self.shared.iter().rev().find_map(|level| level.get(&key)) {
-            return *value;
-        }
-        let value = self.lower.put(ty, Op::Load { base, offset }, &[base]);
-        let depth = self.lower.depth_of(value);
-        self.shared[depth].insert(key, value);
-        value
     }
 
     fn bits(

@@ -48,8 +48,8 @@ pub enum When {
     AsDeep(&'static str, &'static str),
     /// The terms are not tables over the same code.
     ApartCodes(&'static str, &'static str),
-    /// The bits, at their place in the code, do not fit a byte.
-    WideField(&'static str),
+    /// The bits, at their place in the code, do not fit a byte, or what they are taken from does not.
+    WideField(&'static str, &'static str),
     /// The load is of unsigned 16-bit numbers.
     StoredAs16(&'static str),
     /// The term is a constant.
@@ -260,6 +260,12 @@ fn offset_table(
     Some(())
 }
 
+/// Whether a term is an integer of a type.
+fn within(graph: &Graph, term: Id, ty: Ty) -> bool {
+    let (low, high) = ty.range();
+    real(graph, term).is_some_and(|r| r.integer && r.low >= low && r.high <= high)
+}
+
 impl When {
     fn names(&self) -> Vec<&'static str> {
         match *self {
@@ -268,6 +274,7 @@ impl When {
             | When::Innermost(a, b)
             | When::Before(a, b)
             | When::StoredAs(a, b)
+            | When::WideField(a, b)
             | When::StageableSum(a, b)
             | When::FitsVar(a, b)
             | When::AsDeep(a, b)
@@ -284,7 +291,6 @@ impl When {
             | When::SignedByteLoad(a)
             | When::OverRows(a)
             | When::StoredAs16(a)
-            | When::WideField(a)
             | When::Constant(a)
             | When::NotConstant(a)
             | When::TableFits(a, _)
@@ -319,10 +325,7 @@ impl When {
             }),
             When::Before(a, b) => on_axis(a, &|a| on_axis(b, &|b| a < b)),
             When::Integer(e) => real(graph, id(e)).is_some_and(|r| r.integer),
-            When::Fits(e, ty) => real(graph, id(e)).is_some_and(|r| {
-                let (low, high) = ty.range();
-                r.integer && r.low >= low && r.high <= high
-            }),
+            When::Fits(e, ty) => within(graph, id(e), ty),
             When::SumFits(a, e, ty) => on_axis(a, &|a| {
                 let (low, high) = ty.range();
                 let n = facts.most(a).map(|n| n as f64);
@@ -365,8 +368,10 @@ impl When {
                 };
                 code(x).is_none_or(|c| code(y) != Some(c))
             }
-            When::WideField(f) => reference(graph, id(f))
-                .is_some_and(|f| facts.terms.fields[f as usize].most() > 255.0),
+            When::WideField(f, e) => {
+                let wide = |f: u32| facts.terms.fields[f as usize].most() > 255.0;
+                reference(graph, id(f)).is_some_and(wide) || !within(graph, id(e), Ty::U8)
+            }
             When::StoredAs16(x) => {
                 reference(graph, id(x)).is_some_and(|l| facts.load_ty(l) == Ty::U16)
             }

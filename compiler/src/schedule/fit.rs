@@ -66,24 +66,41 @@ pub fn part_access(
     };
     let rows = row_digits(place.row, axes);
     let whole = [8, 16, 32].contains(&bits) && all(block, place, &table, |a| a.is_multiple_of(8));
-    let in_byte = bits < 8 && all(block, place, &table, |a| a % 8 + bits <= 8);
-    if (whole || in_byte)
-        && let Some(rows) = rows
-        && let Some((byte, shift)) = fit(block, place, &rows, &table, axes)
-    {
-        return FieldAccess {
+    let mut narrow = None;
+    for width in [8, 16, 32] {
+        let (true, Some(rows)) = (whole || bits < width, &rows) else {
+            continue;
+        };
+        let word = Word {
+            bits: if whole { 8 } else { width },
+            code: bits,
+        };
+        let Some((address, shift)) = fit(block, place, rows, &table, axes, word) else {
+            continue;
+        };
+        let side_by_side = in_lanes(&address, place.digits, axes, width / 8);
+        let access = FieldAccess {
             storage: match field.parts.len() {
+                _ if width > 8 && !whole => word_storage(width),
                 1 => whole_storage(&field.element, bits, whole),
                 _ => whole_storage(&Element::UInt { bits: part.bits }, bits, whole),
             },
-            address: place.base.clone().plus(&byte),
+            address: place.base.clone().plus(&address),
             bit: None,
-            field: in_byte.then_some(BitField {
+            field: (!whole).then_some(BitField {
                 shift,
                 width: part.bits,
                 up: up as u8,
             }),
         };
+        // The narrowest words, unless wider ones lie side by side in the lanes.
+        if whole || side_by_side {
+            return access;
+        }
+        narrow = narrow.or(Some(access));
+    }
+    if let Some(access) = narrow {
+        return access;
     }
     let entries = (0..u64::from(block.rows))
         .flat_map(|r| (0..place.chunk).map(move |c| (r, c)))
@@ -174,106 +191,174 @@ fn row_digits(row: &Affine, axes: &Axes) -> Option<Vec<Digit>> {
         .collect()
 }
 
-/// Byte address and shift as expressions, if the table is affine where it must be.
+/// What is loaded for a code.
+#[derive(Clone, Copy)]
+struct Word {
+    /// Bits of the whole, a multiple of 8.
+    bits: u64,
+    /// Bits of the code.
+    code: u64,
+}
+
+impl Word {
+    /// Byte address and shift of the code at a bit address: a word at a multiple of its size if one holds the code.
+    fn split(self, address: u64) -> (u64, u64) {
+        match address % self.bits + self.code > self.bits {
+            true => (address / 8, address % 8),
+            false => (address / self.bits * (self.bits / 8), address % self.bits),
+        }
+    }
+}
+
+/// A digit whose values are known where code is emitted.
+struct Copies {
+    digit: Digit,
+    /// Whether it counts rows of the block rather than elements of the chunk.
+    is_row: bool,
+}
+
+/// Byte address and shift as expressions, if the table is affine where it must be and no code leaves its word, nor a word
+/// its block.
 fn fit(
     block: &BlockFormat,
     place: &Place<'_>,
     rows: &[Digit],
     table: &impl Fn(u64, u64) -> u64,
     axes: &Axes,
+    word: Word,
 ) -> Option<(Affine, Affine)> {
-    let unrolled: Vec<Digit> = place
-        .digits
-        .iter()
-        .copied()
-        .filter(|d| axes[d.axis].kind == AxisKind::Unroll)
-        .collect();
+    if rows.iter().any(|d| d.stride != 1) || rows.len() > 1 {
+        return None;
+    }
+    let unrolls = |d: &&Digit| axes[d.axis].kind == AxisKind::Unroll;
+    let copies = |is_row| move |d: &Digit| Copies { digit: *d, is_row };
+    let mut unrolled: Vec<Copies> = rows.iter().filter(unrolls).map(copies(true)).collect();
+    unrolled.extend(place.digits.iter().filter(unrolls).map(copies(false)));
     let regular: Vec<Digit> = place
         .digits
         .iter()
         .copied()
-        .filter(|d| axes[d.axis].kind != AxisKind::Unroll)
+        .filter(|d| !unrolls(&d))
         .collect();
-    if unrolled.len() > 1 || rows.iter().any(|d| d.stride != 1) || rows.len() > 1 {
-        return None;
-    }
-    let copies = unrolled.first().map_or(1, |d| d.extent);
-    let copy_stride = unrolled.first().map_or(0, |d| d.stride);
-    let bytes: Vec<u64> = (0..copies).map(|u| table(0, u * copy_stride) / 8).collect();
-    let shifts: Vec<u64> = (0..copies).map(|u| table(0, u * copy_stride) % 8).collect();
-    let slope = |c: u64| -> Option<u64> {
-        let a = table(0, c).checked_sub(table(0, 0))?;
+    let known: Vec<(u64, u64)> = corners(&unrolled)
+        .map(|(row, at)| word.split(table(row, at)))
+        .collect();
+    let slope = |row: u64, at: u64| -> Option<u64> {
+        let a = table(row, at).checked_sub(table(0, 0))?;
         a.is_multiple_of(8).then_some(a / 8)
     };
     let slopes = regular
         .iter()
-        .map(|d| {
-            if d.extent > 1 {
-                slope(d.stride)
-            } else {
-                Some(0)
-            }
+        .map(|d| match d.extent > 1 {
+            true => slope(0, d.stride),
+            false => Some(0),
         })
         .collect::<Option<Vec<u64>>>()?;
-    let row_slope = match rows.first() {
-        Some(_) if block.rows > 1 => {
-            let a = table(1, 0).checked_sub(table(0, 0))?;
-            a.is_multiple_of(8).then_some(a / 8)?
-        }
-        _ => 0,
+    let moving_row = rows.first().filter(|d| !unrolls(d) && block.rows > 1);
+    let row_slope = match moving_row {
+        Some(_) => slope(1, 0)?,
+        None => 0,
     };
+    let block_bits = u64::from(block.bytes) * 8;
     for row in 0..u64::from(block.rows) {
         for at in 0..place.chunk {
-            let copy = if copies > 1 {
-                at / copy_stride % copies
-            } else {
-                0
-            };
-            let byte = regular
+            let (first, shift) = known[corner(&unrolled, row, at)];
+            let moved = regular
                 .iter()
                 .zip(&slopes)
                 .map(|(d, s)| at / d.stride % d.extent * s)
-                .sum::<u64>()
-                + bytes[copy as usize]
-                + row * row_slope;
-            if table(row, at) != byte * 8 + shifts[copy as usize] {
+                .sum::<u64>();
+            let byte = first + moved + row * row_slope;
+            let start = at / u64::from(block.len) * block_bits;
+            let inside = byte * 8 >= start && byte * 8 + word.bits <= start + block_bits;
+            let kept = word.code >= word.bits || shift + word.code <= word.bits && inside;
+            if table(row, at) != byte * 8 + shift || !kept {
                 return None;
             }
         }
     }
-    let mut address = tabulate(&unrolled, &bytes);
+    let column = |of: fn(&(u64, u64)) -> u64| known.iter().map(of).collect::<Vec<u64>>();
+    let mut address = tabulate(&unrolled, &column(|k| k.0));
     for (d, s) in regular.iter().zip(&slopes) {
         address = address.plus(&Affine::axis(d.axis, *s));
     }
-    for d in rows {
+    if let Some(d) = moving_row {
         address = address.plus(&Affine::axis(d.axis, row_slope));
     }
     address.terms.retain(|(_, c)| *c != Scalar::Const(0));
-    Some((address, tabulate(&unrolled, &shifts)))
+    Some((address, tabulate(&unrolled, &column(|k| k.1))))
 }
 
-/// A function of the unrolled digit: affine if it is, else a table (which emission folds).
-fn tabulate(unrolled: &[Digit], values: &[u64]) -> Affine {
-    let [digit] = unrolled else {
-        return Affine::constant(values[0]);
+/// Rows and positions for all values of the unrolled digits, the last one counting fastest.
+fn corners(unrolled: &[Copies]) -> impl Iterator<Item = (u64, u64)> {
+    let count: u64 = unrolled.iter().map(|c| c.digit.extent).product();
+    (0..count).map(|n| {
+        let (mut n, mut row, mut at) = (n, 0, 0);
+        for c in unrolled.iter().rev() {
+            let value = n % c.digit.extent * c.digit.stride;
+            n /= c.digit.extent;
+            match c.is_row {
+                true => row += value,
+                false => at += value,
+            }
+        }
+        (row, at)
+    })
+}
+
+/// Which of the corners a row and a position belong to.
+fn corner(unrolled: &[Copies], row: u64, at: u64) -> usize {
+    let value = |c: &Copies| match c.is_row {
+        true => row,
+        false => at / c.digit.stride % c.digit.extent,
     };
-    if values.len() < 2 {
-        return Affine::constant(values[0]);
+    let number = unrolled
+        .iter()
+        .fold(0, |n, c| n * c.digit.extent + value(c));
+    number as usize
+}
+
+/// A function of the unrolled digits: affine if it is, else a table (which emission folds).
+fn tabulate(unrolled: &[Copies], values: &[u64]) -> Affine {
+    let mut place = Affine::constant(0);
+    let mut affine = Affine::constant(values[0]);
+    let mut slopes = Vec::new();
+    let mut step = 1;
+    for c in unrolled.iter().rev() {
+        place = place.plus(&Affine::axis(c.digit.axis, step));
+        let next = values.get(step as usize).filter(|_| c.digit.extent > 1);
+        let slope = next.map_or(Some(0), |v| v.checked_sub(values[0]));
+        slopes.push((c.digit.axis, step, c.digit.extent, slope));
+        step *= c.digit.extent;
     }
-    if let Some(slope) = values[1].checked_sub(values[0])
-        && values
+    let straight = (0..).zip(values).all(|(n, value)| {
+        let parts = slopes
             .iter()
-            .enumerate()
-            .all(|(i, v)| *v == values[0] + slope * i as u64)
-    {
-        let mut affine = Affine::axis(digit.axis, slope);
-        affine.offset = Scalar::Const(values[0]);
-        affine.terms.retain(|(_, c)| *c != Scalar::Const(0));
-        return affine;
+            .map(|(_, step, extent, slope)| slope.map(|s| n / step % extent * s));
+        parts.sum::<Option<u64>>().map(|sum| sum + values[0]) == Some(*value)
+    });
+    if !straight {
+        let entries = values.iter().map(|v| *v as u32).collect();
+        return Affine::symbol(Sym::Table(Arc::new(entries), Box::new(place)));
     }
-    let entries = values.iter().map(|v| *v as u32).collect();
-    Affine::symbol(Sym::Table(
-        Arc::new(entries),
-        Box::new(Affine::axis(digit.axis, 1)),
-    ))
+    for (axis, _, _, slope) in slopes {
+        affine = affine.plus(&Affine::axis(axis, slope.unwrap_or(0)));
+    }
+    affine.terms.retain(|(_, c)| *c != Scalar::Const(0));
+    affine
+}
+
+/// Whether neighbouring lanes are neighbouring words.
+fn in_lanes(address: &Affine, digits: &[Digit], axes: &Axes, bytes: u64) -> bool {
+    let mut lanes = digits
+        .iter()
+        .filter(|d| axes[d.axis].kind == AxisKind::Lane);
+    lanes.all(|d| address.coefficient(d.axis) == Some(Scalar::Const(d.stride * bytes)))
+}
+
+fn word_storage(bits: u64) -> Storage {
+    match bits {
+        16 => Storage::U16,
+        _ => Storage::I32,
+    }
 }

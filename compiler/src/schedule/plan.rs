@@ -2,7 +2,7 @@
 //! how the blocked index is cut, and which layout each weight takes.
 
 use super::layout::{Cut, interleave, widths};
-use crate::format::{BlockFormat, Element, Format, FormatKind};
+use crate::format::{BlockFormat, Element, Field, Format, FormatKind, Scope};
 use crate::spec::kernel::{Expr, ExprId, IndexId, Kernel, Role, Statement, Subscript, TensorId};
 use cranelift_entity::SecondaryMap;
 use std::borrow::Cow;
@@ -22,6 +22,8 @@ pub struct Plan {
     pub chunk: u64,
     /// The index over rows of weights, and how many of its values are lanes.
     pub row: Option<(IndexId, u64)>,
+    /// Rows that share blocks, where they are copies beside each other rather than lanes; 1 otherwise.
+    pub woven: u64,
     /// Copies of the row index beside each other (times the row lanes).
     pub row_tile: u64,
     /// The last other result index, and how many of its values are copies.
@@ -34,6 +36,10 @@ impl Plan {
     /// Lanes along rows.
     pub fn row_lanes(&self) -> u64 {
         self.row.map_or(1, |(_, lanes)| lanes)
+    }
+    /// Rows that are computed at a time, before tiles: lanes, or copies of rows that share blocks.
+    pub fn row_group(&self) -> u64 {
+        self.row_lanes() * self.woven
     }
     /// Lanes along the vector index.
     pub fn vector_lanes(&self) -> u64 {
@@ -124,8 +130,12 @@ pub fn plans(
         (1, 2),
         (1, 1),
     ];
-    let interleaved = layouts_rows(&blocks);
-    if let Some(rows) = interleaved {
+    let interleaved = layouts_rows(&blocks).filter(|_| row.is_some());
+    let over_results = vector.is_some_and(|v| facts.outputs.contains(&v));
+    if interleaved.is_some() && over_results {
+        // Rows of results are stored one by one.
+        lists.retain(|(rows, _)| *rows == 1);
+    } else if let Some(rows) = interleaved {
         lists = vec![
             (rows, (vector_bytes / rows).max(1)),
             (rows, 1),
@@ -143,7 +153,12 @@ pub fn plans(
         if rows > 1 {
             blocks.extend(plain_blocks(kernel, &facts, layouts, vector, row, lanes));
         }
-        let (chunk, bounds) = chunk(&blocks, &steps);
+        // Rows that share blocks and are not lanes are copies.
+        let woven = match rows {
+            1 => interleaved.unwrap_or(1),
+            _ => 1,
+        };
+        let (chunk, bounds) = chunk(&blocks, &steps, vector_bytes);
         let free = blocks.is_empty() && steps.is_empty();
         let inner = bounds.first().copied().filter(|_| !free);
         let wanted = copies_wanted(&blocks);
@@ -159,14 +174,20 @@ pub fn plans(
         if scalar || narrow || vector.is_none() {
             continue;
         }
-        if let Some(cut) = cut(&blocks, inner, lanes, wanted) {
+        let copied = over_results && chunk <= MOST_COPIED;
+        if let Some(cut) = cut(&blocks, inner, lanes, wanted, copied.then_some(chunk)) {
             let chunk = if free { cut.span } else { chunk };
-            let bounds = if free { vec![cut.span] } else { bounds.clone() };
+            let bounds = if free || cut.span == chunk {
+                vec![cut.span]
+            } else {
+                bounds.clone()
+            };
             let batch_tile = batch_index(&facts, row, vector).map(|i| (i, 1));
             let plan = Plan {
                 vector: vector.map(|v| (v, cut)),
                 chunk,
                 row: row.map(|r| (r, rows)),
+                woven,
                 row_tile: 1,
                 batch_tile,
                 bounds,
@@ -177,7 +198,7 @@ pub fn plans(
         }
     }
     if plans.is_empty() {
-        let (chunk, bounds) = chunk(&fixed_blocks, &steps);
+        let (chunk, bounds) = chunk(&fixed_blocks, &steps, vector_bytes);
         let free = fixed_blocks.is_empty() && steps.is_empty();
         let cut = Cut {
             lanes: 1,
@@ -188,6 +209,7 @@ pub fn plans(
             vector: vector.map(|v| (v, cut)),
             chunk: if free { 1 } else { chunk },
             row: row.map(|r| (r, 1)),
+            woven: interleaved.unwrap_or(1),
             row_tile: 1,
             batch_tile: batch_index(&facts, row, vector).map(|i| (i, 1)),
             bounds: if free { vec![1] } else { bounds },
@@ -375,13 +397,15 @@ fn row_index(
     vector: Option<IndexId>,
     blocks: &[BlockUse<'_>],
 ) -> Option<IndexId> {
-    if !vector.is_some_and(|v| facts.reduced.contains(&v)) {
-        return None;
-    }
     let before_last = |subscripts: &[Subscript]| match subscripts {
         [.., Subscript::Index(row), _] if facts.outputs.contains(row) => Some(*row),
         _ => None,
     };
+    if !vector.is_some_and(|v| facts.reduced.contains(&v)) {
+        // Rows matter only where they share blocks.
+        let mut woven = blocks.iter().filter(|b| b.block.rows > 1);
+        return woven.find_map(|b| before_last(b.subscripts));
+    }
     let packed = |t: TensorId| matches!(kernel.tensors[t].role, Role::Weight | Role::Stored);
     blocks
         .iter()
@@ -426,7 +450,7 @@ fn steps(facts: &Facts<'_>, vector: Option<IndexId>) -> Vec<u64> {
 const MAX_STEP: u64 = 1 << 12;
 
 /// Elements of a chunk (least common multiple of the blocks, and of what the index is divided by) and the boundaries inside it.
-fn chunk(blocks: &[BlockUse<'_>], steps: &[u64]) -> (u64, Vec<u64>) {
+fn chunk(blocks: &[BlockUse<'_>], steps: &[u64], vector_bytes: u64) -> (u64, Vec<u64>) {
     let mut lens: Vec<u64> = steps.to_vec();
     let mut chunk = steps.iter().fold(1, |chunk, by| lcm(chunk, *by));
     for BlockUse { block, .. } in blocks {
@@ -445,6 +469,13 @@ fn chunk(blocks: &[BlockUse<'_>], steps: &[u64]) -> (u64, Vec<u64>) {
                 lens.push(run);
             }
         }
+    }
+    // Lanes may run over several blocks that are shorter than a vector, if their elements share nothing.
+    let alone = |b: &BlockUse<'_>| !b.free && b.block.fields.values().all(Field::per_element);
+    let short = chunk < vector_bytes && steps.is_empty();
+    if short && !blocks.is_empty() && blocks.iter().all(alone) {
+        let several = lcm(chunk, vector_bytes);
+        return (several, vec![several]);
     }
     lens.push(chunk);
     lens.sort_unstable();
@@ -487,9 +518,19 @@ fn copies_wanted(blocks: &[BlockUse<'_>]) -> u64 {
         })
 }
 
+/// Most elements of a chunk that become copies of lanes.
+const MOST_COPIED: u64 = 256;
+
 /// A cut with the wanted lanes that divides the smallest run between boundaries and suits the codes of the tensors whose
-/// layout is fixed.
-fn cut(blocks: &[BlockUse<'_>], inner: Option<u64>, lanes: u64, wanted: u64) -> Option<Cut> {
+/// layout is fixed. Where none does, a chunk that may be copied becomes copies of lanes: every place is then known where code
+/// is emitted.
+fn cut(
+    blocks: &[BlockUse<'_>],
+    inner: Option<u64>,
+    lanes: u64,
+    wanted: u64,
+    copied: Option<u64>,
+) -> Option<Cut> {
     let Some(inner) = inner else {
         // Nothing is packed: a few copies only spread the cost of the loop.
         let copies = if lanes > 1 { 4 } else { 1 };
@@ -503,6 +544,19 @@ fn cut(blocks: &[BlockUse<'_>], inner: Option<u64>, lanes: u64, wanted: u64) -> 
         return None;
     }
     let fixed: Vec<&BlockUse<'_>> = blocks.iter().filter(|b| !b.free).collect();
+    let copied = copied.filter(|_| !fixed.is_empty()).map(|chunk| Cut {
+        lanes,
+        copies: chunk / lanes,
+        span: chunk,
+    });
+    let of_several = |f: &Field| f.element.width() > 1;
+    if copied.is_some()
+        && fixed
+            .iter()
+            .any(|b| b.block.fields.values().any(of_several))
+    {
+        return copied;
+    }
     let mut best = None;
     for copies in [wanted, 8, 4, 2, 1] {
         let mut span = lanes * copies;
@@ -524,7 +578,7 @@ fn cut(blocks: &[BlockUse<'_>], inner: Option<u64>, lanes: u64, wanted: u64) -> 
             span *= 2;
         }
     }
-    best.map(|(_, cut)| cut)
+    copied.or(best.map(|(_, cut)| cut))
 }
 
 /// Whether the codes of a fixed layout lie in lanes under a cut: same shift in all lanes, neighbouring bytes.
@@ -533,7 +587,7 @@ fn fits(block: &BlockFormat, cut: Cut) -> bool {
     block
         .fields
         .values()
-        .filter(|f| f.count == block.len)
+        .filter(|f| f.scope == Scope::Block && f.count == block.len)
         .flat_map(|f| f.parts.iter().map(move |p| (f, p)))
         .all(|(f, part)| {
             let bits = u32::from(part.bits);

@@ -6,7 +6,7 @@ use super::ir::{
     TableId, Type, Value,
 };
 use cranelift_entity::PrimaryMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A loop that is still open.
 #[derive(Debug)]
@@ -81,10 +81,11 @@ impl Builder {
 
     /// A new parameter, as an `i64` at the start of the body.
     pub fn param(&mut self, name: &str, kind: ParamKind) -> Value {
-        let id = self.function.params.push(Param {
-            name: name.to_owned(),
-            kind,
-        });
+        let name = match kind {
+            ParamKind::Scalar(_) => self.free_name(name, 0),
+            _ => name.to_owned(),
+        };
+        let id = self.function.params.push(Param { name, kind });
         let value = self.first(Op::Param(id));
         self.params.insert(id, value);
         value
@@ -101,15 +102,26 @@ impl Builder {
             .values()
             .filter(|t| t.name.starts_with(name))
             .count();
-        let name = if same == 0 {
-            name.to_owned()
-        } else {
-            format!("{name}{same}")
-        };
+        let name = self.free_name(name, same);
         let id = self.function.tables.push(Table { name, bytes });
         let value = self.first(Op::TableAddr(id));
         self.tables.insert(id, value);
         value
+    }
+
+    /// A name that no parameter and no table has: as it is, or with a number from `first` on.
+    fn free_name(&self, name: &str, first: usize) -> String {
+        let params = self.function.params.values().map(|p| p.name.as_str());
+        let tables = self.function.tables.values().map(|t| t.name.as_str());
+        let taken: BTreeSet<&str> = params.chain(tables).collect();
+        let numbered = |n: usize| match n {
+            0 => name.to_owned(),
+            n => format!("{name}{n}"),
+        };
+        let mut names = (first..).map(numbered);
+        names
+            .find(|n| !taken.contains(n.as_str()))
+            .unwrap_or_default()
     }
 
     /// An operation without operands, before all others.

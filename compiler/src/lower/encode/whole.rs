@@ -2,16 +2,17 @@
 //! block put together in words before they are stored; codes that are bytes in order are stored as vectors. The last block
 //! of a ragged row goes the general way.
 
+use super::woven::Rows;
 use super::{F32, extreme};
 use crate::format::{
     Assigned, BlockFormat, Codebook, Element, Encode, EncodeExpr, Field, FieldId, LocalId, ReduceOp,
 };
 use crate::lower::{I32, I64, Lower};
 use crate::schedule::ScheduleError;
-use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Shift, Type, Un, Value};
+use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Scalar, Shift, Type, Un, Value};
 use std::collections::BTreeMap;
 
-/// Most elements of a block that becomes straight code.
+/// Most elements of a block that becomes straight code, over all its rows.
 const MOST: u32 = 256;
 /// Elements of a vector: the most that divide what shares a field, and the fewest that are worth it.
 const LANES: [u32; 3] = [16, 8, 4];
@@ -59,7 +60,7 @@ fn digits(field: &Field) -> Option<std::sync::Arc<Codebook>> {
 pub(super) fn possible(format: &BlockFormat) -> Option<&Encode> {
     let clause = format.encode.as_ref()?;
     let len = format.len;
-    if !len.is_multiple_of(4) || len > MOST {
+    if !len.is_multiple_of(4) || len * format.rows > MOST {
         return None;
     }
     let of = |assigned: Assigned| match assigned {
@@ -121,7 +122,9 @@ struct Whole<'f> {
     clause: &'f Encode,
     /// Elements of a vector.
     lanes: u32,
-    /// Pointer to its values.
+    /// Which of its rows is encoded.
+    row: u32,
+    /// Pointer to the values of the row.
     values: Value,
     /// Decoded values of the fields that elements share, occurrence after occurrence.
     fields: BTreeMap<FieldId, Vec<Value>>,
@@ -141,28 +144,43 @@ pub(super) fn block(
     lower: &mut Lower<'_>,
     format: &BlockFormat,
     clause: &Encode,
-    values: Value,
+    rows: Rows,
     bytes: Value,
 ) -> Result<(), ScheduleError> {
-    let mut block = Whole {
-        format,
-        clause,
-        lanes: lanes(format, clause),
-        values,
-        fields: BTreeMap::new(),
-        locals: BTreeMap::new(),
-        loaded: BTreeMap::new(),
-        splats: BTreeMap::new(),
-        words: vec![None; (format.bytes as usize).div_ceil(8)],
-        direct: Vec::new(),
-    };
-    for step in &clause.steps {
-        match step.target {
-            Assigned::Field(id) => block.field(lower, id, &step.expr)?,
-            Assigned::Local(id) => block.local(lower, id, &step.expr)?,
+    let (mut words, mut direct) = (vec![None; (format.bytes as usize).div_ceil(8)], Vec::new());
+    for row in 0..format.rows {
+        let values = match row {
+            0 => rows.values,
+            row => {
+                let number = lower.scalar(&Scalar::Const(u64::from(row)));
+                let far = lower.bin(Bin::IMul, rows.stride, number);
+                lower.bin(Bin::IAdd, rows.values, far)
+            }
+        };
+        let mut block = Whole {
+            format,
+            clause,
+            lanes: lanes(format, clause),
+            row,
+            values,
+            fields: BTreeMap::new(),
+            locals: BTreeMap::new(),
+            loaded: BTreeMap::new(),
+            splats: BTreeMap::new(),
+            words,
+            direct,
+        };
+        for step in &clause.steps {
+            match step.target {
+                Assigned::Field(id) => block.field(lower, id, &step.expr)?,
+                Assigned::Local(id) => block.local(lower, id, &step.expr)?,
+            }
         }
+        if row + 1 == format.rows {
+            block.store(lower, bytes);
+        }
+        (words, direct) = (block.words, block.direct);
     }
-    block.store(lower, bytes);
     Ok(())
 }
 
@@ -484,6 +502,7 @@ impl Whole<'_> {
     /// Puts a vector of codes where they lie: as bytes if they are bytes in order, else one by one.
     fn place_all(&mut self, lower: &mut Lower<'_>, field: &Field, at: u32, codes: Value) {
         if let (Some(addresses), 8) = (field.whole(), field.element.bits()) {
+            let at = self.row * field.count + at;
             let first = addresses[at as usize];
             let run = &addresses[at as usize..(at + self.lanes) as usize];
             if first % 8 == 0 && (0..).zip(run).all(|(n, a)| *a == first + 8 * n) {
@@ -512,7 +531,7 @@ impl Whole<'_> {
                 let mask = lower.put_at(0, I64, Op::IConst((1i64 << part.bits) - 1));
                 bits = lower.bin(Bin::And, bits, mask);
             }
-            let address = part.address[occurrence as usize];
+            let address = part.address[(self.row * field.count + occurrence) as usize];
             let (word, shift) = (address / 64, (address % 64) as u8);
             let low = match shift {
                 0 => bits,
@@ -607,7 +626,7 @@ impl Largest {
 }
 
 /// A code without bits above it: those of a negative integer.
-fn clean(lower: &mut Lower<'_>, element: &Element, code: Value, ty: Type) -> Value {
+pub(super) fn clean(lower: &mut Lower<'_>, element: &Element, code: Value, ty: Type) -> Value {
     match element {
         Element::Int { bits } if *bits < 32 => {
             let mask = lower.put_at(0, ty, Op::IConst((1i64 << bits) - 1));

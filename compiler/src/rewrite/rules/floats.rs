@@ -56,7 +56,7 @@ pub const RULES: &[Rule] = &[
         name: "unpack-wide-bits",
         left: "(vec ?l i32 (bits ?f ?b))",
         right: "(v.bits ?f (vec ?l i32 ?b))",
-        when: &[WideField("?f")],
+        when: &[WideField("?f", "?b")],
         bind: &[],
         why: "the same for codes of more than a byte",
     },

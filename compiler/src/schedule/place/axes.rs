@@ -59,7 +59,10 @@ impl Placer<'_> {
         variants: &mut Vec<Variant>,
     ) {
         let is_row = self.plan.row.is_some_and(|(i, _)| i == index);
-        let lanes = if is_row { self.plan.row_lanes() } else { 1 };
+        let (lanes, woven) = match is_row {
+            true => (self.plan.row_group(), self.plan.woven),
+            false => (1, 1),
+        };
         let extent = self.extent(self.kernel.indices[index].extent);
         let (name, nominal) = (self.name(index), self.nominal(index));
         if is_row && part.rest_rows {
@@ -121,6 +124,17 @@ impl Placer<'_> {
                     .collect();
                 variants.extend(more);
             }
+        }
+        if woven > 1 {
+            let axis = self.axis(
+                format!("{name}.r"),
+                AxisKind::Unroll,
+                Scalar::Const(woven),
+                woven,
+                true,
+            );
+            self.axes[axis].row = is_row;
+            value = value.plus(&Affine::axis(axis, 1));
         }
         self.spots.insert(index, Spot { value, chunk: None });
     }

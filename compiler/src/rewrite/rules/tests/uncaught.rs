@@ -49,7 +49,11 @@ pub(super) const UNCAUGHT: &[(&str, &str, &str)] = &[
     ("lookup-bytes", "without Fits(\"?c\", U8)", CODES),
     ("lookup-unsigned-bytes", "without Fits(\"?c\", U8)", CODES),
     ("lookup-floats", "without Fits(\"?c\", U8)", CODES),
-    ("unpack-wide-bits", "without WideField(\"?f\")", NARROW),
+    (
+        "unpack-wide-bits",
+        "without WideField(\"?f\", \"?b\")",
+        NARROW,
+    ),
     ("int-to-float", "without NotConstant(\"?e\")", NUMBER),
     ("widen-i16", "without NotConstant(\"?e\")", NUMBER),
     ("widen-i8", "without NotConstant(\"?e\")", NUMBER),

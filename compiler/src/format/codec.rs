@@ -233,6 +233,9 @@ pub fn encode_tensor(
                 &mut out,
                 &grid.place(0, 0, 0),
             );
+            for (row, place) in grid.empty_rows() {
+                shared.encode(Scope::Row(Side::Before), row, &[], &mut out, &place);
+            }
             for_each_block(b, &grid, |place, tile_rows| {
                 tile.fill(0.0);
                 for (r, (start, n)) in tile_rows.iter().enumerate() {

@@ -17,6 +17,8 @@ pub(crate) struct Grid {
     pub(crate) across: u64,
     /// Bytes of a block.
     block: u64,
+    /// Rows that share a block.
+    height: u64,
     frame: Frame,
 }
 
@@ -65,6 +67,7 @@ impl Grid {
             groups: rows.div_ceil(u64::from(format.rows)),
             across: cols.div_ceil(u64::from(format.len)),
             block: u64::from(format.bytes),
+            height: u64::from(format.rows),
             frame: format.frame,
         };
         grid.blocks()?;
@@ -78,6 +81,18 @@ impl Grid {
         let rows = self.matrices.checked_mul(self.groups)?.checked_mul(row)?;
         let [before, after] = self.frame.tensor.map(u64::from);
         rows.checked_add(before + after)
+    }
+    /// The rows of a tensor without columns, which have no blocks: which of those that would share blocks, and where they lie.
+    pub(crate) fn empty_rows(&self) -> impl Iterator<Item = (u32, BlockPlace)> {
+        let rows = match self.across {
+            0 => self.matrices * self.rows,
+            _ => 0,
+        };
+        (0..rows).map(|row| {
+            let (matrix, row) = (row / self.rows, row % self.rows);
+            let place = self.place(matrix, row / self.height, 0);
+            ((row % self.height) as u32, place)
+        })
     }
     /// Where a block lies: which matrix, which group of rows, how far along the row.
     pub(crate) fn place(&self, matrix: u64, group: u64, across: u64) -> BlockPlace {

@@ -2,6 +2,7 @@
 //! stores that invert the bit-address map of the block.
 
 mod columns;
+mod shared;
 mod vectors;
 mod whole;
 mod woven;
@@ -15,6 +16,7 @@ use crate::schedule::ScheduleError;
 use crate::schedule::index::{div, div_ceil, mul, rem};
 use crate::spec::kernel::TensorId;
 use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Scalar, Shift, Type, Un, Value};
+use shared::{Frames, Known};
 use std::collections::BTreeMap;
 use woven::Rows;
 
@@ -65,9 +67,10 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
     let FormatKind::Block(format) = &tensor.format.kind else {
         return Err(ScheduleError::Internal("quantisation into a plain tensor"));
     };
-    if !format.frame.is_empty() {
+    if format.rows > 1 && !format.frame.is_empty() {
         return Err(ScheduleError::Unsupported(
-            "quantising at the call into a format with fields of rows or tensors".into(),
+            "quantising at the call into blocks that rows share, with fields of rows or tensors"
+                .into(),
         ));
     }
     let mut shape: Vec<Scalar> = tensor
@@ -77,20 +80,25 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
         .collect();
     let columns = shape.pop().unwrap_or(Scalar::Const(1));
     let (source, target) = (lower.pointers[&job.source], lower.pointers[&job.target]);
-    if format.rows > 1 || columns::possible(format).is_some() {
+    let columns_alone = format.frame.is_empty() && columns::possible(format).is_some();
+    if format.rows > 1 || columns_alone {
         return woven::encode(lower, format, shape, &columns, (source, target));
     }
     let rows = shape.into_iter().fold(Scalar::Const(1), mul);
     let len = u64::from(format.len);
-    let row_bytes = mul(
+    let blocks = mul(
         Scalar::Const(u64::from(format.bytes)),
         div_ceil(columns.clone(), len),
     );
+    let frames = Frames::new(format, blocks);
+    let all = lower.scalar(&mul(rows.clone(), columns.clone()));
+    let known = frames.tensor(lower, target, (source, all), &rows)?;
     let zero = lower.scalar(&Scalar::Const(0));
     let rows = lower.scalar(&rows);
     let (row, _) = lower.open("row", zero, rows, 1, &[]);
     let source = offset(lower, source, row, &mul(Scalar::Const(4), columns.clone()));
-    let target = offset(lower, target, row, &row_bytes);
+    let all = lower.scalar(&columns);
+    let (target, known) = frames.of_row(lower, (target, row), (source, all), known)?;
     let whole = lower.scalar(&div(columns.clone(), len));
     let (block, _) = lower.open("block", zero, whole, 1, &[]);
     let values = offset(lower, source, block, &Scalar::Const(4 * len));
@@ -103,8 +111,8 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
     let count = lower.scalar(&Scalar::Const(len));
     let here = Rows::one(values);
     match whole::possible(format) {
-        Some(clause) => whole::block(lower, format, clause, here, bytes)?,
-        None => one_block(lower, format, here, count, bytes)?,
+        Some(clause) => whole::block(lower, format, clause, here, bytes, &known)?,
+        None => one_block(lower, format, here, count, bytes, &known)?,
     }
     lower.close(&[]);
     let rest = rem(columns, len);
@@ -121,7 +129,7 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
             &Scalar::Const(u64::from(format.bytes)),
         );
         let here = Rows::one(values);
-        one_block(lower, format, here, count, bytes)?;
+        one_block(lower, format, here, count, bytes, &known)?;
         lower.close(&[]);
     }
     lower.close(&[]);
@@ -140,17 +148,13 @@ fn one_block(
     rows: Rows,
     count: Value,
     bytes: Value,
+    known: &Known,
 ) -> Result<(), ScheduleError> {
-    let zero = lower.scalar(&Scalar::Const(0));
-    let end = lower.scalar(&Scalar::Const(u64::from(format.bytes)));
-    let (at, _) = lower.open("clear", zero, end, 1, &[]);
-    let pointer = lower.put(I64, Op::Bin(Bin::IAdd, bytes, at), &[bytes, at]);
-    let nothing = lower.put_at(0, I8, Op::IConst(0));
-    lower.b.store_at(lower.here(), nothing, pointer, 0);
-    lower.close(&[]);
+    clear(lower, bytes, format.bytes);
     if format.rows == 1 {
-        return row_of_block(lower, format, (rows.values, count), bytes, None);
+        return row_of_block(lower, format, (rows.values, count), bytes, None, known);
     }
+    let zero = lower.scalar(&Scalar::Const(0));
     let end = lower.scalar(&Scalar::Const(u64::from(format.rows)));
     let (row, _) = lower.open("row", zero, end, 1, &[]);
     // Rows that the matrix does not have: the address stays on its last one, of which no values count.
@@ -163,9 +167,23 @@ fn one_block(
     let left = lower.bin(Bin::SMax, left, zero);
     let all = lower.bin(Bin::IMul, left, count);
     let count = lower.bin(Bin::SMin, all, count);
-    row_of_block(lower, format, (values, count), bytes, Some(row))?;
+    row_of_block(lower, format, (values, count), bytes, Some(row), known)?;
     lower.close(&[]);
     Ok(())
+}
+
+/// Sets bytes to 0.
+fn clear(lower: &mut Lower<'_>, bytes: Value, count: u32) {
+    if count == 0 {
+        return;
+    }
+    let zero = lower.scalar(&Scalar::Const(0));
+    let end = lower.scalar(&Scalar::Const(u64::from(count)));
+    let (at, _) = lower.open("clear", zero, end, 1, &[]);
+    let pointer = lower.put(I64, Op::Bin(Bin::IAdd, bytes, at), &[bytes, at]);
+    let nothing = lower.put_at(0, I8, Op::IConst(0));
+    lower.b.store_at(lower.here(), nothing, pointer, 0);
+    lower.close(&[]);
 }
 
 /// Encodes the elements of a row of a block whose bytes are cleared.
@@ -175,6 +193,7 @@ fn row_of_block(
     (values, count): (Value, Value),
     bytes: Value,
     row: Option<Value>,
+    known: &Known,
 ) -> Result<(), ScheduleError> {
     let encode = format
         .encode
@@ -188,7 +207,7 @@ fn row_of_block(
         bytes,
         row,
         encode,
-        single: BTreeMap::new(),
+        single: known.clone(),
         locals: BTreeMap::new(),
         members: Members {
             order: None,
@@ -204,6 +223,9 @@ fn row_of_block(
             }
         };
         let field = &format.fields[id];
+        if known.contains_key(&id) {
+            continue;
+        }
         if let Element::Codebook(book) = &field.element
             && book.width > 1
         {

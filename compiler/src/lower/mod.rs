@@ -133,7 +133,7 @@ impl Lower<'_> {
     /// Bytes of an intermediate.
     fn tensor_bytes(&self, id: TensorId) -> Scalar {
         use crate::format::FormatKind;
-        use crate::schedule::index::{div_ceil, mul};
+        use crate::schedule::index::{add, div_ceil, mul};
         let tensor = &self.kernel.tensors[id];
         let shape: Vec<Scalar> = tensor
             .shape
@@ -150,11 +150,14 @@ impl Lower<'_> {
                 let columns = shape.pop().unwrap_or(Scalar::Const(1));
                 let rows = shape.pop().unwrap_or(Scalar::Const(1));
                 shape.push(div_ceil(rows, u64::from(block.rows)));
-                let row = mul(
+                let blocks = mul(
                     Scalar::Const(u64::from(block.bytes)),
                     div_ceil(columns, u64::from(block.len)),
                 );
-                shape.into_iter().fold(row, mul)
+                let around =
+                    |bytes: [u32; 2]| Scalar::Const(bytes.iter().map(|n| u64::from(*n)).sum());
+                let row = add(blocks, around(block.frame.row));
+                add(shape.into_iter().fold(row, mul), around(block.frame.tensor))
             }
         }
     }

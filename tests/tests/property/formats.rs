@@ -241,9 +241,9 @@ pub(crate) fn block(m: &mut Maker, name: &str, need: Need) {
     let (value, encode) = value(m, form, len, &mut fields);
     let placed = m.once_in(2);
     m.tag("addresses", if placed { "given" } else { "chosen" });
-    let shared = match need {
-        Need::Read | Need::Strict if encode.is_empty() => shared(m, &fields),
-        Need::Read | Need::Strict | Need::Quantize => vec![None; fields.len()],
+    let shared = match encode.is_empty() {
+        true => shared(m, &fields),
+        false => vec![None; fields.len()],
     };
     let mut at = placed.then(|| addresses(m, &fields));
     if let Some((at, _)) = &mut at {
@@ -258,7 +258,7 @@ pub(crate) fn block(m: &mut Maker, name: &str, need: Need) {
     let mut text = format!("format {name} = block i < {len}{size}");
     for side in ["row", "row after", "tensor", "tensor after"] {
         // bytes that hold nothing
-        if need != Need::Quantize && !shared.contains(&Some(side)) && m.once_in(16) {
+        if !shared.contains(&Some(side)) && m.once_in(16) {
             m.tag("block", "with bytes around it");
             text += &format!(", {side} bytes {}", m.between(1, 5));
         }

@@ -3,9 +3,10 @@
 //! of a ragged row goes the general way.
 
 use super::woven::Rows;
-use super::{F32, extreme};
+use super::{F32, Known, extreme};
 use crate::format::{
-    Assigned, BlockFormat, Codebook, Element, Encode, EncodeExpr, Field, FieldId, LocalId, ReduceOp,
+    Assigned, BlockFormat, Codebook, Element, Encode, EncodeExpr, Field, FieldId, LocalId,
+    ReduceOp, Scope,
 };
 use crate::lower::{I32, I64, Lower};
 use crate::schedule::ScheduleError;
@@ -68,6 +69,9 @@ pub(super) fn possible(format: &BlockFormat) -> Option<&Encode> {
         Assigned::Local(id) => &clause.locals[id],
     };
     let step = |target: Assigned, expr: &EncodeExpr| {
+        if of(target).scope != Scope::Block {
+            return Some(()); // it is known by then
+        }
         let each = match share(of(target), len)? {
             Share::Run(_) => false,
             Share::Each => true,
@@ -146,6 +150,7 @@ pub(super) fn block(
     clause: &Encode,
     rows: Rows,
     bytes: Value,
+    known: &Known,
 ) -> Result<(), ScheduleError> {
     let (mut words, mut direct) = (vec![None; (format.bytes as usize).div_ceil(8)], Vec::new());
     for row in 0..format.rows {
@@ -163,7 +168,7 @@ pub(super) fn block(
             lanes: lanes(format, clause),
             row,
             values,
-            fields: BTreeMap::new(),
+            fields: known.iter().map(|(id, v)| (*id, vec![*v])).collect(),
             locals: BTreeMap::new(),
             loaded: BTreeMap::new(),
             splats: BTreeMap::new(),
@@ -172,6 +177,7 @@ pub(super) fn block(
         };
         for step in &clause.steps {
             match step.target {
+                Assigned::Field(id) if known.contains_key(&id) => {}
                 Assigned::Field(id) => block.field(lower, id, &step.expr)?,
                 Assigned::Local(id) => block.local(lower, id, &step.expr)?,
             }

@@ -1,7 +1,7 @@
 //! Quantisation where rows share blocks, or where a block is one column wide: groups of rows, each a row of blocks. Columns go
 //! side by side where nothing but bits is shared; what rows or columns leave over goes the general way.
 
-use super::{columns, offset, one_block, whole};
+use super::{Known, columns, offset, one_block, whole};
 use crate::format::BlockFormat;
 use crate::lower::{I64, Lower};
 use crate::schedule::ScheduleError;
@@ -97,6 +97,7 @@ fn blocks(
     bytes: Value,
     is_whole: bool,
 ) -> Result<(), ScheduleError> {
+    let none = Known::new();
     let len = u64::from(format.len);
     let block_bytes = Scalar::Const(u64::from(format.bytes));
     let zero = lower.scalar(&Scalar::Const(0));
@@ -121,10 +122,10 @@ fn blocks(
     let here = rows.from(lower, at, len);
     let block = offset(lower, bytes, at, &block_bytes);
     match clauses {
-        (None, Some(clause)) => whole::block(lower, format, clause, here, block)?,
+        (None, Some(clause)) => whole::block(lower, format, clause, here, block, &none)?,
         _ => {
             let count = lower.scalar(&Scalar::Const(len));
-            one_block(lower, format, here, count, block)?;
+            one_block(lower, format, here, count, block, &none)?;
         }
     }
     lower.close(&[]);
@@ -136,7 +137,7 @@ fn blocks(
         lower.open("ragged", zero, some, 1, &[]);
         let here = rows.from(lower, whole, len);
         let block = offset(lower, bytes, whole, &block_bytes);
-        one_block(lower, format, here, count, block)?;
+        one_block(lower, format, here, count, block, &none)?;
         lower.close(&[]);
     }
     Ok(())

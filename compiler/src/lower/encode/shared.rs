@@ -1,0 +1,126 @@
+//! Fields that a row, or the tensor, has once: assigned from all values that share them, before the blocks are encoded.
+
+use super::{Block, Members, Scope, clear, encoded, offset, store_code};
+use crate::format::{Assigned, BlockFormat, FieldId, Scope as Stored, Side};
+use crate::lower::Lower;
+use crate::schedule::ScheduleError;
+use crate::schedule::index::{add, mul};
+use crate::vector::ir::{Scalar, Value};
+use std::collections::BTreeMap;
+
+/// What fields read back as.
+pub(super) type Known = BTreeMap<FieldId, Value>;
+
+/// Where the rows of a tensor, and their blocks, lie in its bytes.
+pub(super) struct Frames<'f> {
+    format: &'f BlockFormat,
+    /// Bytes of the blocks of a row.
+    blocks: Scalar,
+}
+
+impl<'f> Frames<'f> {
+    pub(super) fn new(format: &'f BlockFormat, blocks: Scalar) -> Frames<'f> {
+        Frames { format, blocks }
+    }
+
+    /// Bytes from one row to the next.
+    fn row(&self) -> Scalar {
+        let [before, after] = self.format.frame.row.map(|n| Scalar::Const(n.into()));
+        add(add(before, self.blocks.clone()), after)
+    }
+
+    /// Assigns what the tensor has once.
+    pub(super) fn tensor(
+        &self,
+        lower: &mut Lower<'_>,
+        target: Value,
+        (values, count): (Value, Value),
+        rows: &Scalar,
+    ) -> Result<Known, ScheduleError> {
+        let before = Scalar::Const(self.format.frame.tensor[0].into());
+        let end = add(before, mul(self.row(), rows.clone()));
+        let sides = [target, further(lower, target, &end)];
+        let sizes = self.format.frame.tensor;
+        let stored = Stored::Tensor(Side::Before);
+        self.assign(lower, stored, sides, sizes, (values, count), Known::new())
+    }
+
+    /// Assigns what a row has once; also where its blocks begin.
+    pub(super) fn of_row(
+        &self,
+        lower: &mut Lower<'_>,
+        (target, row): (Value, Value),
+        values: (Value, Value),
+        known: Known,
+    ) -> Result<(Value, Known), ScheduleError> {
+        let first = further(
+            lower,
+            target,
+            &Scalar::Const(self.format.frame.tensor[0].into()),
+        );
+        let start = offset(lower, first, row, &self.row());
+        let before = Scalar::Const(self.format.frame.row[0].into());
+        let blocks = further(lower, start, &before);
+        let sides = [start, further(lower, blocks, &self.blocks)];
+        let stored = Stored::Row(Side::Before);
+        let known = self.assign(lower, stored, sides, self.format.frame.row, values, known)?;
+        Ok((blocks, known))
+    }
+
+    fn assign(
+        &self,
+        lower: &mut Lower<'_>,
+        stored: Stored,
+        sides: [Value; 2],
+        sizes: [u32; 2],
+        (values, count): (Value, Value),
+        mut known: Known,
+    ) -> Result<Known, ScheduleError> {
+        let no_clause = ScheduleError::Internal("a format without an encode clause");
+        let encode = self.format.encode.as_ref().ok_or(no_clause)?;
+        for (bytes, size) in sides.into_iter().zip(sizes) {
+            clear(lower, bytes, size);
+        }
+        let zero = lower.scalar(&Scalar::Const(0));
+        for step in &encode.steps {
+            let Assigned::Field(id) = step.target else {
+                continue;
+            };
+            let field = &self.format.fields[id];
+            let side = match field.scope {
+                Stored::Row(side) | Stored::Tensor(side) if field.scope.is_like(stored) => side,
+                Stored::Row(_) | Stored::Tensor(_) | Stored::Block => continue,
+            };
+            let block = Block {
+                format: self.format,
+                values,
+                count,
+                bytes: sides[side as usize],
+                row: None,
+                encode,
+                single: known.clone(),
+                locals: BTreeMap::new(),
+                // all elements, as they are
+                members: Members {
+                    order: None,
+                    start: Vec::new(),
+                },
+            };
+            let all = Scope::Members(zero, count);
+            let code = encoded(lower, &block, &step.expr, all, field)?;
+            store_code(lower, &block, field, zero, code);
+            let decoded = lower.decode_code(&field.element, code)?;
+            known.insert(id, decoded);
+        }
+        Ok(known)
+    }
+}
+
+/// A pointer some bytes on.
+fn further(lower: &mut Lower<'_>, pointer: Value, bytes: &Scalar) -> Value {
+    if *bytes == Scalar::Const(0) {
+        return pointer;
+    }
+    let one = lower.scalar(&Scalar::Const(1));
+    offset(lower, pointer, one, bytes)
+}

@@ -490,12 +490,15 @@ fn reduce(
     body: &EncodeExpr,
     scope: Scope,
 ) -> Result<Value, ScheduleError> {
-    let (from, to) = bounds(lower, scope);
+    let (mut from, to) = bounds(lower, scope);
     let start = match op {
         ReduceOp::Sum => 0.0,
         ReduceOp::Min | ReduceOp::Max => f32::NAN,
     };
-    let init = lower.float(start, F32);
+    let mut init = lower.float(start, F32);
+    if block.members.start.is_empty() && op != ReduceOp::Sum {
+        (from, init) = shared::extremes(lower, block, op, body, to)?;
+    }
     let (at, inside) = lower.open("element", from, to, 1, &[init]);
     let at = block.members.element(lower, at);
     let value = evaluate(lower, block, body, Scope::Element(at))?;

@@ -1,11 +1,11 @@
 //! Fields that a row, or the tensor, has once: assigned from all values that share them, before the blocks are encoded.
 
-use super::{Block, Members, Scope, clear, encoded, offset, store_code};
-use crate::format::{Assigned, BlockFormat, FieldId, Scope as Stored, Side};
-use crate::lower::Lower;
+use super::{Block, F32, Members, Scope, clear, encoded, offset, store_code, whole};
+use crate::format::{Assigned, BlockFormat, EncodeExpr, FieldId, ReduceOp, Scope as Stored, Side};
+use crate::lower::{I64, Lower};
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{add, mul};
-use crate::vector::ir::{Scalar, Value};
+use crate::vector::ir::{Bin, Elem, Op, Scalar, Shift, Type, Value};
 use std::collections::BTreeMap;
 
 /// What fields read back as.
@@ -114,6 +114,43 @@ impl<'f> Frames<'f> {
         }
         Ok(known)
     }
+}
+
+/// The extreme of the whole vectors among all values, and where the rest begins. Any order gives the same.
+pub(super) fn extremes(
+    lower: &mut Lower<'_>,
+    block: &Block<'_>,
+    op: ReduceOp,
+    body: &EncodeExpr,
+    count: Value,
+) -> Result<(Value, Value), ScheduleError> {
+    let bin = match op {
+        ReduceOp::Min => Bin::FMin,
+        ReduceOp::Max | ReduceOp::Sum => Bin::FMax,
+    };
+    let lanes = whole::WIDEST;
+    let shift = lanes.trailing_zeros() as u8;
+    let zero = lower.scalar(&Scalar::Const(0));
+    let vectors = lower.put(I64, Op::Shift(Shift::UShr, count, shift), &[count]);
+    let nothing = lower.float(f32::NAN, Type::new(Elem::F32, lanes as u16));
+    let (at, inside) = lower.open("vector", zero, vectors, 1, &[nothing]);
+    let values = offset(
+        lower,
+        block.values,
+        at,
+        &Scalar::Const(4 * u64::from(lanes)),
+    );
+    let clause = (block.format, block.encode);
+    let vector = whole::vector(lower, clause, body, values, &block.single)?;
+    let next = lower.bin(bin, inside[0], vector);
+    let all = lower.close(&[next])[0];
+    let mut found = lower.float(f32::NAN, F32);
+    for lane in 0..lanes as u16 {
+        let one = lower.put(F32, Op::Extract(all, lane), &[all]);
+        found = lower.bin(bin, found, one);
+    }
+    let rest = lower.put(I64, Op::Shift(Shift::Shl, vectors, shift), &[vectors]);
+    Ok((rest, found))
 }
 
 /// A pointer some bytes on.

@@ -190,6 +190,33 @@ pub(super) fn block(
     Ok(())
 }
 
+/// An expression of as many elements from a pointer on as the widest vectors have; fields are known.
+pub(super) fn vector(
+    lower: &mut Lower<'_>,
+    (format, clause): (&BlockFormat, &Encode),
+    expr: &EncodeExpr,
+    values: Value,
+    known: &Known,
+) -> Result<Value, ScheduleError> {
+    let mut block = Whole {
+        format,
+        clause,
+        lanes: LANES[0],
+        row: 0,
+        values,
+        fields: known.iter().map(|(id, v)| (*id, vec![*v])).collect(),
+        locals: BTreeMap::new(),
+        loaded: BTreeMap::new(),
+        splats: BTreeMap::new(),
+        words: Vec::new(),
+        direct: Vec::new(),
+    };
+    block.elements(lower, expr, 0)
+}
+
+/// Elements that [`vector`] takes.
+pub(super) const WIDEST: u32 = LANES[0];
+
 impl Whole<'_> {
     /// Floats in the lanes.
     fn floats(&self) -> Type {

@@ -67,10 +67,9 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
     let FormatKind::Block(format) = &tensor.format.kind else {
         return Err(ScheduleError::Internal("quantisation into a plain tensor"));
     };
-    if format.rows > 1 && !format.frame.is_empty() {
+    if format.rows > 1 && format.frame.row != [0, 0] {
         return Err(ScheduleError::Unsupported(
-            "quantising at the call into blocks that rows share, with fields of rows or tensors"
-                .into(),
+            "quantising at the call into blocks that rows share, with fields of rows".into(),
         ));
     }
     let mut shape: Vec<Scalar> = tensor
@@ -80,7 +79,7 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
         .collect();
     let columns = shape.pop().unwrap_or(Scalar::Const(1));
     let (source, target) = (lower.pointers[&job.source], lower.pointers[&job.target]);
-    let columns_alone = format.frame.is_empty() && columns::possible(format).is_some();
+    let columns_alone = format.frame.row == [0, 0] && columns::possible(format).is_some();
     if format.rows > 1 || columns_alone {
         return woven::encode(lower, format, shape, &columns, (source, target));
     }

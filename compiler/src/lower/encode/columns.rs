@@ -1,9 +1,10 @@
 //! Blocks of one column whose codes depend on one element each: neighbouring columns in the lanes, the words of their blocks
 //! put together row by row.
 
+use super::Known;
 use super::whole::clean;
 use super::woven::Rows;
-use crate::format::{Assigned, BlockFormat, Encode, EncodeExpr, FieldId};
+use crate::format::{Assigned, BlockFormat, Encode, EncodeExpr, FieldId, Scope};
 use crate::lower::{I32, Lower};
 use crate::schedule::ScheduleError;
 use crate::vector::ir::{Bin, Convert, Elem, Op, Scalar, Shift, Type, Value};
@@ -23,23 +24,22 @@ pub(super) fn possible(format: &BlockFormat) -> Option<&Encode> {
         return None;
     }
     let single = |id: FieldId| format.fields[id].element.width() == 1;
-    let steps = clause.steps.iter().all(|step| {
-        let target = match step.target {
-            Assigned::Field(id) => single(id),
-            Assigned::Local(_) => true,
-        };
-        target && of_element(&step.expr)
+    let steps = clause.steps.iter().all(|step| match step.target {
+        Assigned::Field(id) if format.fields[id].scope != Scope::Block => true,
+        Assigned::Field(id) => single(id) && of_element(format, &step.expr),
+        Assigned::Local(_) => of_element(format, &step.expr),
     });
     steps.then_some(clause)
 }
 
-/// Whether an expression reads the element and nothing else.
-fn of_element(expr: &EncodeExpr) -> bool {
+/// Whether an expression reads the element, and what the tensor has once, and nothing else.
+fn of_element(format: &BlockFormat, expr: &EncodeExpr) -> bool {
     match expr {
         EncodeExpr::Const(_) | EncodeExpr::Input | EncodeExpr::Local(_) => true,
-        EncodeExpr::Unary(_, a) => of_element(a),
-        EncodeExpr::Binary(_, a, b) => of_element(a) && of_element(b),
-        EncodeExpr::Field(_) | EncodeExpr::Reduce(..) | EncodeExpr::ArgAbsMax(_) => false,
+        EncodeExpr::Unary(_, a) => of_element(format, a),
+        EncodeExpr::Binary(_, a, b) => of_element(format, a) && of_element(format, b),
+        EncodeExpr::Field(id) => matches!(format.fields[*id].scope, Scope::Tensor(_)),
+        EncodeExpr::Reduce(..) | EncodeExpr::ArgAbsMax(_) => false,
     }
 }
 
@@ -50,6 +50,7 @@ pub(super) fn blocks(
     clause: &Encode,
     rows: Rows,
     bytes: Value,
+    known: &Known,
 ) -> Result<(), ScheduleError> {
     let nothing = lower.put_at(0, INTS, Op::IConst(0));
     let mut words = vec![nothing; format.bytes.div_ceil(4) as usize];
@@ -69,7 +70,10 @@ pub(super) fn blocks(
                 // Evaluated where it is used.
                 continue;
             };
-            let value = value(lower, clause, &step.expr, input)?;
+            if known.contains_key(&id) {
+                continue;
+            }
+            let value = value(lower, clause, &step.expr, input, known)?;
             let field = &format.fields[id];
             let codes = lower.encode_code(value, FLOATS, &field.element)?;
             let codes = clean(lower, &field.element, codes, INTS);
@@ -107,6 +111,7 @@ fn value(
     clause: &Encode,
     expr: &EncodeExpr,
     input: Value,
+    known: &Known,
 ) -> Result<Value, ScheduleError> {
     Ok(match expr {
         EncodeExpr::Const(c) => lower.float(*c, FLOATS),
@@ -115,18 +120,24 @@ fn value(
             let mut steps = clause.steps.iter();
             let step = steps.find(|s| s.target == Assigned::Local(*id));
             let step = step.ok_or(ScheduleError::Internal("a number without a value"))?;
-            value(lower, clause, &step.expr, input)?
+            value(lower, clause, &step.expr, input, known)?
         }
         EncodeExpr::Unary(op, a) => {
-            let a = value(lower, clause, a, input)?;
+            let a = value(lower, clause, a, input, known)?;
             lower.declared_unary(*op, a, FLOATS)
         }
         EncodeExpr::Binary(op, a, b) => {
-            let a = value(lower, clause, a, input)?;
-            let b = value(lower, clause, b, input)?;
+            let a = value(lower, clause, a, input, known)?;
+            let b = value(lower, clause, b, input, known)?;
             lower.declared_binary(*op, a, b, FLOATS)
         }
-        EncodeExpr::Field(_) | EncodeExpr::Reduce(..) | EncodeExpr::ArgAbsMax(_) => {
+        EncodeExpr::Field(id) => {
+            let scalar = known
+                .get(id)
+                .ok_or(ScheduleError::Internal("a field before its value"))?;
+            lower.put(FLOATS, Op::Splat(*scalar), &[*scalar])
+        }
+        EncodeExpr::Reduce(..) | EncodeExpr::ArgAbsMax(_) => {
             return Err(ScheduleError::Internal("several elements in a column"));
         }
     })

@@ -45,6 +45,12 @@ impl<'f> Frames<'f> {
         self.assign(lower, stored, sides, sizes, (values, count), Known::new())
     }
 
+    /// Where the rows begin.
+    pub(super) fn first_row(&self, lower: &mut Lower<'_>, target: Value) -> Value {
+        let before = Scalar::Const(self.format.frame.tensor[0].into());
+        further(lower, target, &before)
+    }
+
     /// Assigns what a row has once; also where its blocks begin.
     pub(super) fn of_row(
         &self,
@@ -53,11 +59,7 @@ impl<'f> Frames<'f> {
         values: (Value, Value),
         known: Known,
     ) -> Result<(Value, Known), ScheduleError> {
-        let first = further(
-            lower,
-            target,
-            &Scalar::Const(self.format.frame.tensor[0].into()),
-        );
+        let first = self.first_row(lower, target);
         let start = offset(lower, first, row, &self.row());
         let before = Scalar::Const(self.format.frame.row[0].into());
         let blocks = further(lower, start, &before);

@@ -1,7 +1,7 @@
 //! Quantisation where rows share blocks, or where a block is one column wide: groups of rows, each a row of blocks. Columns go
 //! side by side where nothing but bits is shared; what rows or columns leave over goes the general way.
 
-use super::{Known, columns, offset, one_block, whole};
+use super::{Frames, Known, columns, offset, one_block, whole};
 use crate::format::BlockFormat;
 use crate::lower::{I64, Lower};
 use crate::schedule::ScheduleError;
@@ -54,12 +54,20 @@ pub(super) fn encode(
         div_ceil(columns.clone(), u64::from(format.len)),
     );
     let stride = mul(Scalar::Const(4), columns.clone());
+    let groups = div_ceil(rows.clone(), height);
+    let (frames, all) = (
+        Frames::new(format, row_bytes.clone()),
+        mul(mul(matrices.clone(), rows.clone()), columns.clone()),
+    );
+    let all = lower.scalar(&all);
+    let end = mul(matrices.clone(), groups.clone());
+    let known = frames.tensor(lower, target, (source, all), &end)?;
+    let target = frames.first_row(lower, target);
     let group_bytes = mul(Scalar::Const(height), stride.clone());
     let zero = lower.scalar(&Scalar::Const(0));
     let end = lower.scalar(&matrices);
     let (matrix, _) = lower.open("matrix", zero, end, 1, &[]);
     let source = offset(lower, source, matrix, &mul(rows.clone(), stride.clone()));
-    let groups = div_ceil(rows.clone(), height);
     let target = offset(lower, target, matrix, &mul(groups, row_bytes.clone()));
     let stride = lower.scalar(&stride);
     let whole = lower.scalar(&div(rows.clone(), height));
@@ -70,7 +78,7 @@ pub(super) fn encode(
             height: lower.scalar(height),
         };
         let bytes = offset(lower, target, at, &row_bytes);
-        blocks(lower, format, columns, rows, bytes, whole)
+        blocks(lower, format, columns, rows, bytes, whole, &known)
     };
     let (at, _) = lower.open("group", zero, whole, 1, &[]);
     group(lower, at, &Scalar::Const(height), true)?;
@@ -96,8 +104,8 @@ fn blocks(
     rows: Rows,
     bytes: Value,
     is_whole: bool,
+    known: &Known,
 ) -> Result<(), ScheduleError> {
-    let none = Known::new();
     let len = u64::from(format.len);
     let block_bytes = Scalar::Const(u64::from(format.bytes));
     let zero = lower.scalar(&Scalar::Const(0));
@@ -113,7 +121,7 @@ fn blocks(
         let here = rows.from(lower, at, columns::LANES);
         let several = mul(Scalar::Const(columns::LANES), block_bytes.clone());
         let bytes = offset(lower, bytes, at, &several);
-        columns::blocks(lower, format, clause, here, bytes)?;
+        columns::blocks(lower, format, clause, here, bytes, known)?;
         lower.close(&[]);
         let lanes = lower.scalar(&Scalar::Const(columns::LANES));
         first = lower.put(I64, Op::Bin(Bin::IMul, end, lanes), &[end, lanes]);
@@ -122,10 +130,10 @@ fn blocks(
     let here = rows.from(lower, at, len);
     let block = offset(lower, bytes, at, &block_bytes);
     match clauses {
-        (None, Some(clause)) => whole::block(lower, format, clause, here, block, &none)?,
+        (None, Some(clause)) => whole::block(lower, format, clause, here, block, known)?,
         _ => {
             let count = lower.scalar(&Scalar::Const(len));
-            one_block(lower, format, here, count, block, &none)?;
+            one_block(lower, format, here, count, block, known)?;
         }
     }
     lower.close(&[]);
@@ -137,7 +145,7 @@ fn blocks(
         lower.open("ragged", zero, some, 1, &[]);
         let here = rows.from(lower, whole, len);
         let block = offset(lower, bytes, whole, &block_bytes);
-        one_block(lower, format, here, count, block, &none)?;
+        one_block(lower, format, here, count, block, known)?;
         lower.close(&[]);
     }
     Ok(())

@@ -164,6 +164,25 @@ fn scales_apart_are_packed_and_their_groups_are_counted() {
 }
 
 #[test]
+fn positions_outside_of_a_free_axis_are_refused_before_code_runs() {
+    let text = "language 1;
+        kernel k(input x: f32[M, K], input id: i32[J]) -> output y: f32[M] { y[m] = x[m, 5] + x[id[7], 0]; }";
+    let engine = Engine::host().expect("an engine");
+    let kernel = engine.compile(text, &[]).expect("it compiles");
+    let call = |k: u64, j: u64| {
+        let x = Tensor::from_f32(&[2, k], &numbers(2 * k, 1)).expect("x");
+        let id = Tensor::from_i32(&[j], &vec![1; j as usize]).expect("id");
+        let called = kernel.call(&[("x", &x), ("id", &id)]);
+        called.map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert_eq!(call(6, 8), Ok(()));
+    let refused = "`x` is read at position 5 of an axis of extent 5";
+    assert_eq!(call(5, 8), Err(refused.into()));
+    let refused = "`id` is read at position 7 of an axis of extent 7";
+    assert_eq!(call(6, 7), Err(refused.into()));
+}
+
+#[test]
 fn plain_weights_keep_their_codes_in_every_layout() {
     let text = "language 1;
         format half = codebook [1, 2, 3] else 2.5;

@@ -6,6 +6,7 @@ use lowbit_compiler::codegen::MachineCode;
 use lowbit_compiler::format::layout::same_layout;
 use lowbit_compiler::format::{Element, FormatKind};
 use lowbit_compiler::rewrite::analysis::FREE_REDUCTION;
+use lowbit_compiler::spec::check_positions;
 use lowbit_compiler::spec::kernel::{Expr, Extent, Kernel as Spec, Role, Subscript, TensorId};
 use lowbit_compiler::vector::ir::ParamKind;
 use std::sync::Arc;
@@ -117,6 +118,7 @@ impl<'a> Prepared<'a> {
             })
             .collect::<Result<Vec<u64>, Error>>()?;
         check_quotients(spec, &inputs, &dims)?;
+        check_positions(spec, &|e| Some(value(e, &dims)))?;
         check_reductions(kernel, &dims)?;
         let batch = batch(kernel, &dims);
         let prepared = Prepared {

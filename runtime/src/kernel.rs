@@ -3,11 +3,14 @@
 use crate::call::{Prepared, Scratch};
 use crate::{Engine, Error, Tensor};
 use lowbit_compiler::codegen::{self, MachineCode};
-use lowbit_compiler::format::layout::{layout_id, relayout, same_layout};
-use lowbit_compiler::format::{BlockFormat, Field, Format, FormatKind};
+use lowbit_compiler::format::layout::{
+    fields_differ, layout_id, plain_blocks, regroup, relayout, same_layout,
+};
+use lowbit_compiler::format::{BlockFormat, Format, FormatKind};
 use lowbit_compiler::pipeline::{self, Program, Request};
 use lowbit_compiler::schedule::plan::Layouts;
 use lowbit_compiler::spec::kernel::{Kernel as Spec, Role, TensorId};
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 /// A stage of compilation, for [`Kernel::stage`].
@@ -342,14 +345,15 @@ fn relaid(name: &str, tensor: &Tensor, wanted: Arc<Format>) -> Result<Tensor, Er
     if same_layout(&wanted, tensor.format()) {
         return Ok(tensor.clone());
     }
-    if plain_values(tensor.format(), &wanted) || plain_values(&wanted, tensor.format()) {
-        return Tensor::quantize(wanted, tensor.shape(), &tensor.to_f32()?);
+    if let Some((from, to)) = plain_values(tensor.format(), &wanted) {
+        let bytes = regroup(&from, &to, tensor.shape(), tensor.bytes())?;
+        return Tensor::of_legal(wanted.clone(), tensor.shape(), Arc::new(bytes));
     }
     let (FormatKind::Block(from), FormatKind::Block(to)) = (&tensor.format().kind, &wanted.kind)
     else {
         return Err(layout_error(name, tensor, &wanted));
     };
-    if !same_fields(from, to) {
+    if fields_differ(from, to).is_some() {
         return Err(layout_error(name, tensor, &wanted));
     }
     let bytes = relayout(from, to, tensor.shape(), tensor.bytes())?;
@@ -359,28 +363,25 @@ fn relaid(name: &str, tensor: &Tensor, wanted: Arc<Format>) -> Result<Tensor, Er
 /// Whether a format is a layout of the values of another.
 pub(crate) fn is_layout_of(layout: &Format, declared: &Format) -> bool {
     match (&layout.kind, &declared.kind) {
-        (FormatKind::Block(a), FormatKind::Block(b)) => same_fields(a, b),
+        (FormatKind::Block(a), FormatKind::Block(b)) => fields_differ(a, b).is_none(),
         (FormatKind::Plain(_), FormatKind::Plain(_)) => same_layout(layout, declared),
-        (FormatKind::Block(_), FormatKind::Plain(_)) => plain_values(declared, layout),
+        (FormatKind::Block(_), FormatKind::Plain(_)) => plain_values(declared, layout).is_some(),
         (FormatKind::Plain(_), FormatKind::Block(_)) => false,
     }
 }
 
-fn same_fields(a: &BlockFormat, b: &BlockFormat) -> bool {
-    let same = |(x, y): (&Field, &Field)| x.element == y.element && x.count == y.count;
-    a.len == b.len
-        && a.value == b.value
-        && a.fields.len() == b.fields.len()
-        && a.fields.values().zip(b.fields.values()).all(same)
-}
-
-/// Whether blocks hold the plain values of a format as they are.
-fn plain_values(plain: &Format, blocks: &Format) -> bool {
-    let (FormatKind::Plain(element), FormatKind::Block(block)) = (&plain.kind, &blocks.kind) else {
-        return false;
-    };
-    let same = block.fields.values().all(|f| f.element == *element);
-    same && matches!(block.value, lowbit_compiler::format::ValueExpr::Field(_))
+/// Two formats as blocks, if both hold plain values of the same element and one is no format of blocks.
+fn plain_values<'a>(
+    a: &'a Format,
+    b: &'a Format,
+) -> Option<(Cow<'a, BlockFormat>, Cow<'a, BlockFormat>)> {
+    let plain = |f: &Format| matches!(f.kind, FormatKind::Plain(_));
+    if !plain(a) && !plain(b) {
+        return None;
+    }
+    let (a, b) = (plain_blocks(a)?, plain_blocks(b)?);
+    let element = |b: &BlockFormat| b.fields.values().next().map(|f| f.element.clone());
+    (element(&a) == element(&b)).then_some((a, b))
 }
 
 pub(crate) fn layout_error(name: &str, tensor: &Tensor, wanted: &Format) -> Error {

@@ -199,6 +199,61 @@ fn scales_apart_are_packed_and_their_groups_are_counted() {
 }
 
 #[test]
+fn positions_outside_of_a_free_axis_are_refused_before_code_runs() {
+    let text = "language 1;
+        kernel k(input x: f32[M, K], input id: i32[J]) -> output y: f32[M] { y[m] = x[m, 5] + x[id[7], 0]; }";
+    let engine = Engine::host().expect("an engine");
+    let kernel = engine.compile(text, &[]).expect("it compiles");
+    let call = |k: u64, j: u64| {
+        let x = Tensor::from_f32(&[2, k], &numbers(2 * k, 1)).expect("x");
+        let id = Tensor::from_i32(&[j], &vec![1; j as usize]).expect("id");
+        let called = kernel.call(&[("x", &x), ("id", &id)]);
+        called.map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert_eq!(call(6, 8), Ok(()));
+    let refused = "`x` is read at position 5 of an axis of extent 5";
+    assert_eq!(call(5, 8), Err(refused.into()));
+    let refused = "`id` is read at position 7 of an axis of extent 7";
+    assert_eq!(call(6, 7), Err(refused.into()));
+}
+
+#[test]
+fn plain_weights_keep_their_codes_in_every_layout() {
+    let text = "language 1;
+        format half = codebook [1, 2, 3] else 2.5;
+        format none = codebook c < 200: c else nan;
+        kernel k(weight w: i8[N, K], weight s: i32[N, K / 32], weight h: half[N, K / 32], weight v: none[N, K], input x: f32[M, K])
+            -> output y: f32[M, N] {
+            y[m, n] = sum(k) (w[n, k] + v[n, k]) * s[n, k / 32] * h[n, k / 32] * x[m, k];
+        }";
+    let engine = Engine::host().expect("an engine");
+    let kernel = engine
+        .compile(text, &[("N", 64), ("K", 128)])
+        .expect("it compiles");
+    let shapes = [
+        ("s", 4, [1, 0, 0, 1]),
+        ("h", 4, [3; 4]),
+        ("v", 128, [250; 4]),
+    ];
+    for (name, columns, code) in shapes {
+        let mut tensors = kernel.spec().tensors.values();
+        let format = tensors.find(|t| t.name == name).expect(name).format.clone();
+        let bytes = format.tensor_bytes(&[64, columns]).expect(name) as usize;
+        let bytes: Vec<u8> = code.into_iter().cycle().take(bytes).collect();
+        let given = Tensor::from_bytes(format, &[64, columns], bytes).expect(name);
+        let packed = kernel.convert(name, &given).expect(name);
+        assert_ne!(packed.layout_id(), given.layout_id(), "{name} is packed");
+        let values = |t: &Tensor| -> Vec<u32> {
+            let values = t.to_f32().expect(name);
+            values.into_iter().map(f32::to_bits).collect()
+        };
+        assert_eq!(values(&packed), values(&given), "{name}");
+        let back = kernel.unpack(name, &packed).expect(name);
+        assert_eq!(back.bytes(), given.bytes(), "{name}");
+    }
+}
+
+#[test]
 fn another_layout_is_refused_by_name_and_converted_on_request() {
     let call = call(16, 64, 1);
     let module = load("i4", TEXT, &|_| None).expect("it reads");

@@ -8,6 +8,7 @@ use super::{
     ValueExpr,
 };
 use cranelift_entity::EntityRef;
+use std::borrow::Cow;
 
 /// The identity of a layout: equal for two formats if the same bytes mean the same values in both, bit for bit and
 /// field for field. Names, and how to encode, are no part of it.
@@ -226,6 +227,67 @@ pub fn fields_differ(from: &BlockFormat, to: &BlockFormat) -> Option<String> {
         }
     }
     (from.value != to.value).then(|| "an element is worth something else".into())
+}
+
+/// A format as blocks, if it is plain values and nothing else: each element has a code of its own, and is worth what that is.
+pub fn plain_blocks(format: &Format) -> Option<Cow<'_, BlockFormat>> {
+    let block = match &format.kind {
+        FormatKind::Plain(element) => return Some(Cow::Owned(BlockFormat::of_plain(element, 1))),
+        FormatKind::Block(block) => block,
+    };
+    let (id, field) = block.fields.iter().next()?;
+    let plain = block.fields.len() == 1
+        && block.frame.is_empty()
+        && block.value == ValueExpr::Field(id)
+        && field.element.width() == 1
+        && field.count == block.len
+        && field.occurrence.iter().copied().eq(0..block.len);
+    plain.then_some(Cow::Borrowed(block))
+}
+
+/// Moves every code of plain values from blocks of one size to blocks of another. Both are [`plain_blocks`] of equal elements;
+/// padding and bits between codes become 0.
+pub fn regroup(
+    from: &BlockFormat,
+    to: &BlockFormat,
+    shape: &[u64],
+    bytes: &[u8],
+) -> Result<Vec<u8>, CodecError> {
+    let too_large = || CodecError::TooLarge {
+        shape: shape.to_vec(),
+    };
+    let old = Grid::new(from, shape).ok_or_else(too_large)?;
+    let new = Grid::new(to, shape).ok_or_else(too_large)?;
+    let size = |grid: &Grid| {
+        let bytes = usize::try_from(grid.size()?).ok();
+        bytes.filter(|n| *n <= isize::MAX as usize)
+    };
+    if size(&old) != Some(bytes.len()) {
+        return Err(too_large());
+    }
+    let mut out = vec![0; size(&new).ok_or_else(too_large)?];
+    let (Some(read), Some(write)) = (from.fields.values().next(), to.fields.values().next()) else {
+        return Ok(out);
+    };
+    if out.is_empty() {
+        // An empty tensor may still have an axis of any length.
+        return Ok(out);
+    }
+    for matrix in 0..old.matrices {
+        for row in 0..old.rows {
+            for column in 0..old.cols {
+                let place = |b: &BlockFormat, g: &Grid| {
+                    let (rows, len) = (u64::from(b.rows), u64::from(b.len));
+                    let start = g.place(matrix, row / rows, column / len).block;
+                    let slot = row % rows * len + column % len;
+                    (start..start + b.bytes as usize, slot as usize)
+                };
+                let ((source, r), (target, w)) = (place(from, &old), place(to, &new));
+                write.write(&mut out[target], w, read.read(&bytes[source], r));
+            }
+        }
+    }
+    Ok(out)
 }
 
 /// Moves every code of a tensor from one layout to another that holds the same fields: other rows to a block, other

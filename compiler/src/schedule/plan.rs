@@ -449,14 +449,26 @@ fn steps(facts: &Facts<'_>, vector: Option<IndexId>) -> Vec<u64> {
 /// The largest divisor that chunks are made for.
 const MAX_STEP: u64 = 1 << 12;
 
-/// Elements of a chunk (least common multiple of the blocks, and of what the index is divided by) and the boundaries inside it.
+/// The most elements of a chunk: tables over its positions are made and searched.
+const MAX_CHUNK: u64 = 1 << 16;
+
+/// Elements of a chunk (least common multiple of the blocks, and of what the index is divided by, as far as they go together)
+/// and the boundaries inside it.
 fn chunk(blocks: &[BlockUse<'_>], steps: &[u64], vector_bytes: u64) -> (u64, Vec<u64>) {
-    let mut lens: Vec<u64> = steps.to_vec();
-    let mut chunk = steps.iter().fold(1, |chunk, by| lcm(chunk, *by));
+    let mut lens: Vec<u64> = Vec::new();
+    let mut chunk = 1;
+    let mut fits = |len: u64| {
+        let longer = lcm(chunk, len);
+        let fits = longer <= MAX_CHUNK;
+        chunk = if fits { longer } else { chunk };
+        fits
+    };
     for BlockUse { block, .. } in blocks {
         let len = u64::from(block.len);
+        if !fits(len) {
+            continue;
+        }
         lens.push(len);
-        chunk = lcm(chunk, len);
         for field in block.fields.values() {
             let run = u64::from(block.len / field.count.max(1));
             let regular = field
@@ -470,6 +482,7 @@ fn chunk(blocks: &[BlockUse<'_>], steps: &[u64], vector_bytes: u64) -> (u64, Vec
             }
         }
     }
+    lens.extend(steps.iter().copied().filter(|by| fits(*by)));
     // Lanes may run over several blocks that are shorter than a vector, if their elements share nothing.
     let alone = |b: &BlockUse<'_>| !b.free && b.block.fields.values().all(Field::per_element);
     let short = chunk < vector_bytes && steps.is_empty();

@@ -90,7 +90,10 @@ pub fn bind(kernel: &Kernel, dims: &[(&str, u64)]) -> Result<Kernel, BindError> 
 }
 
 /// Checks that fixed subscripts lie within their axes, as far as extents are known.
-pub(super) fn check_positions(
+///
+/// # Errors
+/// [`BindError::Outside`] for the first that does not.
+pub fn check_positions(
     kernel: &Kernel,
     extent: &dyn Fn(Extent) -> Option<u64>,
 ) -> Result<(), BindError> {

@@ -6,7 +6,7 @@ pub mod interp;
 pub mod kernel;
 mod print;
 
-pub use bind::{BindError, bind};
+pub use bind::{BindError, bind, check_positions};
 pub use check::{Module, builtin, load};
 
 #[cfg(test)]

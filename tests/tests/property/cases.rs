@@ -89,4 +89,24 @@ pub(crate) const CASES: &[Case] = &[
              y[m, n] = sum(k) w[n, k] * (xq[m, k] + 0.25);
          }",
     ),
+    (
+        "divisors without a common factor made a chunk that no table holds",
+        "host",
+        "M=2 N=2! K=70!",
+        "format w0 = block i < 509 { d: f16; q[i]: uint(4); value = d * q[i]; }
+         format u0 = block i < 511 { d: f16; q[i]: uint(4); value = d * q[i]; }
+         kernel k(weight w: w0[N, K], weight u: u0[N, K], input s: f16[K / 4093, N], input t: f16[K / 4091, N], input x: f32[M, K]) -> output y: f32[M, N] {
+             y[m, n] = sum(k) w[n, k] * u[n, k] * s[k / 4093, n] * t[k / 4091, n] * x[m, k];
+         }",
+    ),
+    (
+        "a scale of a tensor without elements was read before the loop that has no trips",
+        "host",
+        "N=17! K=0!",
+        "kernel k(input w: f32[N, K], input s: f16[N, K / 70000], input id: i32[K / 70000], input t: f32[N]) -> (output y: f32[N], output z: f32[N], output v: f32[N]) {
+             y[n] = sum(k) w[n, k] * s[n, k / 70000];
+             z[n] = sum(k) s[n, k / 70000];
+             v[n] = sum(k) t[id[k / 70000]];
+         }",
+    ),
 ];

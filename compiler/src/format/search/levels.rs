@@ -6,6 +6,7 @@ use super::polynomial::{Polynomial, Tabulated, tabulate};
 use super::table::Table;
 use crate::format::{BlockFormat, FieldId};
 use cranelift_entity::PrimaryMap;
+use std::collections::BTreeMap;
 
 /// The most bits that the codes of an element have together.
 pub(super) const MAX_CODE_BITS: u32 = 16;
@@ -132,16 +133,18 @@ impl Planner<'_> {
 
     /// Items by the occurrences that they share, in order of their first.
     fn cells(&self, items: Vec<Item>, shared: &[FieldId]) -> (Vec<Item>, Vec<Cell>) {
-        let mut groups: Vec<(Vec<u32>, Vec<Item>)> = Vec::new();
+        let mut known: BTreeMap<Vec<u32>, usize> = BTreeMap::new();
+        let mut groups: Vec<Vec<Item>> = Vec::new();
         for item in items {
-            let key = self.places(shared, item.element);
-            match groups.iter_mut().find(|g| g.0 == key) {
-                Some(group) => group.1.push(item),
-                None => groups.push((key, vec![item])),
+            let group = known.entry(self.places(shared, item.element));
+            let group = *group.or_insert(groups.len());
+            match groups.get_mut(group) {
+                Some(group) => group.push(item),
+                None => groups.push(vec![item]),
             }
         }
         let (mut items, mut cells) = (Vec::new(), Vec::new());
-        for (_, group) in groups {
+        for group in groups {
             let start = items.len();
             let element = group.first().map_or(0, |i| i.element);
             items.extend(group);
@@ -160,11 +163,12 @@ impl Planner<'_> {
         if open.is_empty() {
             return Ok(Source::Known);
         }
+        let mut known: BTreeMap<Vec<u32>, usize> = BTreeMap::new();
         let mut items: Vec<Item> = Vec::new();
         for (n, cell) in (0..).zip(below) {
-            let key = self.places(&fields, cell.element);
-            let same = |i: &&mut Item| self.places(&fields, i.element) == key;
-            match items.iter_mut().find(same) {
+            let item = known.entry(self.places(&fields, cell.element));
+            let item = *item.or_insert(items.len());
+            match items.get_mut(item) {
                 Some(item) => item.sources.push(n),
                 None => items.push(Item {
                     element: cell.element,

@@ -195,15 +195,21 @@ fn keep_better(format: &BlockFormat, values: &[f32], weights: Option<&[f32]>, ou
         return;
     };
     let error = |bytes: &[u8]| {
-        let e = block_error(format, values, weights, bytes);
-        if e.is_nan() { f64::INFINITY } else { e }
+        let mut decoded = vec![0.0f32; padded.len()];
+        format.decode_block(bytes, &mut decoded);
+        // What an infinity made of a block is no better for having no weight.
+        match decoded.iter().all(|y| y.is_finite()) {
+            true => block_error(format, values, weights, bytes),
+            false => f64::INFINITY,
+        }
     };
     if error(&nearest) <= error(out) {
         out.copy_from_slice(&nearest);
     }
 }
 
-/// The weighted squared error of a block, as its bytes decode; inputs that are not finite are left out.
+/// The weighted squared error of a block, as its bytes decode; inputs that are not finite are left out. Where nothing has a
+/// weight, everything has the same.
 pub fn block_error(
     format: &BlockFormat,
     values: &[f32],
@@ -216,10 +222,15 @@ pub fn block_error(
         None => 1.0,
         Some(w) => state::sane_weight(w.get(i).copied().unwrap_or(0.0)),
     };
-    let pairs = values.iter().zip(&decoded).enumerate();
-    pairs
-        .filter(|(i, (x, _))| x.is_finite() && weight(*i) > 0.0)
-        .map(|(i, (x, y))| weight(i) * (f64::from(*x) - f64::from(*y)).powi(2))
+    let pairs = || values.iter().zip(&decoded).enumerate();
+    let finite = || pairs().filter(|(_, (x, _))| x.is_finite());
+    let squared = |x: &f32, y: &f32| (f64::from(*x) - f64::from(*y)).powi(2);
+    if finite().all(|(i, _)| weight(i) == 0.0) {
+        return finite().map(|(_, (x, y))| squared(x, y)).sum();
+    }
+    finite()
+        .filter(|(i, _)| weight(*i) > 0.0)
+        .map(|(i, (x, y))| weight(i) * squared(x, y))
         .sum()
 }
 

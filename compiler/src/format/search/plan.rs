@@ -256,12 +256,13 @@ impl SearchPlan {
         terms.any(|(_, m)| m.contains(&a) && m.contains(&b))
     }
 
-    fn reached(&self, field: FieldId, occurrence: u32) -> Vec<u32> {
-        let cells = self.root.cells.iter().enumerate();
-        cells
-            .filter(|(_, c)| self.at(field, c.element) == occurrence)
-            .map(|(i, _)| i as u32)
-            .collect()
+    /// For each occurrence of a field, the cells that it reaches, ascending.
+    fn reached(&self, field: FieldId) -> Vec<Vec<u32>> {
+        let mut reached = vec![Vec::new(); self.fields[field].count as usize];
+        for (cell, n) in self.root.cells.iter().zip(0..) {
+            reached[self.at(field, cell.element) as usize].push(n);
+        }
+        reached
     }
 
     /// The occurrence of a field at an element.
@@ -282,8 +283,7 @@ impl SearchPlan {
             let partners = partners.filter(|b| same(b) && !self.multiplied(*a, *b));
             let mut groups: Vec<Vec<FieldId>> = partners.map(|b| vec![*a, b]).collect();
             groups.push(vec![*a]);
-            for occurrence in 0..self.fields[*a].count {
-                let cells = self.reached(*a, occurrence);
+            for (cells, occurrence) in self.reached(*a).into_iter().zip(0..) {
                 moves.extend(groups.iter().filter(|_| !cells.is_empty()).map(|g| Move {
                     fields: g.clone(),
                     occurrence,
@@ -299,8 +299,12 @@ impl SearchPlan {
             let coarse = a.fields[0];
             let count = self.fields[coarse].count;
             let below = |f: &FieldId| self.fields[*f].count > count && self.multiplied(*f, coarse);
+            if !self.scales.iter().any(below) {
+                return Vec::new();
+            }
             let inside = |m: &&Move| {
-                m.fields.iter().any(below) && m.cells.iter().all(|c| a.cells.contains(c))
+                m.fields.iter().any(below)
+                    && m.cells.iter().all(|c| a.cells.binary_search(c).is_ok())
             };
             self.moves
                 .iter()
@@ -329,7 +333,8 @@ impl SearchPlan {
 
 /// The finite values of an element's legal codes, ascending, of equal ones the lowest code.
 fn listed(element: &Element) -> Vec<(f64, u32)> {
-    let values = element.values().into_iter().zip(0..);
+    let legal = (0..1u32 << element.bits()).filter(|c| element.is_legal(*c));
+    let values = legal.map(|c| (element.decode(c), c));
     let mut all: Vec<(f64, u32)> = values.filter(|(v, _)| v.is_finite()).collect();
     all.sort_by(|a, b| {
         let by_value = a.0.partial_cmp(&b.0).unwrap_or(std::cmp::Ordering::Equal);

@@ -20,6 +20,13 @@ impl Placer<'_> {
         format.kind.clone()
     }
 
+    /// Whether a tensor is known to have no elements. What does not change in a loop stands before it even if the loop has no
+    /// trips, so nothing may be read of such a tensor.
+    fn is_empty(&self, tensor: TensorId) -> bool {
+        let mut shape = self.kernel.tensors[tensor].shape.iter();
+        shape.any(|e| self.extent(*e) == Scalar::Const(0))
+    }
+
     pub(super) fn load(
         &mut self,
         tensor: TensorId,
@@ -27,6 +34,9 @@ impl Placer<'_> {
         spots: &BTreeMap<IndexId, Spot>,
         strict: bool,
     ) -> Result<TermId, ScheduleError> {
+        if self.is_empty(tensor) {
+            return Ok(self.terms.add(Term::Const(0.0)));
+        }
         match self.format(tensor) {
             FormatKind::Plain(element) => {
                 let address = self.plain_address(tensor, &element, subscripts, spots)?;
@@ -83,6 +93,7 @@ impl Placer<'_> {
                 spot.value.over(*by, &self.axes)
             }
             Subscript::Const(c) => Affine::constant(*c),
+            Subscript::Gather(tensor, _) if self.is_empty(*tensor) => Affine::constant(0),
             Subscript::Gather(tensor, inner) => {
                 let FormatKind::Plain(element) = self.format(*tensor) else {
                     return Err(ScheduleError::Unsupported(
@@ -184,11 +195,12 @@ impl Placer<'_> {
             Subscript::Quotient(..) | Subscript::Const(_) | Subscript::Gather(..) => None,
         };
         let (digits, chunk) = match chunk_spot {
-            Some((number, digits)) => {
+            Some((number, digits)) if self.plan.chunk.is_multiple_of(len) => {
                 base = base.plus(&number.times(&mul(Scalar::Const(self.plan.chunk / len), bytes)));
                 (digits, self.plan.chunk)
             }
-            None => {
+            // Blocks that chunks do not end with are found by a division, too.
+            _ => {
                 let position = self.subscript(last, spots)?;
                 let (q, r) = position.split(len, &self.axes);
                 base = base.plus(&q.times(&bytes));

@@ -158,6 +158,59 @@ fn a_search_is_never_worse_than_the_encode_clause() {
 }
 
 #[test]
+fn scales_with_illegal_codes_get_legal_ones() {
+    let mut r = Random(2);
+    for text in [
+        "block i < 16 { s: codebook [_, 0.5, 1, _, 2] else 7; q[i]: int(4); value = s * q[i]; }",
+        "block i < 16 { d: f16; s[i / 4]: codebook [_, 0.5, 1, 2, _] else nan; q[i]: int(4); value = d * s[i / 4] * q[i]; }",
+    ] {
+        let b = block(text);
+        let s = b.fields.values().find(|f| f.name == "s").expect("scales");
+        for _ in 0..100 {
+            let found = searched(&b, &r.values(16), None);
+            let codes = (0..s.slots()).map(|slot| s.read(&found, slot));
+            assert!(codes.into_iter().all(|c| s.element.is_legal(c)), "{text}");
+        }
+    }
+    // twice the codes: they are found only under the scale that is worth 2
+    let b = block(
+        "block i < 16 { s: codebook [_, 0.5, 1, _, 2] else 7; q[i]: int(4); value = s * q[i]; }",
+    );
+    let x: Vec<f32> = (0..16).map(|i| 2.0 * (i as f32 - 8.0)).collect();
+    assert_eq!(block_error(&b, &x, None, &searched(&b, &x, None)), 0.0);
+}
+
+#[test]
+fn a_clause_that_makes_no_numbers_is_not_followed() {
+    let b = block("block i < 4 { d: f16; q[i]: int(4); value = d * q[i]; }");
+    let (huge, infinite) = ([1e38, 0.0, 1.0, -1e38], [f32::INFINITY; 4]);
+    for (x, w) in [(huge, Some(&[0.0; 4][..])), (infinite, None)] {
+        let mut y = [0.0; 4];
+        b.decode_block(&searched(&b, &x, w), &mut y);
+        assert!(y.iter().all(|y| y.is_finite()), "{x:?} becomes {y:?}");
+    }
+}
+
+#[test]
+fn weights_of_zero_are_equal_weights() {
+    let mut r = Random(3);
+    let b = block("block i < 32 { d: f16; q[i]: int(4); value = d * q[i]; }");
+    for _ in 0..20 {
+        let x = r.values(32);
+        assert_eq!(searched(&b, &x, Some(&[0.0; 32])), searched(&b, &x, None));
+    }
+}
+
+#[test]
+fn a_plan_for_very_many_scales_is_made_soon() {
+    // a pair of elements for each scale: what is quadratic in them takes minutes
+    let b = block(
+        "block i < 65536 { d: f16; s[i / 2]: uint(4); m[i / 4]: uint(4); q[i]: int(4); value = d * s[i / 2] * q[i] + m[i / 4]; }",
+    );
+    assert!(SearchPlan::new(&b).is_ok());
+}
+
+#[test]
 fn values_that_the_codes_can_hold_are_found_again() {
     let mut r = Random(2);
     for text in ENCODED {

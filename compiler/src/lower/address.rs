@@ -116,15 +116,13 @@ impl Lower<'_> {
     }
 
     fn quotient(&mut self, value: Value, by: u64) -> Result<Value, ScheduleError> {
+        if by.is_power_of_two() {
+            let shift = by.trailing_zeros() as u8;
+            return Ok(self.put(I64, Op::Shift(Shift::UShr, value, shift), &[value]));
+        }
         let by = u32::try_from(by)
             .map_err(|_| ScheduleError::Unsupported(format!("dividing an index by {by}")))?;
-        Ok(match by.is_power_of_two() {
-            true => {
-                let shift = by.trailing_zeros() as u8;
-                self.put(I64, Op::Shift(Shift::UShr, value, shift), &[value])
-            }
-            false => self.put(I64, Op::UDiv(value, by), &[value]),
-        })
+        Ok(self.put(I64, Op::UDiv(value, by), &[value]))
     }
 
     /// The value of a symbol that is known here.

@@ -109,4 +109,12 @@ pub(crate) const CASES: &[Case] = &[
              v[n] = sum(k) t[id[k / 70000]];
          }",
     ),
+    (
+        "the largest divisor was one too many",
+        "host",
+        "M=3 N=5 K=40",
+        "kernel k(weight w: i8[N, K], input s: f16[N, K / 4294967296], input u: f16[K / 4294967296, N], input x: f32[M, K]) -> output y: f32[M, N] {
+             y[m, n] = sum(k) w[n, k] * s[n, k / 4294967296] * u[k / 4294967296, n] * x[m, k];
+         }",
+    ),
 ];

@@ -68,6 +68,19 @@ pub(crate) fn extents(
             }
         }
     }
+    // Where groups alone are given, they are taken to be whole.
+    for (name, tensor) in given {
+        let declared = spec.tensors.values().find(|t| t.name == *name);
+        let shape = declared.map(|t| t.shape.as_slice()).unwrap_or_default();
+        for (extent, found) in shape.iter().zip(tensor.shape()) {
+            if let Extent::Quotient(d, by) = extent {
+                let dim = &spec.dims[*d].name;
+                if !dims.iter().any(|(n, _)| n == dim) {
+                    dims.push((dim.clone(), found.saturating_mul(*by)));
+                }
+            }
+        }
+    }
     dims
 }
 

@@ -68,6 +68,15 @@ pub enum NotAffine {
         /// Their bits.
         bits: u32,
     },
+    /// Too many codes that lie on no line.
+    #[error(
+        "an element has {count} codes under several scales; a search tries at most {}",
+        table::MAX_MIXED
+    )]
+    Mixed {
+        /// How many there are.
+        count: usize,
+    },
     /// No code is worth a finite number.
     #[error("no code of an element is worth a finite number")]
     NoCodes,

@@ -6,6 +6,9 @@ use super::linear::{Basis, eliminate};
 use super::polynomial::{Polynomial, Tabulated};
 use crate::format::Element;
 
+/// The most codes of which the nearest is found by trying all: values of one element under several scales.
+pub(super) const MAX_MIXED: usize = 1 << 9;
+
 /// The most columns of a table.
 pub(super) const MAX_COLUMNS: usize = 4;
 
@@ -91,7 +94,12 @@ impl Table {
                 part.0.push((c, (*m).clone()));
             }
         }
-        Ok((Table::of(codes, basis), parts))
+        let table = Table::of(codes, basis);
+        let count = table.codes.len();
+        match table.nearest {
+            Nearest::Any if count > MAX_MIXED => Err(NotAffine::Mixed { count }),
+            _ => Ok((table, parts)),
+        }
     }
 
     /// All values of an element that is too wide to be listed, and a constant column if wanted.

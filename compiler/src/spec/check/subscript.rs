@@ -13,14 +13,27 @@ impl Checker<'_> {
         let ExprKind::Binary(Op::Div, a, by) = &e.kind else {
             return Ok(None);
         };
-        let ExprKind::Name(name) = &a.kind else {
-            return Ok(None);
+        let (name, first) = match &a.kind {
+            ExprKind::Name(name) => (name.as_str(), 1),
+            // `k / 32 / 4` is `k / 128`, whichever way both are rounded
+            _ => match self.quotient(a)? {
+                Some(inner) => inner,
+                None => return Ok(None),
+            },
         };
         if self.consts.contains_key(name) || self.constant(by).is_none() {
             return Ok(None);
         }
-        let by = self.count(by, "a divisor", 1, super::kernel::MAX_EXTENT)?;
-        Ok(Some((name, by as u64)))
+        let by = self.count(by, "a divisor", 1, super::kernel::MAX_EXTENT)? as u64;
+        match first.checked_mul(by) {
+            Some(by) if by <= super::kernel::MAX_EXTENT as u64 => Ok(Some((name, by))),
+            _ => self.fail(Diagnostic::error(
+                "limit",
+                e.span,
+                "an index is divided by more than 2^32",
+                "too large together",
+            )),
+        }
     }
 }
 

@@ -231,8 +231,10 @@ fn a_quotient_of_an_index_reads_the_element_of_a_group() {
         kernel k(input s: f32[N, K / 4], input i: f32[K / 4]) -> (output y: f32[N], output g: f32[N, K / 4]) {
             y[n] = sum(k) s[n, k / 4];
             g[n, j] = s[n, j] * i[j];
-        }",
+        }
+        kernel nested(input s: f32[K / 2 / 3], input q: f32[K]) -> output y: f32[K] { y[k] = q[k] * s[k / 3 / 2]; }",
     );
+    assert!(m.kernels[1].to_string().contains("load s[k.0 / 6]"));
     let text = m.kernels[0].to_string();
     assert!(
         text.contains("sum(k.1 < K)") && text.contains("t3: output g: f32[N, K / 4]"),

@@ -412,3 +412,15 @@ fn a_scale_that_two_parameters_share_costs_little() {
     let (own, shared) = (relative(&block(&own), &x), relative(&block(&shared), &x));
     assert!(shared < 1.1 * own, "{shared} and {own}");
 }
+
+#[test]
+fn codes_under_several_scales_are_refused_where_there_are_too_many() {
+    let mixed = |bits: u32| {
+        block(&format!(
+            "block i < 16 {{ d: f16; e: f16; a[i]: uint({bits}); b[i]: int({bits}); value = d * a[i] + e * b[i]; }}"
+        ))
+    };
+    assert!(SearchPlan::new(&mixed(4)).is_ok());
+    let refused = SearchPlan::new(&mixed(6)).unwrap_err();
+    assert_eq!(refused, NotAffine::Mixed { count: 4096 });
+}

@@ -2,6 +2,7 @@
 //! stores that invert the bit-address map of the block.
 
 mod columns;
+mod rows;
 mod shared;
 mod vectors;
 mod whole;
@@ -16,9 +17,9 @@ use crate::schedule::ScheduleError;
 use crate::schedule::index::{div, div_ceil, mul, rem};
 use crate::spec::kernel::TensorId;
 use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Scalar, Shift, Type, Un, Value};
+use rows::Rows;
 use shared::{Frames, Known};
 use std::collections::BTreeMap;
-use woven::Rows;
 
 const F32: Type = Type::new(Elem::F32, 1);
 const I8: Type = Type::new(Elem::I8, 1);

@@ -2,9 +2,10 @@
 //! best codes of all elements is smaller.
 
 use super::fit;
+use super::linear::Theta;
 use super::plan::{Level, Move, Rescale, SearchPlan};
 use super::state::{Cells, Scales};
-use super::table::{Sums, Theta};
+use super::table::Sums;
 use crate::format::FieldId;
 use cranelift_entity::EntityRef;
 

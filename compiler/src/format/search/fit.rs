@@ -1,10 +1,11 @@
 //! The first choice of all scales, level by level: real parameters for each cell, which are then the values that the
 //! level above quantises, each as important as the error grows with it.
 
+use super::linear::Theta;
 use super::plan::{Cell, Level, Part, SearchPlan, Source};
 use super::start::{self, Fit};
 use super::state::Scales;
-use super::table::{Items, Theta};
+use super::table::Items;
 use crate::format::FieldId;
 use cranelift_entity::EntityRef;
 

@@ -1,7 +1,12 @@
 //! Small systems of linear equations: what least squares, and the columns of a table, come down to.
 
 use super::NotAffine;
-use super::table::{MAX_COLUMNS, Theta};
+
+/// The most columns of a table.
+pub(super) const MAX_COLUMNS: usize = 4;
+
+/// Parameters of a cell, one for each column; what is past the last column is 0.
+pub(super) type Theta = [f64; MAX_COLUMNS];
 
 /// Gaussian elimination with pivots from the diagonal, which is where a positive definite matrix has them.
 pub(super) fn eliminate(

@@ -83,7 +83,7 @@ pub enum NotAffine {
     /// `value` has more independent parts than a fit can solve for.
     #[error(
         "`value` is a sum of more than {} independent products of scales and codes",
-        table::MAX_COLUMNS
+        linear::MAX_COLUMNS
     )]
     Parts,
     /// A field whose codes give values to several elements.

@@ -4,7 +4,8 @@
 //! of the codes is laid over the range of the values in many sizes: first over a wide choice of sizes, then in
 //! fractions of a code around the best.
 
-use super::table::{Items, Sums, Table, Theta};
+use super::linear::Theta;
+use super::table::{Items, Sums, Table};
 
 /// Sizes of the codes' range over that of the values, at first.
 const SIZES: [f64; 15] = [

@@ -1,8 +1,9 @@
 //! What a search holds for one row of one block: the values in the order of the cells, and the scales.
 
+use super::linear::{MAX_COLUMNS, Theta};
 use super::plan::{Cell, Level, SearchPlan};
 use super::polynomial::Polynomial;
-use super::table::{Items, MAX_COLUMNS, Theta};
+use super::table::Items;
 use crate::format::FieldId;
 use cranelift_entity::EntityRef;
 

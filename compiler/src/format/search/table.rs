@@ -2,18 +2,12 @@
 //! a cell the item is worth `sum(k) theta[k] * column[k]`. A column that is constant comes last.
 
 use super::NotAffine;
-use super::linear::{Basis, eliminate};
+use super::linear::{Basis, MAX_COLUMNS, Theta, eliminate};
 use super::polynomial::{Polynomial, Tabulated};
 use crate::format::Element;
 
 /// The most codes of which the nearest is found by trying all: values of one element under several scales.
 pub(super) const MAX_MIXED: usize = 1 << 9;
-
-/// The most columns of a table.
-pub(super) const MAX_COLUMNS: usize = 4;
-
-/// Parameters of a cell, one for each column; what is past the last column is 0.
-pub(super) type Theta = [f64; MAX_COLUMNS];
 
 /// What a least-squares fit needs to know of a cell under chosen codes.
 #[derive(Clone, Copy, Debug, Default)]

@@ -2,8 +2,7 @@
 //! put together row by row.
 
 use super::Known;
-use super::whole::clean;
-use super::woven::Rows;
+use super::rows::{Rows, clean};
 use crate::format::{Assigned, BlockFormat, Encode, EncodeExpr, FieldId, Scope};
 use crate::lower::{I32, Lower};
 use crate::schedule::ScheduleError;

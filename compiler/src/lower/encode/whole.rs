@@ -2,7 +2,7 @@
 //! block put together in words before they are stored; codes that are bytes in order are stored as vectors. The last block
 //! of a ragged row goes the general way.
 
-use super::woven::Rows;
+use super::rows::{Rows, clean};
 use super::{F32, Known, extreme};
 use crate::format::{
     Assigned, BlockFormat, Codebook, Element, Encode, EncodeExpr, Field, FieldId, LocalId,
@@ -655,16 +655,5 @@ impl Largest {
             best: choose(ty, other.best, self.best),
             place: choose(int, other.place, self.place),
         }
-    }
-}
-
-/// A code without bits above it: those of a negative integer.
-pub(super) fn clean(lower: &mut Lower<'_>, element: &Element, code: Value, ty: Type) -> Value {
-    match element {
-        Element::Int { bits } if *bits < 32 => {
-            let mask = lower.put_at(0, ty, Op::IConst((1i64 << bits) - 1));
-            lower.bin(Bin::And, code, mask)
-        }
-        _ => code,
     }
 }

@@ -1,42 +1,13 @@
 //! Quantisation where rows share blocks, or where a block is one column wide: groups of rows, each a row of blocks. Columns go
 //! side by side where nothing but bits is shared; what rows or columns leave over goes the general way.
 
+use super::rows::Rows;
 use super::{Frames, Known, columns, offset, one_block, whole};
 use crate::format::BlockFormat;
 use crate::lower::{I64, Lower};
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{div, div_ceil, mul, rem};
 use crate::vector::ir::{Bin, Op, Scalar, Value};
-
-/// The rows of a block.
-#[derive(Clone, Copy)]
-pub(super) struct Rows {
-    /// Pointer to the first of their values.
-    pub(super) values: Value,
-    /// The bytes from one to the next; not looked at where a block has one row.
-    pub(super) stride: Value,
-    /// How many there are of those that share the block; not looked at where a block has one row.
-    pub(super) height: Value,
-}
-
-impl Rows {
-    /// The row of blocks that have one.
-    pub(super) fn one(values: Value) -> Rows {
-        Rows {
-            values,
-            stride: values,
-            height: values,
-        }
-    }
-
-    /// The same rows some values further on.
-    pub(super) fn from(self, lower: &mut Lower<'_>, at: Value, values: u64) -> Rows {
-        Rows {
-            values: offset(lower, self.values, at, &Scalar::Const(4 * values)),
-            ..self
-        }
-    }
-}
 
 /// Encodes all matrices of a shape whose last axis has been taken off.
 pub(super) fn encode(

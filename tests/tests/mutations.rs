@@ -19,6 +19,7 @@ const SMALL: &[&str] = &[
     "language 1;
     kernel functions(input x: f32[M, K], input z: f32[M, K]) -> output y: f32[M, K] {
         y[m, k] = abs(x[m, k]) + exp(z[m, k]) + tanh(x[m, k]) * gelu(z[m, k]) + round(x[m, k] * 3)
+            + floor(x[m, k]) * trunc(z[m, k]) + round_away(x[m, k] * 2) * floor_pow2(z[m, k])
             + min(x[m, k], z[m, k]) * max(x[m, k], z[m, k]);
     }
     kernel selections(input x: f32[M, K], input z: f32[M, K]) -> output y: f32[M, K] {

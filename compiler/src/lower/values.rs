@@ -2,7 +2,7 @@
 
 use super::nest::{Nest, elem, environments};
 use super::{Base, Env, I32};
-use crate::format::Element;
+use crate::format::{Element, UnOp};
 use crate::rewrite::extract::Picked;
 use crate::rewrite::lang::{Node, Op as Term, Ty};
 use crate::schedule::ScheduleError;
@@ -94,7 +94,11 @@ impl Nest<'_, '_, '_> {
             Term::VIMul => bin(Bin::IMul),
             Term::VAbs => self.lower.put(ty, Op::Un(Un::FAbs, c[0]), c),
             Term::VSqrt => self.lower.put(ty, Op::Un(Un::FSqrt, c[0]), c),
-            Term::VRound => self.lower.put(ty, Op::Un(Un::FRound, c[0]), c),
+            Term::VRound => self.lower.declared_unary(UnOp::Round, c[0], ty),
+            Term::VRoundAway => self.lower.declared_unary(UnOp::RoundAway, c[0], ty),
+            Term::VTrunc => self.lower.declared_unary(UnOp::Trunc, c[0], ty),
+            Term::VFloor => self.lower.declared_unary(UnOp::Floor, c[0], ty),
+            Term::VFloorPow2 => self.lower.declared_unary(UnOp::FloorPow2, c[0], ty),
             Term::VExp => self.lower.exp(c[0], ty),
             Term::VTanh => self.lower.tanh(c[0], ty),
             Term::VSilu => self.lower.silu(c[0], ty),
@@ -174,6 +178,10 @@ impl Nest<'_, '_, '_> {
             | Term::Silu
             | Term::Gelu
             | Term::Round
+            | Term::RoundAway
+            | Term::Trunc
+            | Term::Floor
+            | Term::FloorPow2
             | Term::SelectLt
             | Term::SelectLe
             | Term::SelectEq

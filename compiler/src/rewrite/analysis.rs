@@ -338,6 +338,10 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         | Op::VSilu
         | Op::VGelu
         | Op::VRound
+        | Op::VRoundAway
+        | Op::VTrunc
+        | Op::VFloor
+        | Op::VFloorPow2
         | Op::VSelectLt
         | Op::VSelectLe
         | Op::VSelectEq
@@ -363,6 +367,10 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         | Op::Silu
         | Op::Gelu
         | Op::Round
+        | Op::RoundAway
+        | Op::Trunc
+        | Op::Floor
+        | Op::FloorPow2
         | Op::SelectLt
         | Op::SelectLe
         | Op::SelectEq
@@ -494,7 +502,7 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], own: Id) -> Real {
             let bound = axis(graph, children[0]).map_or(AxisSet::default(), AxisSet::one);
             unknown(free.minus(bound), call)
         }
-        Op::Round => Real {
+        Op::Round | Op::RoundAway | Op::Trunc | Op::Floor => Real {
             integer: true,
             ..unknown(free, call)
         },

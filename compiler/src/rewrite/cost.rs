@@ -220,6 +220,10 @@ pub fn node_cost(
         | Op::VSilu
         | Op::VGelu
         | Op::VRound
+        | Op::VRoundAway
+        | Op::VTrunc
+        | Op::VFloor
+        | Op::VFloorPow2
         | Op::VSelectLt
         | Op::VSelectLe
         | Op::VSelectEq
@@ -239,6 +243,10 @@ pub fn node_cost(
         | Op::Silu
         | Op::Gelu
         | Op::Round
+        | Op::RoundAway
+        | Op::Trunc
+        | Op::Floor
+        | Op::FloorPow2
         | Op::SelectLt
         | Op::SelectLe
         | Op::SelectEq

@@ -112,6 +112,14 @@ ops! {
     Gelu = "gelu" / 1,
     /// To the nearest integer, ties to even.
     Round = "round" / 1,
+    /// To the nearest integer, ties away from 0.
+    RoundAway = "round-away" / 1,
+    /// To the next integer towards 0.
+    Trunc = "trunc" / 1,
+    /// To the next integer below.
+    Floor = "floor" / 1,
+    /// The largest power of two not above the magnitude.
+    FloorPow2 = "floor-pow2" / 1,
     /// `a < b ? c : d`
     SelectLt = "select-lt" / 4,
     /// `a <= b ? c : d`
@@ -202,6 +210,14 @@ ops! {
     VGelu = "v.gelu" / 1,
     /// To the nearest integer.
     VRound = "v.round" / 1,
+    /// To the nearest integer, ties away from 0.
+    VRoundAway = "v.round-away" / 1,
+    /// To the next integer towards 0.
+    VTrunc = "v.trunc" / 1,
+    /// To the next integer below.
+    VFloor = "v.floor" / 1,
+    /// The largest power of two not above the magnitude.
+    VFloorPow2 = "v.floor-pow2" / 1,
     /// `a < b ? c : d`
     VSelectLt = "v.select-lt" / 4,
     /// `a <= b ? c : d`
@@ -347,6 +363,10 @@ pub fn func_op(func: Func) -> Op {
         Func::Silu => Op::Silu,
         Func::Gelu => Op::Gelu,
         Func::Round => Op::Round,
+        Func::RoundAway => Op::RoundAway,
+        Func::Trunc => Op::Trunc,
+        Func::Floor => Op::Floor,
+        Func::FloorPow2 => Op::FloorPow2,
         Func::Neg => Op::Mul,
     }
 }

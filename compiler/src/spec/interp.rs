@@ -239,7 +239,7 @@ impl<'a> Machine<'a> {
             Expr::Dim(_) => true,
             Expr::Load(t, _) => self.data[*t].integer,
             Expr::Unary(Func::Neg | Func::Abs, a) => of[*a],
-            Expr::Unary(f, _) => *f == Func::Round,
+            Expr::Unary(f, _) => f.to_integer(),
             Expr::Binary(op, a, b) => *op != Binary::Div && of[*a] && of[*b],
             Expr::Select(_, _, a, b) => of[*a] && of[*b],
             Expr::Reduce(_, _, a) => of[*a],

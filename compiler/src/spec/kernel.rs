@@ -159,6 +159,24 @@ pub enum Func {
     Gelu,
     /// To the nearest integer, ties to even.
     Round,
+    /// To the nearest integer, ties away from 0.
+    RoundAway,
+    /// To the next integer towards 0.
+    Trunc,
+    /// To the next integer below.
+    Floor,
+    /// The largest power of two not above `|a|`; 0 for 0.
+    FloorPow2,
+}
+
+impl Func {
+    /// Whether its results are integers.
+    pub fn to_integer(self) -> bool {
+        matches!(
+            self,
+            Func::Round | Func::RoundAway | Func::Trunc | Func::Floor
+        )
+    }
 }
 
 /// Binary functions on reals.

@@ -17,6 +17,9 @@ const NEON: &[Line] = &[
     (Op::VMulPairs16, Multiply, 3.0, 7.0),
     (Op::VAddPairs16, Vector, 1.0, 3.0),
     (Op::VRound, Vector, 1.0, 3.0),
+    (Op::VRoundAway, Vector, 8.0, 12.0),
+    (Op::VTrunc, Vector, 5.0, 6.0),
+    (Op::VFloor, Vector, 1.0, 3.0),
 ];
 
 /// What the dot-product extension adds: `sdot`.

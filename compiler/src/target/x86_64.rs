@@ -15,6 +15,9 @@ const SSE2: &[Line] = &[
     (Op::VAddPairs16, Multiply, 1.0, 3.0),
     (Op::VWiden, Shuffle, 1.5, 2.0),
     (Op::VRound, Scalar, 24.0, 12.0),
+    (Op::VRoundAway, Scalar, 54.0, 30.0),
+    (Op::VTrunc, Scalar, 28.0, 15.0),
+    (Op::VFloor, Scalar, 24.0, 12.0),
 ];
 
 /// What SSSE3 and SSE4.1 add: `pshufb`, `pmaddubsw`, `pmovsx`, `roundps`.
@@ -24,6 +27,9 @@ const SSSE3: &[Line] = &[
     (Op::VMulPairs8, Multiply, 1.0, 3.0),
     (Op::VWiden, Shuffle, 1.0, 1.0),
     (Op::VRound, Vector, 2.0, 3.0),
+    (Op::VRoundAway, Vector, 10.0, 12.0),
+    (Op::VTrunc, Vector, 6.0, 6.0),
+    (Op::VFloor, Vector, 2.0, 3.0),
 ];
 
 /// What VNNI adds: `vpdpbusd`.

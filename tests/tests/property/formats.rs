@@ -472,6 +472,9 @@ fn value(m: &mut Maker, form: u64, len: u64, fields: &mut Vec<Field>) -> (String
             let spelled = m.pick(&[
                 "s * max(q[i], -2)",
                 "s * abs(q[i] - 3)",
+                "s * floor(q[i] / 2)",
+                "round_away(s * q[i] / 3) * s",
+                "trunc(s * q[i]) + floor_pow2(q[i])",
                 "min(s * q[i], 1)",
                 "s * (q[i] * q[i])",
             ]);

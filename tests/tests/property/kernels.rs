@@ -113,6 +113,7 @@ fn function(m: &mut Maker, x: &str) -> String {
         "abs(X)",
         "tanh(X)",
         "tanh(X) * 2",
+        "tanh(X) + floor(X)",
         "gelu(X) + 1",
         "exp(-abs(X))",
         "round(X * 3)",
@@ -125,6 +126,10 @@ fn function(m: &mut Maker, x: &str) -> String {
         "sqrt(abs(X))",
         "exp(min(X, 2))",
         "round(X)",
+        "floor(X) + trunc(X * 3)",
+        "floor_pow2(X) - round_away(X)",
+        "round_away(X * 2) + floor(X)",
+        "trunc(X) / 2 + floor_pow2(X)",
         "-X",
         "(X + 1) / 3",
     ]);

@@ -359,7 +359,9 @@ impl Placer<'_> {
                 .copied()
                 .ok_or(ScheduleError::Internal("a field without a load"))?,
             ValueExpr::Unary(op, a) => {
-                let a = self.value(a, fields, strict)?;
+                // What has steps is applied to the very number that the reference has.
+                let steps = !matches!(op, UnOp::Neg | UnOp::Abs);
+                let a = self.value(a, fields, strict || steps)?;
                 let term = match op {
                     UnOp::Neg if strict => {
                         let minus = self.terms.add(Term::Const(-1.0));
@@ -371,11 +373,10 @@ impl Placer<'_> {
                     }
                     UnOp::Abs => Term::Func(Func::Abs, a),
                     UnOp::Round => Term::Func(Func::Round, a),
-                    UnOp::Floor | UnOp::FloorPow2 | UnOp::RoundAway | UnOp::Trunc => {
-                        return Err(ScheduleError::Unsupported(
-                            "floor in the value of a format that a kernel reads".into(),
-                        ));
-                    }
+                    UnOp::RoundAway => Term::Func(Func::RoundAway, a),
+                    UnOp::Trunc => Term::Func(Func::Trunc, a),
+                    UnOp::Floor => Term::Func(Func::Floor, a),
+                    UnOp::FloorPow2 => Term::Func(Func::FloorPow2, a),
                 };
                 self.terms.add(term)
             }

@@ -7,8 +7,23 @@ use crate::format::FormatKind;
 use crate::spec::kernel::*;
 use crate::syntax::ast::{self, ExprKind, Ident, Op, Span};
 
-const FUNCTIONS: [&str; 12] = [
-    "exp", "sqrt", "tanh", "silu", "gelu", "abs", "round", "min", "max", "clamp", "select", "relu",
+const FUNCTIONS: [&str; 16] = [
+    "exp",
+    "sqrt",
+    "tanh",
+    "silu",
+    "gelu",
+    "abs",
+    "round",
+    "round_away",
+    "trunc",
+    "floor",
+    "floor_pow2",
+    "min",
+    "max",
+    "clamp",
+    "select",
+    "relu",
 ];
 
 fn unary(name: &str) -> Option<Func> {
@@ -20,6 +35,10 @@ fn unary(name: &str) -> Option<Func> {
         "silu" => Func::Silu,
         "gelu" => Func::Gelu,
         "round" => Func::Round,
+        "round_away" => Func::RoundAway,
+        "trunc" => Func::Trunc,
+        "floor" => Func::Floor,
+        "floor_pow2" => Func::FloorPow2,
         _ => return None,
     })
 }
@@ -44,7 +63,7 @@ impl Draft<'_, '_> {
                 matches!(&self.kernel.tensors[*t].format.kind, FormatKind::Plain(e) if e.is_integer())
             }
             Expr::Unary(Func::Neg | Func::Abs, a) => self.integer[*a],
-            Expr::Unary(f, _) => *f == Func::Round,
+            Expr::Unary(f, _) => f.to_integer(),
             Expr::Binary(op, a, b) => *op != Binary::Div && self.integer[*a] && self.integer[*b],
             Expr::Select(_, _, a, b) => self.integer[*a] && self.integer[*b],
             Expr::Reduce(_, _, a) => self.integer[*a],

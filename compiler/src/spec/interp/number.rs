@@ -1,5 +1,6 @@
 //! Real numbers with a bound on what f32 arithmetic may differ.
 
+use crate::format::element::{exponent, pow2};
 use crate::spec::kernel::{Binary, Compare, Func};
 
 /// The unit roundoff of f32.
@@ -38,6 +39,17 @@ impl Num {
     }
 }
 
+/// A function with steps, which may go either way where the number is not known exactly.
+fn step(a: Num, f: fn(f64) -> f64) -> Num {
+    let v = f(a.v);
+    let (low, high) = (f(a.v - a.b), f(a.v + a.b));
+    let b = match a.b == 0.0 {
+        true => 0.0,
+        false => (v - low).max(high - v),
+    };
+    Num { v, b, m: v.abs() }
+}
+
 pub(super) fn unary(f: Func, a: Num) -> Num {
     let x = a.v;
     let smooth = |v: f64, slope: f64| Num::rounded(v, slope * a.b + EPS * 2.0, v.abs(), 4.0, 0.0);
@@ -62,17 +74,21 @@ pub(super) fn unary(f: Func, a: Num) -> Num {
             let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
             smooth(x / 2.0 * (1.0 + inner.tanh()), 1.13)
         }
-        Func::Round => {
-            let v = x.round_ties_even();
-            let (low, high) = ((x - a.b).round_ties_even(), (x + a.b).round_ties_even());
+        Func::Round => step(a, f64::round_ties_even),
+        Func::RoundAway => step(a, f64::round),
+        Func::Trunc => step(a, f64::trunc),
+        Func::Floor => step(a, f64::floor),
+        Func::FloorPow2 => {
+            let size = |v: f64| match v > 0.0 && v.is_finite() {
+                true => pow2(exponent(v)),
+                false => v.max(0.0),
+            };
+            let (v, m) = (size(x.abs()), x.abs());
+            let (low, high) = (size(m - a.b), size(m + a.b));
             Num {
                 v,
-                b: if a.b == 0.0 {
-                    0.0
-                } else {
-                    (v - low).max(high - v)
-                },
-                m: v.abs(),
+                b: (v - low).max(high - v),
+                m: v,
             }
         }
     }

@@ -154,6 +154,9 @@ fn magnitude(e: &ValueExpr, decode: &impl Fn(FieldId) -> f64) -> f64 {
     match e {
         ValueExpr::Const(c) => f64::from(*c).abs(),
         ValueExpr::Field(f) => decode(*f).abs(),
+        ValueExpr::Unary(UnOp::Round | UnOp::RoundAway | UnOp::Floor, a) => {
+            magnitude(a, decode) + 1.0
+        }
         ValueExpr::Unary(_, a) => magnitude(a, decode),
         ValueExpr::Binary(BinOp::Add | BinOp::Sub, a, b) => {
             magnitude(a, decode) + magnitude(b, decode)

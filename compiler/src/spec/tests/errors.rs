@@ -152,7 +152,7 @@ fn names() {
      --> test.lowbit:3:69
       |
     3 | kernel k(input gain: f32[K]) -> output y: f32[K] { y[k] = gian[k] * squirt(gain[k]); }
-      |                                                                     ^^^^^^ known are exp, sqrt, tanh, silu, gelu, abs, round, min, max, clamp, select, relu
+      |                                                                     ^^^^^^ known are exp, sqrt, tanh, silu, gelu, abs, round, round_away, trunc, floor, floor_pow2, min, max, clamp, select, relu
       |
     help: a similar name exists
       |

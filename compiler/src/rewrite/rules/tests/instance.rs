@@ -329,6 +329,10 @@ impl Builder<'_> {
                 Op::Silu,
                 Op::Gelu,
                 Op::Round,
+                Op::RoundAway,
+                Op::Trunc,
+                Op::Floor,
+                Op::FloorPow2,
             ],
             [Op::Div, Op::Min, Op::Max, Op::StrictSub],
         );

@@ -150,10 +150,25 @@ pub(super) fn apply(op: Op, x: &[Num]) -> Result<Num, Bad> {
             Int(i) => Ok(Int(i.abs())),
             Real { value, size } => real(value.abs(), size),
         },
-        Op::Round => x[0].integer().map_or_else(
-            || Num::of(x[0].float().round_ties_even()),
+        Op::Round | Op::RoundAway | Op::Trunc | Op::Floor => x[0].integer().map_or_else(
+            || {
+                let v = x[0].float();
+                Num::of(match op {
+                    Op::Round => v.round_ties_even(),
+                    Op::RoundAway => v.round(),
+                    Op::Trunc => v.trunc(),
+                    _ => v.floor(),
+                })
+            },
             |whole| Ok(Int(whole)),
         ),
+        Op::FloorPow2 => x[0].map(|a| {
+            if a == 0.0 {
+                0.0
+            } else {
+                a.abs().log2().floor().exp2()
+            }
+        }),
         Op::Exp => x[0].map(f64::exp),
         Op::Sqrt => x[0].map(f64::sqrt),
         Op::Tanh => x[0].map(f64::tanh),

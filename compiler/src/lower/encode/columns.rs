@@ -6,7 +6,7 @@ use super::rows::{Rows, clean};
 use crate::format::{Assigned, BlockFormat, Encode, EncodeExpr, FieldId, Scope};
 use crate::lower::{I32, Lower};
 use crate::schedule::ScheduleError;
-use crate::vector::ir::{Bin, Convert, Elem, Op, Scalar, Shift, Type, Value};
+use crate::vector::ir::{Bin, Convert, Elem, Op, Shift, Type, Value};
 
 /// Columns side by side.
 pub(super) const LANES: u64 = 16;
@@ -54,14 +54,7 @@ pub(super) fn blocks(
     let nothing = lower.put_at(0, INTS, Op::IConst(0));
     let mut words = vec![nothing; format.bytes.div_ceil(4) as usize];
     for r in 0..format.rows {
-        let base = match r {
-            0 => rows.values,
-            r => {
-                let number = lower.scalar(&Scalar::Const(u64::from(r)));
-                let far = lower.bin(Bin::IMul, rows.stride, number);
-                lower.bin(Bin::IAdd, rows.values, far)
-            }
-        };
+        let base = rows.row(lower, r);
         let load = Op::Load { base, offset: 0 };
         let input = lower.put_at(lower.here(), FLOATS, load);
         for step in &clause.steps {

@@ -26,6 +26,16 @@ impl Rows {
         }
     }
 
+    /// Pointer to the values of one of them.
+    pub(super) fn row(self, lower: &mut Lower<'_>, row: u32) -> Value {
+        if row == 0 {
+            return self.values;
+        }
+        let number = lower.scalar(&Scalar::Const(u64::from(row)));
+        let far = lower.bin(Bin::IMul, self.stride, number);
+        lower.bin(Bin::IAdd, self.values, far)
+    }
+
     /// The same rows some values further on.
     pub(super) fn from(self, lower: &mut Lower<'_>, at: Value, values: u64) -> Rows {
         Rows {

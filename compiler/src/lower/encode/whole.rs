@@ -10,7 +10,7 @@ use crate::format::{
 };
 use crate::lower::{I32, I64, Lower};
 use crate::schedule::ScheduleError;
-use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Scalar, Shift, Type, Un, Value};
+use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Shift, Type, Un, Value};
 use std::collections::BTreeMap;
 
 /// Most elements of a block that becomes straight code, over all its rows.
@@ -154,14 +154,7 @@ pub(super) fn block(
 ) -> Result<(), ScheduleError> {
     let (mut words, mut direct) = (vec![None; (format.bytes as usize).div_ceil(8)], Vec::new());
     for row in 0..format.rows {
-        let values = match row {
-            0 => rows.values,
-            row => {
-                let number = lower.scalar(&Scalar::Const(u64::from(row)));
-                let far = lower.bin(Bin::IMul, rows.stride, number);
-                lower.bin(Bin::IAdd, rows.values, far)
-            }
-        };
+        let values = rows.row(lower, row);
         let mut block = Whole {
             format,
             clause,

@@ -1,8 +1,10 @@
 //! Bulk work on whole tensors: decoding and rounding to nearest through compiled kernels, on several threads. The reference
 //! codec says what the results are; here they are computed at the speed of the memory.
 
+use crate::kernel::layout_error;
 use crate::{Engine, Error, Kernel, Options, Scratch, SharedBytes, Tensor};
 use lowbit_compiler::format::codec::CodecError;
+use lowbit_compiler::format::layout::same_layout;
 use lowbit_compiler::format::text::definition;
 use lowbit_compiler::format::{BlockFormat, Element, Format, FormatKind};
 use std::ops::Range;
@@ -81,16 +83,16 @@ impl Decoder {
     ///
     /// If the tensor is in another layout.
     pub fn decode(&self, tensor: &Tensor, threads: usize) -> Result<Vec<f32>, Error> {
+        if !same_layout(&self.format, tensor.format()) {
+            return Err(layout_error("w", tensor, &self.format));
+        }
+        if !is_one_matrix(&self.format, tensor.shape()) {
+            return tensor.to_f32();
+        }
         let (chunks, columns) = chunks(&self.format, tensor.shape(), CHUNK)?;
         let count: u64 = tensor.shape().iter().product();
         let mut out = vec![0.0; count as usize];
-        let mut rest = out.as_mut_slice();
-        let mut jobs = Vec::new();
-        for chunk in chunks {
-            let (mine, others) = rest.split_at_mut(chunk.values.len());
-            rest = others;
-            jobs.push((chunk, mine));
-        }
+        let jobs = jobs(chunks, &mut out, |chunk| &chunk.values);
         let bytes = tensor.shared();
         run(jobs, threads, |(chunk, values), scratch| {
             let part: SharedBytes = Arc::new(Part {
@@ -156,21 +158,21 @@ impl Encoder {
     ///
     /// If the values are not as many as the shape says.
     pub fn quantize(&self, shape: &[u64], values: &[f32], threads: usize) -> Result<Tensor, Error> {
+        if !is_one_matrix(&self.format, shape) {
+            return Tensor::quantize(self.format.clone(), shape, values);
+        }
         let (chunks, columns) = chunks(&self.format, shape, CHUNK)?;
         check_count(shape, values.len())?;
         let size = self.format.tensor_bytes(shape).unwrap_or(0);
         let mut out = vec![0; size as usize];
-        let mut rest = out.as_mut_slice();
-        let mut jobs = Vec::new();
-        for chunk in chunks {
-            let (mine, others) = rest.split_at_mut(chunk.bytes.len());
-            rest = others;
-            jobs.push((chunk, mine));
-        }
-        run(jobs, threads, |(chunk, bytes), scratch| {
-            let x = Tensor::from_f32(&[chunk.rows, columns], &values[chunk.values])?;
-            self.kernel.call_into(&[("x", &x)], &mut [bytes], scratch)
-        })?;
+        run(
+            jobs(chunks, &mut out, |chunk| &chunk.bytes),
+            threads,
+            |(chunk, bytes), scratch| {
+                let x = Tensor::from_f32(&[chunk.rows, columns], &values[chunk.values])?;
+                self.kernel.call_into(&[("x", &x)], &mut [bytes], scratch)
+            },
+        )?;
         Tensor::of_legal(self.format.clone(), shape, Arc::new(out))
     }
 }
@@ -232,6 +234,29 @@ pub(crate) fn chunks(
         (value, byte, done) = (value + values, byte + bytes, done + count);
     }
     Ok((chunks, columns))
+}
+
+/// Chunks with the part of a result that each is to write, which begins behind that of the chunk before it.
+pub(crate) fn jobs<T>(
+    chunks: Vec<Chunk>,
+    mut out: &mut [T],
+    part: impl Fn(&Chunk) -> &Range<usize>,
+) -> Vec<(Chunk, &mut [T])> {
+    let each = chunks.into_iter().map(|chunk| {
+        let (mine, others) = std::mem::take(&mut out).split_at_mut(part(&chunk).len());
+        out = others;
+        (chunk, mine)
+    });
+    each.collect()
+}
+
+/// Whether the rows of all matrices lie as those of one matrix would, or can be cut where a matrix ends. What the tensor has
+/// once is in the way of that if rows share blocks.
+fn is_one_matrix(format: &Format, shape: &[u64]) -> bool {
+    match (&format.kind, shape) {
+        (FormatKind::Block(b), [_, .., _, _]) => b.rows == 1 || b.frame.tensor == [0, 0],
+        _ => true,
+    }
 }
 
 /// Does the jobs on so many threads; the first error ends it.

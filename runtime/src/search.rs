@@ -1,6 +1,6 @@
 //! Quantisation by search on whole tensors, on several threads; the compiler's `format/search/` finds the codes of a block.
 
-use crate::bulk::{check_count, chunks, run};
+use crate::bulk::{check_count, chunks, jobs, run};
 use crate::{Error, Tensor};
 use lowbit_compiler::format::search::{SearchPlan, search_tensor};
 use lowbit_compiler::format::{Format, FormatKind};
@@ -69,21 +69,18 @@ impl Searcher {
         };
         let (chunks, columns) = chunks(&self.format, shape, CHUNK)?;
         let mut out = vec![0; self.format.tensor_bytes(shape).unwrap_or(0) as usize];
-        let mut rest = out.as_mut_slice();
-        let mut jobs = Vec::new();
-        for chunk in chunks {
-            let (mine, others) = rest.split_at_mut(chunk.bytes.len());
-            rest = others;
-            jobs.push((chunk, mine));
-        }
-        run(jobs, threads, |(chunk, bytes), _| {
-            let count = chunk.values.len() as u64;
-            let values = &values[chunk.values];
-            let made = search_tensor(block, plan, &[chunk.rows, columns], values, importances)?;
-            bytes.copy_from_slice(&made);
-            progress(count);
-            Ok(())
-        })?;
+        run(
+            jobs(chunks, &mut out, |chunk| &chunk.bytes),
+            threads,
+            |(chunk, bytes), _| {
+                let count = chunk.values.len() as u64;
+                let values = &values[chunk.values];
+                let made = search_tensor(block, plan, &[chunk.rows, columns], values, importances)?;
+                bytes.copy_from_slice(&made);
+                progress(count);
+                Ok(())
+            },
+        )?;
         Tensor::of_legal(self.format.clone(), shape, Arc::new(out))
     }
 }

@@ -82,10 +82,12 @@ impl Grid {
         let [before, after] = self.frame.tensor.map(u64::from);
         rows.checked_add(before + after)
     }
-    /// The rows of a tensor without columns, which have no blocks: which of those that would share blocks, and where they lie.
+    /// The rows of a tensor without columns, which have no blocks, if they have bytes of their own: which of those that would
+    /// share blocks, and where they lie.
     pub(crate) fn empty_rows(&self) -> impl Iterator<Item = (u32, BlockPlace)> {
         let rows = match self.across {
-            0 => self.matrices * self.rows,
+            0 if self.frame.row != [0, 0] => self.matrices * self.rows,
+            // without bytes there may be any number of rows
             _ => 0,
         };
         (0..rows).map(|row| {

@@ -3,6 +3,7 @@
 use super::module;
 use crate::format::codec::{decode_tensor, encode_tensor};
 use crate::format::layout::{layout_id, relayout, same_layout};
+use crate::format::permute::{Axis, permute};
 use crate::format::text::definition;
 use crate::format::{Field, Format, FormatKind};
 use crate::syntax::{ast, format_source, parse};
@@ -335,4 +336,15 @@ fn rows_and_tensors_have_fields_of_their_own() {
     let again = module(&format!("language 1;\n{text}"));
     assert!(same_layout(again.format("framed").unwrap(), framed));
     assert!(!same_layout(framed, packed) && layout_id(framed) != layout_id(packed));
+}
+
+#[test]
+fn tensors_without_columns_may_have_any_number_of_rows() {
+    let m = module("language 1; format f = block i < 4 { q[i]: int(8); value = q[i]; }");
+    let format = m.format("f").unwrap();
+    let shape = [1 << 50, 0];
+    assert!(encode_tensor(format, &shape, &[]).unwrap().is_empty());
+    assert!(decode_tensor(format, &shape, &[]).unwrap().is_empty());
+    let moved = permute(format, &shape, &[], Axis::Columns, &[]);
+    assert!(moved.unwrap().is_empty());
 }

@@ -187,12 +187,7 @@ fn choose(
     };
     let mut tried = Vec::new();
     let mut failure = None;
-    for plan in plans(
-        kernel,
-        statement,
-        layouts,
-        u64::from(request.target.vector_bytes),
-    ) {
+    for plan in plans(kernel, statement, layouts, request.target) {
         match attempt(kernel, statement, plan, rules, request, layouts, main) {
             Ok(one) => tried.push(one),
             Err(error) => failure = failure.or(Some(error)),
@@ -321,7 +316,7 @@ fn tiles(
                 ..tried.plan.clone()
             };
             plan.batch_tile = plan.batch_tile.map(|(i, _)| (i, batch));
-            let placed = place(
+            let mut placed = place(
                 kernel,
                 statement,
                 &plan,
@@ -329,6 +324,8 @@ fn tiles(
                 main,
                 request.batch,
             )?;
+            // Rewriting made fields of joint codes.
+            placed.terms.fields = tried.rewritten.facts.terms.fields.clone();
             tiles.push((plan, placed));
         }
     }

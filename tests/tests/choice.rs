@@ -4,6 +4,7 @@
 use lowbit::check::Random;
 use lowbit::compiler::rewrite::lang::Op;
 use lowbit::compiler::rewrite::rules;
+use lowbit::compiler::rewrite::tabulate::CODE;
 use lowbit::compiler::rewrite::{RuleSet, rule::Rule};
 use lowbit::compiler::target::{Cost, Target, names};
 use lowbit::{Engine, Kernel, Stage};
@@ -99,25 +100,25 @@ const FLIPS: &[Flip] = &[
         "int4_int8",
         "x86-64-v3",
         Op::VMulPairs8,
-        10.0,
+        20.0,
         "byte products in pairs",
-        "16-bit products in pairs",
+        "look-up of sums",
     ),
     (
-        "int4_int8",
-        "x86-64-v3",
-        Op::VBits,
-        30.0,
+        "int2_tables",
+        "x86-64-v2",
+        Op::VPick,
+        10.0,
+        "look-up of rounded sums",
         "byte products in pairs",
-        "table look-up to f32",
     ),
     (
         "int2_int8",
         "x86-64-v2",
-        Op::VLookup8,
+        Op::VJoin,
         10.0,
-        "table look-up to bytes",
-        "sign extension",
+        "look-up of sums in tables of two bytes",
+        "byte products in pairs",
     ),
     (
         "int8_matmul",
@@ -162,10 +163,10 @@ const FLIPS: &[Flip] = &[
     (
         "mxfp4_linear",
         "x86-64-vnni",
-        Op::VDecode,
-        80.0,
-        "bit arithmetic to f32",
+        Op::VFetch,
+        100.0,
         "values in memory",
+        "bit arithmetic to f32",
     ),
     (
         "ternary_linear",
@@ -240,7 +241,7 @@ fn any_lowering_may_be_missing() {
             .copied()
             .collect();
         for level in names() {
-            let set = RuleSet::of(&kept, true).expect("the rules compile");
+            let set = RuleSet::of(&kept, &CODE).expect("the rules compile");
             let engine = Engine::with_rules(target(level), set);
             for (name, text) in examples() {
                 if let Err(error) = kernels(&engine, &text, &EXTENTS) {
@@ -265,7 +266,7 @@ fn the_order_of_the_rules_does_not_matter() {
         for i in (1..shuffled.len()).rev() {
             shuffled.swap(i, random.below(i as u64 + 1) as usize);
         }
-        let set = RuleSet::of(&shuffled, true).expect("the rules compile");
+        let set = RuleSet::of(&shuffled, &CODE).expect("the rules compile");
         let engine = Engine::with_rules(target("x86-64-vnni"), set);
         for (name, text) in examples() {
             let same = vectors(&plain, &text) == vectors(&engine, &text);

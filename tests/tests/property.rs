@@ -27,7 +27,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Fixed seeds: `0 .. PROGRAMS`.
-const PROGRAMS: u64 = 1600;
+const PROGRAMS: u64 = 1900;
 /// Programs from a seed of the day.
 const FRESH: u64 = 32;
 
@@ -160,6 +160,7 @@ fn remembered((_, target, dims, text): &Case) -> Program {
         dims,
         bound,
         target,
+        force: None,
         tags: BTreeSet::new(),
     }
 }

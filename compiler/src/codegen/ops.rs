@@ -162,6 +162,7 @@ impl Emit<'_, '_> {
             Bin::Or => self.b.ins().bor(x, y),
             Bin::Xor => self.b.ins().bxor(x, y),
             Bin::SMin | Bin::SMax => self.int_extreme(bin == Bin::SMax, ty, x, y),
+            Bin::MulHigh => self.mul_high(x, y),
             Bin::FAdd => self.b.ins().fadd(x, y),
             Bin::FSub => self.b.ins().fsub(x, y),
             Bin::FMul => self.b.ins().fmul(x, y),

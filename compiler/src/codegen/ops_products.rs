@@ -52,6 +52,39 @@ impl Emit<'_, '_> {
         self.b.ins().sadd_sat(even, odd)
     }
 
+    /// Products of i16 over 2^15, rounded.
+    pub(super) fn mul_high(&mut self, a: ir::Value, b: ir::Value) -> ir::Value {
+        if self.is_vector(a) && self.features.arch == Arch::X86_64 && self.features.ssse3 {
+            return self.b.ins().x86_pmulhrsw(a, b);
+        }
+        let round = |emit: &mut Self, x: ir::Value, y: ir::Value, ty: ir::Type| {
+            let product = emit.b.ins().imul(x, y);
+            let half = match ty.is_vector() {
+                true => emit.constant(ty, (1i32 << 14).to_le_bytes().repeat(4)),
+                false => emit.b.ins().iconst(ty, 1 << 14),
+            };
+            let sum = emit.b.ins().iadd(product, half);
+            // 17 bits are left, of which the highest is not kept.
+            let low = emit.b.ins().ishl_imm_u(sum, 1);
+            emit.b.ins().sshr_imm_u(low, 16)
+        };
+        if !self.is_vector(a) {
+            let (x, y) = (
+                self.b.ins().sextend(types::I32, a),
+                self.b.ins().sextend(types::I32, b),
+            );
+            let rounded = round(self, x, y, types::I32);
+            return self.b.ins().ireduce(types::I16, rounded);
+        }
+        let (al, ah) = (self.b.ins().swiden_low(a), self.b.ins().swiden_high(a));
+        let (bl, bh) = (self.b.ins().swiden_low(b), self.b.ins().swiden_high(b));
+        let (low, high) = (
+            round(self, al, bl, types::I32X4),
+            round(self, ah, bh, types::I32X4),
+        );
+        self.b.ins().snarrow(low, high)
+    }
+
     pub(super) fn mul_pairs_s16(&mut self, a: ir::Value, b: ir::Value) -> ir::Value {
         let (al, bl) = (self.b.ins().swiden_low(a), self.b.ins().swiden_low(b));
         let low = self.b.ins().imul(al, bl);

@@ -83,7 +83,21 @@ impl<'f> Emit<'f, '_> {
         let parts = vec![None; count];
         self.postponed[value] = Some(Parts { op, parts });
         self.unfinished.push(value);
-        let held = op.operands().iter().map(|o| self.held_by(*o)).sum();
+        let operands = op.operands().iter().map(|o| self.held_by(*o)).sum();
+        let held = match op {
+            // A narrow register that was computed is held from its first half to its second.
+            Op::Convert(Convert::WidenS | Convert::WidenU, a) if self.loads[*a].is_none() => {
+                shape(self.ty(*a)).parts.max(operands)
+            }
+            Op::Join { lo, hi } => {
+                let narrow = |v: &Value| match self.loads[*v].is_none() {
+                    true => shape(self.ty(*v)).parts,
+                    false => 0,
+                };
+                operands.max(narrow(lo) + narrow(hi))
+            }
+            _ => operands,
+        };
         // Accumulators go on in their order: what they add is done register by register with them.
         if held > count || self.accumulates[value] {
             self.parts(value);

@@ -147,6 +147,7 @@ impl Lower<'_> {
             Specials::Ieee if float.bias == 127 && exp == 8 => {}
             Specials::Ieee => {
                 // Infinities and NaNs: all exponent bits of the f32 set, mantissa kept.
+                let bits = lower.put(int, Op::Bitcast(value), &[value]);
                 let first = number(lower, (top << man) - 1);
                 let special = lower.put(
                     int,
@@ -154,13 +155,9 @@ impl Lower<'_> {
                     &[first, magnitude],
                 );
                 let ones = number(lower, 0x7f80_0000);
-                let bits = lower.put(int, Op::Bin(Bin::Or, placed, ones), &[placed, ones]);
-                let wide = lower.put(ty, Op::Bitcast(bits), &[bits]);
-                value = lower.put(
-                    ty,
-                    Op::Select(special, wide, value),
-                    &[special, wide, value],
-                );
+                let ones = lower.put(int, Op::Bin(Bin::And, special, ones), &[special, ones]);
+                let bits = lower.put(int, Op::Bin(Bin::Or, ones, bits), &[ones, bits]);
+                value = lower.put(ty, Op::Bitcast(bits), &[bits]);
             }
             // Zero has no sign, so the sign below cannot be that of the NaN.
             Specials::NanAtNegativeZero => {

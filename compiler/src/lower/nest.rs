@@ -209,7 +209,7 @@ impl Nest<'_, '_, '_> {
             .filter(|a| self.axes[*a].kind == AxisKind::Loop)
             .collect();
         let mut address = Affine::constant(0);
-        let mut size = Scalar::Const(4);
+        let mut size = Scalar::Const(u64::from(self.ty(&node).bytes()));
         for id in node.free.iter().collect::<Vec<_>>().into_iter().rev() {
             let axis = &self.axes[id];
             let copy_of_result = axis.kind == AxisKind::Unroll && axis.output;
@@ -367,7 +367,7 @@ impl Nest<'_, '_, '_> {
         if node.op == Term::VStage {
             return;
         }
-        if matches!(node.op, Term::VSum | Term::VMaxOver) {
+        if matches!(node.op, Term::VSum | Term::VSumBytes | Term::VMaxOver) {
             let axis = self.bound_axis(at);
             for copy in 0..self.copies(axis) {
                 let mut inner = env.clone();

@@ -51,6 +51,7 @@ impl Nest<'_, '_, '_> {
                 }
                 return acc.ok_or(ScheduleError::Internal("a sum over no copies"));
             }
+            Term::VSumBytes => return self.sum_bytes(at, env, ty),
             Term::VLoad => return self.load(&node, env),
             Term::VStage => {
                 let stage = self
@@ -69,6 +70,39 @@ impl Nest<'_, '_, '_> {
             .map(|c| self.value(*c, env))
             .collect::<Result<Vec<_>, _>>()?;
         self.operation(&node, ty, &children, env)
+    }
+
+    /// Bytes summed over copies. A pair of bytes is a word: the sum of words is the sum of low bytes and 256 times that of
+    /// high ones, of which the second is also summed alone.
+    fn sum_bytes(&mut self, at: usize, env: &Env, ty: Type) -> Result<Value, ScheduleError> {
+        let (axis, child) = (self.bound_axis(at), self.node(at).children[0]);
+        let words = Type::new(Elem::I16, ty.lanes / 2);
+        let mut sums: Option<(Value, Value)> = None;
+        for copy in 0..self.copies(axis) {
+            let mut inner = env.clone();
+            inner.insert(axis, copy);
+            let bytes = self.value(child, &inner)?;
+            let all = self.lower.put(words, Op::Bitcast(bytes), &[bytes]);
+            let high = self
+                .lower
+                .put(words, Op::Shift(Shift::UShr, all, 8), &[all]);
+            let mut add = |a: Value, b: Value| {
+                let op = Op::Bin(Bin::IAdd, a, b);
+                self.lower.put(words, op, &[a, b])
+            };
+            sums = Some(match sums {
+                None => (all, high),
+                Some((alls, highs)) => (add(alls, all), add(highs, high)),
+            });
+        }
+        let (all, hi) = sums.ok_or(ScheduleError::Internal("a sum over no copies"))?;
+        let above = self.lower.put(words, Op::Shift(Shift::Shl, hi, 8), &[hi]);
+        let lo = self
+            .lower
+            .put(words, Op::Bin(Bin::ISub, all, above), &[all, above]);
+        let pairs = Type::new(Elem::I32, words.lanes);
+        let joined = self.lower.put(pairs, Op::Join { lo, hi }, &[lo, hi]);
+        Ok(self.lower.put(ty, Op::Bitcast(joined), &[joined]))
     }
 
     fn operation(
@@ -122,6 +156,30 @@ impl Nest<'_, '_, '_> {
                 let flip = self.lower.put_at(0, ty, Op::IConst(-128));
                 self.lower
                     .put(ty, Op::Bin(Bin::Xor, c[0], flip), &[c[0], flip])
+            }
+            Term::VPlace => {
+                let places = (0..u64::from(ty.lanes)).collect();
+                self.lower.put_at(0, ty, Op::VConst(places))
+            }
+            Term::VPick => {
+                let (table, index) = (c[0], c[1]);
+                self.lower.put(ty, Op::Lookup { table, index }, c)
+            }
+            Term::VJoin => {
+                let (lo, hi) = (c[0], c[1]);
+                self.lower.put(ty, Op::Join { lo, hi }, c)
+            }
+            Term::VLow | Term::VNarrow => self.lower.put(ty, Op::Convert(Convert::Narrow, c[0]), c),
+            Term::VHigh => {
+                let wide = Type::new(Elem::I16, ty.lanes);
+                let high = self.lower.put(wide, Op::Shift(Shift::UShr, c[0], 8), c);
+                self.lower
+                    .put(ty, Op::Convert(Convert::Narrow, high), &[high])
+            }
+            Term::VMulHigh => {
+                let factor = self.constant(node, ty);
+                self.lower
+                    .put(ty, Op::Bin(Bin::MulHigh, c[0], factor), &[c[0], factor])
             }
             Term::VNum => self.constant(node, ty),
             Term::VExtent => self.extent(reference(0), ty)?,
@@ -197,11 +255,17 @@ impl Nest<'_, '_, '_> {
             | Term::Elem
             | Term::Lookup
             | Term::Biased
+            | Term::Place
+            | Term::Pick
+            | Term::At
+            | Term::LowByte
+            | Term::HighByte
             | Term::Sum
             | Term::MaxOver
             | Term::Vec
             | Term::VLoad
             | Term::VSum
+            | Term::VSumBytes
             | Term::VMaxOver
             | Term::VStage => {
                 return Err(ScheduleError::Internal(

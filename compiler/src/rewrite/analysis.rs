@@ -2,8 +2,9 @@
 //! one small code; for vectors the lanes and the type. A rule fires only where these facts prove that it may.
 
 use super::lang::{Node, Op, Ty};
+use super::word::{self, Word};
 use crate::schedule::index::{Axes, AxisId, AxisKind, AxisSet};
-use crate::schedule::term::{Storage, Terms};
+use crate::schedule::term::{BitField, Storage, Terms};
 use crate::spec::kernel::{Kernel, Role};
 use crate::vector::ir::Scalar;
 use egg::{Analysis, DidMerge, EGraph, Id};
@@ -29,6 +30,8 @@ pub struct Real {
     pub load: Option<u32>,
     /// A constant and a class that it is the product of.
     pub scale: Option<(f64, Id)>,
+    /// What it depends on of what is known before the call.
+    pub word: Word,
 }
 
 /// Facts of a class.
@@ -58,6 +61,8 @@ pub struct Facts {
     pub call_loads: Vec<bool>,
     /// Tables of look-ups, interned.
     pub tables: Vec<Vec<f64>>,
+    /// What tables that are made at the call hold.
+    pub rounding: crate::spec::kernel::Tables,
     /// Hashes of the contents of loads, bit fields and elements: they order terms independently of numbering.
     pub hashes: Hashes,
 }
@@ -88,29 +93,17 @@ impl Facts {
             .values()
             .map(|l| !matches!(kernel.tensors[l.tensor].role, Role::Weight | Role::Stored))
             .collect();
-        let hash = |text: String| super::canon::fnv(text.as_bytes(), 0);
         let hashes = Hashes {
-            loads: terms
-                .loads
-                .values()
-                .map(|l| hash(format!("{l:?}")))
-                .collect(),
-            fields: terms
-                .fields
-                .iter()
-                .map(|f| hash(format!("{f:?}")))
-                .collect(),
-            elements: terms
-                .elements
-                .iter()
-                .map(|e| hash(format!("{e:?}")))
-                .collect(),
+            loads: terms.loads.values().map(hash_of).collect(),
+            fields: terms.fields.iter().map(hash_of).collect(),
+            elements: terms.elements.iter().map(hash_of).collect(),
         };
         Facts {
             axes,
             terms,
             call_loads,
             tables: Vec::new(),
+            rounding: kernel.tables,
             hashes,
         }
     }
@@ -124,6 +117,16 @@ impl Facts {
                 self.tables.push(entries);
                 self.tables.len() - 1
             });
+        at as u32
+    }
+    /// The number of a bit field, new or known.
+    pub fn field(&mut self, field: BitField) -> u32 {
+        let known = self.terms.fields.iter().position(|f| *f == field);
+        let at = known.unwrap_or_else(|| {
+            self.hashes.fields.push(hash_of(&field));
+            self.terms.fields.push(field);
+            self.terms.fields.len() - 1
+        });
         at as u32
     }
     /// How many values an axis takes, if that is known at compile time.
@@ -172,6 +175,11 @@ impl Facts {
     }
 }
 
+/// A hash of contents.
+fn hash_of(contents: &impl std::fmt::Debug) -> u64 {
+    super::canon::fnv(format!("{contents:?}").as_bytes(), 0)
+}
+
 /// The e-graph of a statement.
 pub type Graph = EGraph<Node, Facts>;
 
@@ -207,17 +215,21 @@ pub fn reference(graph: &Graph, id: Id) -> Option<u32> {
     }
 }
 
+/// The interval of what nothing is known of.
+const UNKNOWN: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
+
 fn unknown(free: AxisSet, call: bool) -> Real {
     Real {
         free,
-        low: f64::NEG_INFINITY,
-        high: f64::INFINITY,
+        low: UNKNOWN.0,
+        high: UNKNOWN.1,
         integer: false,
         call,
         constant: None,
         table: None,
         load: None,
         scale: None,
+        word: Word::None,
     }
 }
 
@@ -232,6 +244,7 @@ fn constant(value: f64) -> Real {
         table: None,
         load: None,
         scale: None,
+        word: Word::None,
     }
 }
 
@@ -244,7 +257,14 @@ impl Analysis<Node> for Facts {
             Node::Ty(_) | Node::Lanes(_) | Node::Axis(_) | Node::Ref(_) => Fact::Data(node.clone()),
             Node::Op(op, children) => match vector_fact(graph, *op, children) {
                 Some((lanes, ty)) => Fact::Vector { lanes, ty },
-                None => Fact::Real(real_fact(graph, *op, children, id)),
+                None => {
+                    let operands: Vec<&Real> =
+                        children.iter().filter_map(|c| real(graph, *c)).collect();
+                    Fact::Real(Real {
+                        word: word::of(graph, *op, children, &operands),
+                        ..real_fact(graph, *op, children, &operands, id)
+                    })
+                }
             },
         }
     }
@@ -261,6 +281,7 @@ impl Analysis<Node> for Facts {
                 a.constant = a.constant.or(b.constant);
                 a.load = a.load.or(b.load);
                 a.scale = a.scale.or(b.scale);
+                a.word = std::mem::take(&mut a.word).meet(b.word.clone());
                 if a.table.is_none() {
                     a.table = b.table.clone();
                 }
@@ -322,7 +343,13 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         Op::VLookup8 => Some((of(2)?.0, ty(0))),
         Op::VFetch | Op::VTable | Op::VSigned => Some((of(2)?.0, ty(0))),
         Op::VLookup32 | Op::VDecode => Some((of(1)?.0, Ty::F32)),
-        Op::VBias => Some((of(0)?.0, Ty::U8)),
+        Op::VBias | Op::VLow => Some((of(0)?.0, Ty::U8)),
+        Op::VHigh => Some((of(0)?.0, Ty::I8)),
+        Op::VPlace => Some((AxisSet::one(axis(graph, children[0])?), Ty::U8)),
+        Op::VPick => Some((of(2)?.0, ty(0))),
+        Op::VJoin => Some((of(0)?.0, Ty::I16)),
+        Op::VNarrow => Some((of(1)?.0, ty(0))),
+        Op::VMulHigh => of(1),
         Op::VWiden => Some((of(1)?.0, ty(0))),
         Op::VFloat => Some((of(0)?.0, Ty::F32)),
         Op::VFAdd
@@ -348,6 +375,7 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         | Op::VStage => of(0),
         Op::VIAdd | Op::VIMul => of(1),
         Op::VSum | Op::VMaxOver => of(1),
+        Op::VSumBytes => Some((of(1)?.0, Ty::I16)),
         Op::VFold | Op::VFoldMax => {
             let (set, ty) = of(1)?;
             Some((set.minus(AxisSet::one(axis(graph, children[0])?)), ty))
@@ -386,14 +414,18 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         | Op::Elem
         | Op::Lookup
         | Op::Biased
+        | Op::Place
+        | Op::Pick
+        | Op::At
+        | Op::LowByte
+        | Op::HighByte
         | Op::Sum
         | Op::MaxOver => None,
     }
 }
 
-fn real_fact(graph: &Graph, op: Op, children: &[Id], own: Id) -> Real {
+fn real_fact(graph: &Graph, op: Op, children: &[Id], operands: &[&Real], own: Id) -> Real {
     let facts = &graph.analysis;
-    let operands: Vec<&Real> = children.iter().filter_map(|c| real(graph, *c)).collect();
     let free = operands
         .iter()
         .fold(AxisSet::default(), |s, r| s.union(r.free));
@@ -428,6 +460,7 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], own: Id) -> Real {
                 table,
                 load: Some(load),
                 scale: None,
+                word: Word::None,
             }
         }
         Op::Extent => Real {
@@ -474,7 +507,7 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], own: Id) -> Real {
         }
         Op::Add | Op::Mul => Real {
             scale: super::scale::of(graph, op, children),
-            ..arithmetic(op, &operands, free, call)
+            ..arithmetic(op, operands, free, call)
         },
         Op::Sum => {
             let Some(axis) = axis(graph, children[0]) else {
@@ -502,10 +535,64 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], own: Id) -> Real {
             let bound = axis(graph, children[0]).map_or(AxisSet::default(), AxisSet::one);
             unknown(free.minus(bound), call)
         }
-        Op::Round | Op::RoundAway | Op::Trunc | Op::Floor => Real {
+        Op::Floor => {
+            let (low, high) = operands.first().map_or(UNKNOWN, |e| (e.low, e.high));
+            Real {
+                low: low.floor(),
+                high: high.floor(),
+                integer: true,
+                ..unknown(free, call)
+            }
+        }
+        Op::Round | Op::RoundAway | Op::Trunc => Real {
             integer: true,
             ..unknown(free, call)
         },
+        Op::Place => {
+            let own = axis(graph, children[0]);
+            let most = own.and_then(|a| facts.extent(a)).unwrap_or(u64::MAX);
+            Real {
+                free: own.map_or(free, AxisSet::one),
+                low: 0.0,
+                high: most as f64 - 1.0,
+                integer: true,
+                ..unknown(free, call)
+            }
+        }
+        Op::Pick | Op::At => {
+            let Some(e) = operands.first() else {
+                return unknown(free, call);
+            };
+            let own = axis(graph, children[0]).map_or(AxisSet::default(), AxisSet::one);
+            let free = match op {
+                Op::Pick => {
+                    let code = operands.get(1).map_or(AxisSet::default(), |c| c.free);
+                    e.free.minus(own).union(code)
+                }
+                _ => free.union(own),
+            };
+            Real {
+                low: e.low,
+                high: e.high,
+                integer: e.integer,
+                ..unknown(free, call)
+            }
+        }
+        Op::LowByte => Real {
+            low: 0.0,
+            high: 255.0,
+            integer: true,
+            ..unknown(free, call)
+        },
+        Op::HighByte => {
+            let (low, high) = operands.first().map_or(UNKNOWN, |e| (e.low, e.high));
+            Real {
+                low: (low / 256.0).floor(),
+                high: (high / 256.0).floor(),
+                integer: true,
+                ..unknown(free, call)
+            }
+        }
         Op::Min | Op::Max => {
             let [a, b] = operands[..] else {
                 return unknown(free, call);

@@ -7,32 +7,33 @@
 
 use super::analysis::{Facts, Graph};
 use super::lang::{Node, Op, func_op, select_op};
-use crate::schedule::index::{AxisKind, AxisSet};
+use crate::schedule::index::{AxisKind, AxisSet, TableAxis};
 use crate::schedule::term::{Strict, Term, TermId};
 use egg::Id;
 use std::collections::BTreeMap;
 
 /// An atom of a polynomial: a class of the graph, with what orders it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Atom {
+pub(super) struct Atom {
     /// Innermost loop or copies that it changes with (0 for none).
     depth: u32,
     /// Whether it changes with lanes of a reduced index.
     lanes: bool,
     /// Whether it depends on data of the call.
-    call: bool,
+    pub(super) call: bool,
     /// Hash of its contents.
-    hash: u64,
+    pub(super) hash: u64,
 }
 
 /// Products (sorted atoms) with coefficients.
-type Poly = BTreeMap<Vec<Atom>, f64>;
+pub(super) type Poly = BTreeMap<Vec<Atom>, f64>;
 
 /// Terms beyond this many products stay as they were written.
 const PRODUCTS: usize = 64;
 
-struct Canon<'a> {
-    graph: &'a mut Graph,
+/// The making of a canonical form.
+pub(super) struct Canon<'a> {
+    pub(super) graph: &'a mut Graph,
     done: BTreeMap<TermId, Poly>,
     classes: BTreeMap<u64, (Id, AxisSet)>,
 }
@@ -53,7 +54,7 @@ impl Canon<'_> {
         &self.graph.analysis
     }
 
-    fn poly(&mut self, term: TermId) -> Poly {
+    pub(super) fn poly(&mut self, term: TermId) -> Poly {
         if let Some(poly) = self.done.get(&term) {
             return poly.clone();
         }
@@ -102,13 +103,23 @@ impl Canon<'_> {
         result
     }
 
+    /// The class of an atom, and the axes that it depends on.
+    pub(super) fn class_of(&self, atom: &Atom) -> (Id, AxisSet) {
+        self.classes[&atom.hash]
+    }
+
+    /// The axes that an atom depends on.
+    pub(super) fn axes_of(&self, atom: &Atom) -> AxisSet {
+        self.class_of(atom).1
+    }
+
     /// A polynomial as one atom.
-    fn opaque(&mut self, poly: &Poly) -> Atom {
+    pub(super) fn opaque(&mut self, poly: &Poly) -> Atom {
         let (id, hash, axes, call) = self.build_hashed(poly);
         self.remember(id, hash, axes, call)
     }
 
-    fn remember(&mut self, id: Id, hash: u64, axes: AxisSet, call: bool) -> Atom {
+    pub(super) fn remember(&mut self, id: Id, hash: u64, axes: AxisSet, call: bool) -> Atom {
         let facts = self.facts();
         let depth = axes
             .iter()
@@ -141,6 +152,9 @@ impl Canon<'_> {
             Term::Func(f, a) => (func_op(*f), None, vec![*a]),
             Term::Select(c, o) => (select_op(*c), None, o.to_vec()),
             Term::Strict(s, a, b) => (strict_op(*s), None, vec![*a, *b]),
+            Term::Sum(axis, e) if self.facts().axes[*axis].tables == TableAxis::Joint => {
+                return self.over_neighbours(*axis, *e);
+            }
             Term::Sum(axis, e) => (Op::Sum, Some(Node::Axis(*axis)), vec![*e]),
             Term::MaxOver(axis, e) => (Op::MaxOver, Some(Node::Axis(*axis)), vec![*e]),
             Term::Const(c) => return number(*c),
@@ -216,7 +230,7 @@ impl Canon<'_> {
     }
 
     /// The class of a polynomial, with common factors pulled out; its hash, axes, and whether it depends on the call.
-    fn build_hashed(&mut self, poly: &Poly) -> (Id, u64, AxisSet, bool) {
+    pub(super) fn build_hashed(&mut self, poly: &Poly) -> (Id, u64, AxisSet, bool) {
         let hash = poly.iter().fold(SEED, |h, (atoms, c)| {
             let h = fnv(&c.to_bits().to_le_bytes(), h);
             atoms.iter().fold(h, |h, a| fnv(&a.hash.to_le_bytes(), h))
@@ -283,7 +297,7 @@ fn number(value: f64) -> Poly {
     }
 }
 
-fn sorted(mut atoms: Vec<Atom>) -> Vec<Atom> {
+pub(super) fn sorted(mut atoms: Vec<Atom>) -> Vec<Atom> {
     atoms.sort();
     atoms
 }

@@ -9,6 +9,7 @@ use crate::schedule::term::{LoadId, Storage, Terms};
 use crate::target::{Cost, Target, Unit};
 use crate::vector::ir::Scalar;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a term costs for all results, under the nominal extents.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -77,6 +78,21 @@ pub fn access(terms: &Terms, axes: &Axes, load: LoadId, lanes: AxisSet) -> Acces
     }
     Access::Contiguous
 }
+
+/// Of the copies of a load, those that read other bytes than the others: the same bytes are read once.
+fn distinct(terms: &Terms, axes: &Axes, load: LoadId) -> f64 {
+    let load = &terms.loads[load];
+    if load.bit.is_some() {
+        return 1.0;
+    }
+    let copies = copies_of(axes, load.address.axes());
+    let places = copies.iter().map(|at| load.address.known_part(at));
+    let places: BTreeSet<u64> = places.collect();
+    places.len() as f64 / copies.len() as f64
+}
+
+/// Copies beyond which their addresses are not compared.
+const MOST_COPIES: u64 = 1 << 10;
 
 /// How often code that depends on these axes runs.
 pub fn trips(axes: &Axes, free: AxisSet, mode: Mode) -> f64 {
@@ -148,10 +164,11 @@ pub fn node_cost(
                 }
                 _ => {}
             }
+            let once = distinct(terms, axes, load);
             match access(terms, axes, load, node.lanes) {
-                Access::Scalar => named("load"),
-                Access::Contiguous => named("load").map(|c| by(c, regs)),
-                Access::Gather => named("gather").map(|c| by(c, lanes)),
+                Access::Scalar => named("load").map(|c| by(c, once)),
+                Access::Contiguous => named("load").map(|c| by(c, regs * once)),
+                Access::Gather => named("gather").map(|c| by(c, lanes * once)),
             }
         }
         Op::VSpread => {
@@ -177,6 +194,7 @@ pub fn node_cost(
                 )
             })
         }
+        Op::VBits => plain.map(|c| by(c, regs * bit_work(terms, axes, node))),
         // The bits of one number go through scalar registers and back.
         Op::VDecode if node.lanes.is_empty() => plain.map(|c| by(c, SCALAR_DECODE)),
         Op::VDecode => plain.map(|c| by(c, regs)),
@@ -193,6 +211,7 @@ pub fn node_cost(
         | Op::VMulPairs8
         | Op::VMulPairs16
         | Op::VAddPairs16
+        | Op::VSumBytes
         | Op::VFold
         | Op::VFoldMax => {
             let child = children.first()?;
@@ -200,12 +219,18 @@ pub fn node_cost(
             plain.map(|c| by(c, regs))
         }
         Op::VWiden => plain.map(|c| by(c, regs)),
+        Op::VNarrow => plain.map(|c| by(c, regs)),
+        Op::VPlace => plain,
         Op::VNum
         | Op::VExtent
-        | Op::VBits
         | Op::VLookup8
         | Op::VSigned
         | Op::VBias
+        | Op::VPick
+        | Op::VJoin
+        | Op::VLow
+        | Op::VHigh
+        | Op::VMulHigh
         | Op::VFloat
         | Op::VFAdd
         | Op::VFSub
@@ -262,10 +287,55 @@ pub fn node_cost(
         | Op::Elem
         | Op::Lookup
         | Op::Biased
+        | Op::Place
+        | Op::Pick
+        | Op::At
+        | Op::LowByte
+        | Op::HighByte
         | Op::Sum
         | Op::MaxOver
         | Op::Vec => None,
     }
+}
+
+/// What taking bits out of bytes costs, relative to a shift and a mask of a byte: at the ends of a byte one of them, or the
+/// instruction that clears what a shift of words brings in, is not needed.
+fn bit_work(terms: &Terms, axes: &Axes, node: &Picked) -> f64 {
+    let Some(Node::Ref(field)) = node.data.first() else {
+        return 1.0;
+    };
+    let field = &terms.fields[*field as usize];
+    let places = copies_of(axes, field.shift.axes());
+    let work = |at: &BTreeMap<AxisId, u64>| {
+        let shift = field.shift.known_part(at);
+        match (shift, field.up) {
+            (0, 0) => 1.0,
+            (shift, 0) if shift + u64::from(field.width) == 8 && node.ty.bits() == 8 => 2.0,
+            _ => 3.0,
+        }
+    };
+    let count = places.len() as f64;
+    places.iter().map(work).sum::<f64>() / (3.0 * count)
+}
+
+/// All values of the copies among some axes, as far as they are not too many.
+fn copies_of(axes: &Axes, among: AxisSet) -> Vec<BTreeMap<AxisId, u64>> {
+    let copies = among.iter().filter(|a| axes[*a].kind == AxisKind::Unroll);
+    copies.fold(vec![BTreeMap::new()], |places, axis| {
+        let extent = axes[axis].nominal;
+        if places.len() as u64 * extent > MOST_COPIES {
+            return places;
+        }
+        let with = |place: &BTreeMap<AxisId, u64>, value: u64| {
+            let mut place = place.clone();
+            place.insert(axis, value);
+            place
+        };
+        let all = places
+            .iter()
+            .flat_map(|p| (0..extent).map(move |v| with(p, v)));
+        all.collect()
+    })
 }
 
 /// Bits of codes whose values stay in the first cache.
@@ -343,7 +413,7 @@ pub fn total(
                 Storage::Place { .. } => 0.0,
                 _ => f64::from(node.ty.bits()) / 8.0,
             };
-            sum.bytes += times * count * width;
+            sum.bytes += times * count * width * distinct(terms, axes, LoadId::from_u32(*load));
             let copies = node
                 .free
                 .iter()
@@ -354,12 +424,15 @@ pub fn total(
     sum.registers = live;
     let rate = &target.throughput;
     let spill = (live - f64::from(rate.registers) + 4.0).max(0.0) / f64::from(rate.registers);
+    let of = |unit: Unit| sum.units[unit as usize];
+    // Multiplies and shuffles run on vector units that can do them.
+    let vectors = of(Unit::Vector) + of(Unit::Multiply) + of(Unit::Shuffle);
     let units = sum
         .units
         .iter()
         .zip(rate.units)
         .map(|(u, r)| u / r)
-        .fold(0.0, f64::max);
+        .fold(vectors / rate.units[Unit::Vector as usize], f64::max);
     let issue = sum.units.iter().sum::<f64>() / rate.issue;
     let busy = units.max(issue);
     sum.cycles = (busy * (1.0 + spill))

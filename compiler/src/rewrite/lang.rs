@@ -150,6 +150,16 @@ ops! {
     Lookup = "lookup" / 2,
     /// A signed byte plus 128.
     Biased = "biased" / 1,
+    /// The number of an entry of a table: its axis.
+    Place = "place" / 1,
+    /// A term at an entry: axis, term, number of the entry.
+    Pick = "pick" / 3,
+    /// A term where a code in memory is the number of an entry: axis, field of the code, load, term. Bits beside the code are 0.
+    At = "at" / 4,
+    /// What an integer is above a multiple of 256.
+    LowByte = "low-byte" / 1,
+    /// An integer over 256, rounded down.
+    HighByte = "high-byte" / 1,
     /// Sum over an axis.
     Sum = "sum" / 2,
     /// Largest over an axis.
@@ -170,6 +180,20 @@ ops! {
     VLookup8 = "v.lookup8" / 3,
     /// Look-up of f32 in a table of 16, by byte planes: table, codes.
     VLookup32 = "v.lookup32" / 2,
+    /// Numbers of the entries of a table: axis.
+    VPlace = "v.place" / 1,
+    /// Look-up in a table that is a vector: type, table, codes.
+    VPick = "v.pick" / 3,
+    /// Low and high bytes as i16: vectors.
+    VJoin = "v.join" / 2,
+    /// Low bytes of i16.
+    VLow = "v.low" / 1,
+    /// High bytes of i16.
+    VHigh = "v.high" / 1,
+    /// To a narrower integer type that holds it: type, vector.
+    VNarrow = "v.narrow" / 2,
+    /// Products of i16 with a constant over 2^15, rounded: constant, vector.
+    VMulHigh = "v.mul-high" / 2,
     /// Look-up of values in memory, lane by lane: type, element, codes.
     VFetch = "v.fetch" / 3,
     /// Look-up in a table in memory, lane by lane: type, table, codes.
@@ -230,6 +254,8 @@ ops! {
     VIMul = "v.imul" / 3,
     /// Accumulation over a loop or copies: axis, vector.
     VSum = "v.sum" / 2,
+    /// Bytes summed over copies in 16 bits: axis, vector.
+    VSumBytes = "v.sum-bytes" / 2,
     /// Maximum over a loop or copies: axis, vector.
     VMaxOver = "v.max-over" / 2,
     /// Sum over lanes: axis, vector.

@@ -9,11 +9,14 @@ pub mod cost;
 pub mod extract;
 mod integers;
 pub mod lang;
+mod neighbours;
 pub mod print;
 pub mod proof;
 pub mod rule;
 pub mod rules;
 mod scale;
+pub mod tabulate;
+pub mod word;
 
 use crate::format::Element;
 use crate::schedule::index::AxisSet;
@@ -25,9 +28,10 @@ use cost::CostVector;
 use egg::{Rewrite, Runner, SimpleScheduler, StopReason};
 use extract::{Extracted, Operations, extract};
 use lang::{Node, Op};
-use rule::{AddLookup, Rule, RuleError, Tabulate};
+use rule::{Rule, RuleError};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tabulate::{CODE, CodeRule};
 use thiserror::Error;
 
 /// Nodes that an e-graph may have; see the budget in the design.
@@ -70,18 +74,13 @@ pub struct RuleSet {
 impl RuleSet {
     /// All rules of the compiler.
     pub fn standard() -> Result<RuleSet, RuleError> {
-        RuleSet::of(&rules::all(), true)
+        RuleSet::of(&rules::all(), &CODE)
     }
-    /// A list of rules; `tabulate` adds the one rule that is code.
-    pub fn of(rules: &[Rule], tabulate: bool) -> Result<RuleSet, RuleError> {
-        let mut compiled = rules
-            .iter()
-            .map(Rule::compile)
-            .collect::<Result<Vec<_>, _>>()?;
-        if tabulate {
-            let rule = Rewrite::new("tabulate", Tabulate, AddLookup);
-            compiled.push(rule.map_err(|e| RuleError::Pattern("tabulate".into(), e))?);
-        }
+    /// A list of rules, and of those that are code.
+    pub fn of(rules: &[Rule], code: &[CodeRule]) -> Result<RuleSet, RuleError> {
+        let data = rules.iter().map(Rule::compile);
+        let compiled = data.chain(code.iter().map(|c| c.compile()));
+        let compiled = compiled.collect::<Result<Vec<_>, _>>()?;
         Ok(RuleSet { rules: compiled })
     }
 }
@@ -136,6 +135,7 @@ const BANS: &[&[Op]] = &[
         Op::VMulPairs16,
         Op::VAddPairs16,
     ],
+    &[Op::VPick],
     &[Op::VLookup8],
     &[Op::VLookup32],
     &[Op::VLookup8, Op::VLookup32],
@@ -305,7 +305,17 @@ fn name(term: &Extracted) -> String {
             .filter(|(op, _)| has(*op))
             .map(|(_, text)| *text),
     );
+    let joined = has(Op::VJoin);
+    let rounded = has(Op::VMulHigh);
     let products = [
+        (
+            Op::VPick,
+            match (joined, rounded) {
+                (true, _) => "look-up of sums in tables of two bytes",
+                (false, true) => "look-up of rounded sums in tables of bytes",
+                (false, false) => "look-up of sums in tables of bytes",
+            },
+        ),
         (Op::VDot4, "dot product of four bytes"),
         (Op::VDot4S, "dot product of four signed bytes"),
         (Op::VMulPairs8, "byte products in pairs"),

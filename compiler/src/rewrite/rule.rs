@@ -1,10 +1,11 @@
 //! What a rule is: data with a name, two patterns, side conditions and computed variables. See `rules/README.md`.
 
-use super::analysis::{Fact, Facts, Graph, axis, data, real, reference};
+use super::analysis::{Facts, Graph, axis, data, real, reference};
 use super::lang::{Node, Ty};
+use super::word::{self, Word};
 use crate::format::Element;
-use crate::schedule::index::{AxisId, AxisKind, AxisSet};
-use egg::{Applier, Id, Pattern, PatternAst, Rewrite, SearchMatches, Searcher, Subst, Symbol, Var};
+use crate::schedule::index::{AxisId, AxisKind, AxisSet, TableAxis};
+use egg::{Applier, Id, Pattern, PatternAst, Rewrite, Subst, Symbol, Var};
 use std::collections::BTreeSet;
 use std::str::FromStr;
 use thiserror::Error;
@@ -28,6 +29,10 @@ pub enum When {
     Innermost(&'static str, &'static str),
     /// The first axis number is below the second: the second is further in.
     Before(&'static str, &'static str),
+    /// The term may be below 0.
+    Signed(&'static str),
+    /// There are at least two lanes.
+    Several(&'static str),
     /// The lanes are exactly two.
     Two(&'static str),
     /// The term is an integer.
@@ -72,6 +77,18 @@ pub enum When {
     ElementFits(&'static str, Ty),
     /// The element has at most 2^16 codes.
     Tabular(&'static str),
+    /// The term does not read the load.
+    NotReading(&'static str, &'static str),
+    /// The place of the field does not change with the axis.
+    FieldFree(&'static str, &'static str),
+    /// The lanes are those of the axis.
+    Lanes(&'static str, &'static str),
+    /// The term is the same in all of the lanes.
+    Apart(&'static str, &'static str),
+    /// The term, rounded down, is within the type.
+    FloorFits(&'static str, Ty),
+    /// The lanes are the entries of a table, whose terms depend on data of the call, and on no other lane and no axis over rows.
+    StageableTable(&'static str, &'static str),
 }
 
 /// A computed variable.
@@ -87,6 +104,12 @@ pub enum Bind {
     ScaleTable(&'static str, &'static str, &'static str),
     /// A table of unsigned bytes, and what is to be added to the result.
     OffsetTable(&'static str, &'static str, &'static str),
+    /// The first field's bits, counted from the lowest of the second.
+    Below(&'static str, &'static str, &'static str),
+    /// The lanes of one axis.
+    Only(&'static str, &'static str),
+    /// The constant times 2^15, if that is an integer above 0 that 16 bits hold.
+    Fraction(&'static str, &'static str),
 }
 
 /// A rewrite.
@@ -161,7 +184,10 @@ impl Bind {
         match *self {
             Bind::Push(new, lanes, axis) => (vec![new], vec![lanes, axis]),
             Bind::Restrict(new, lanes, e) => (vec![new], vec![lanes, e]),
-            Bind::Extent(new, axis) => (vec![new], vec![axis]),
+            Bind::Below(new, field, from) => (vec![new], vec![field, from]),
+            Bind::Extent(new, of) | Bind::Only(new, of) | Bind::Fraction(new, of) => {
+                (vec![new], vec![of])
+            }
             Bind::ScaleTable(new, factor, t) | Bind::OffsetTable(new, factor, t) => {
                 (vec![new, factor], vec![t])
             }
@@ -185,6 +211,24 @@ impl Bind {
                         .and_then(|_| graph.analysis.extent(a))
                 })
                 .map(|n| (new, Node::num(n as f64))),
+            Bind::Below(new, field, from) => {
+                let field_of = |name: &str| {
+                    let number = reference(graph, get(subst, name))?;
+                    graph.analysis.terms.fields.get(number as usize)
+                };
+                let below = field_of(field).zip(field_of(from));
+                below
+                    .and_then(|(field, from)| word::below(field, from))
+                    .map(|field| (new, Node::Ref(graph.analysis.field(field))))
+            }
+            Bind::Only(new, a) => {
+                axis(graph, get(subst, a)).map(|a| (new, Node::Lanes(AxisSet::one(a))))
+            }
+            Bind::Fraction(new, c) => real(graph, get(subst, c))
+                .and_then(|r| r.constant)
+                .map(|c| c * f64::from(1u32 << 15))
+                .filter(|k| k.fract() == 0.0 && (1.0..=32767.0).contains(k))
+                .map(|k| (new, Node::num(k))),
             Bind::ScaleTable(new, factor, t) => {
                 return scale_table(graph, subst, new, factor, t).is_some();
             }
@@ -279,6 +323,11 @@ impl When {
             | When::FitsVar(a, b)
             | When::AsDeep(a, b)
             | When::ApartCodes(a, b)
+            | When::NotReading(a, b)
+            | When::FieldFree(a, b)
+            | When::Lanes(a, b)
+            | When::Apart(a, b)
+            | When::StageableTable(a, b)
             | When::SumFits(a, b, _) => vec![a, b],
             When::ProductSumFits(a, b, c, _) => vec![a, b, c],
             When::Loop(a)
@@ -286,6 +335,8 @@ impl When {
             | When::Lane(a)
             | When::Folds(a)
             | When::Two(a)
+            | When::Signed(a)
+            | When::Several(a)
             | When::Integer(a)
             | When::Fits(a, _)
             | When::SignedByteLoad(a)
@@ -298,6 +349,7 @@ impl When {
             | When::SignedInteger(a)
             | When::UnsignedInteger(a)
             | When::ElementFits(a, _)
+            | When::FloorFits(a, _)
             | When::Tabular(a) => vec![a],
         }
     }
@@ -319,6 +371,8 @@ impl When {
             When::Copies(a) => on_axis(a, &|a| facts.axes[a].kind == AxisKind::Unroll),
             When::Lane(a) => on_axis(a, &|a| facts.is_lane(a)),
             When::Folds(a) => on_axis(a, &|a| facts.axes[a].folds),
+            When::Signed(e) => real(graph, id(e)).is_some_and(|r| r.low < 0.0),
+            When::Several(l) => lanes(graph, subst, l).is_some_and(|set| !set.is_empty()),
             When::Two(a) => on_axis(a, &|a| facts.extent(a) == Some(2)),
             When::Innermost(a, l) => on_axis(a, &|a| {
                 lanes(graph, subst, l).is_some_and(|set| set.iter().all(|x| x < a))
@@ -435,6 +489,40 @@ impl When {
                 e.is_integer() && least >= low && most <= high
             }),
             When::Tabular(e) => element(graph, subst, e).is_some_and(|e| e.bits() <= 16),
+            When::NotReading(e, x) => {
+                let load = reference(graph, id(x));
+                let word = load.is_some_and(|l| word::is_word(facts, l));
+                word && real(graph, id(e)).is_some_and(|r| match &r.word {
+                    Word::None => true,
+                    Word::Part(part) => Some(part.load) != load,
+                    Word::Many => false,
+                })
+            }
+            When::FieldFree(a, f) => on_axis(a, &|a| {
+                let field = reference(graph, id(f)).map(|f| &facts.terms.fields[f as usize]);
+                field.is_some_and(|f| !f.shift.axes().has(a))
+            }),
+            When::Lanes(l, a) => on_axis(a, &|a| {
+                lanes(graph, subst, l).is_some_and(|set| set == AxisSet::one(a))
+            }),
+            When::Apart(e, l) => lanes(graph, subst, l)
+                .zip(real(graph, id(e)))
+                .is_some_and(|(set, r)| set.intersect(r.free).is_empty()),
+            When::FloorFits(e, ty) => {
+                let (low, high) = ty.range();
+                real(graph, id(e)).is_some_and(|r| r.low.floor() >= low && r.high.floor() <= high)
+            }
+            When::StageableTable(l, e) => {
+                let Some((set, r)) = lanes(graph, subst, l).zip(real(graph, id(e))) else {
+                    return false;
+                };
+                let of_entries = |a: AxisId| facts.axes[a].tables == TableAxis::Entries;
+                let entries = !set.is_empty() && set.iter().all(of_entries);
+                let rows = facts.axes.iter().any(|(_, a)| a.row);
+                let mut others = r.free.minus(set).iter();
+                let apart = others.all(|a| !facts.axes[a].row && !facts.is_lane(a));
+                entries && rows && r.call && apart
+            }
         }
     }
 }
@@ -488,59 +576,5 @@ impl Applier<Node, Facts> for Guarded {
             return Vec::new();
         }
         self.right.apply_one(graph, class, &subst, ast, name)
-    }
-}
-
-/// Tabulation: a class that depends on rows through one small code only is a look-up in the table of its values.
-///
-/// It is code and not a pattern because what it matches is a fact of the analysis, not a shape.
-pub struct Tabulate;
-
-impl Searcher<Node, Facts> for Tabulate {
-    fn search_eclass_with_limit(
-        &self,
-        graph: &Graph,
-        class: Id,
-        _: usize,
-    ) -> Option<SearchMatches<'_, Node>> {
-        let Fact::Real(real) = &graph[class].data else {
-            return None;
-        };
-        let (code, _) = real.table.as_ref()?;
-        (graph.find(*code) != class && real.constant.is_none()).then(|| SearchMatches {
-            eclass: class,
-            substs: vec![Subst::default()],
-            ast: None,
-        })
-    }
-
-    fn vars(&self) -> Vec<Var> {
-        Vec::new()
-    }
-}
-
-/// The right side of [`Tabulate`].
-pub struct AddLookup;
-
-impl Applier<Node, Facts> for AddLookup {
-    fn apply_one(
-        &self,
-        graph: &mut Graph,
-        class: Id,
-        _: &Subst,
-        _: Option<&PatternAst<Node>>,
-        name: Symbol,
-    ) -> Vec<Id> {
-        let Some((code, entries)) = real(graph, class).and_then(|r| r.table.clone()) else {
-            return Vec::new();
-        };
-        let number = graph.analysis.table(entries);
-        let table = graph.add(Node::Ref(number));
-        let lookup = graph.add(Node::Op(super::lang::Op::Lookup, vec![table, code]));
-        if graph.union_trusted(class, lookup, name) {
-            vec![class]
-        } else {
-            Vec::new()
-        }
     }
 }

@@ -318,34 +318,47 @@ fn corner(unrolled: &[Copies], row: u64, at: u64) -> usize {
     number as usize
 }
 
-/// A function of the unrolled digits: affine if it is, else a table (which emission folds).
+/// A function of the unrolled digits: affine in those in which it is, and a table (which emission folds) over the others.
 fn tabulate(unrolled: &[Copies], values: &[u64]) -> Affine {
-    let mut place = Affine::constant(0);
-    let mut affine = Affine::constant(values[0]);
-    let mut slopes = Vec::new();
+    let mut steps = Vec::new();
     let mut step = 1;
     for c in unrolled.iter().rev() {
-        place = place.plus(&Affine::axis(c.digit.axis, step));
-        let next = values.get(step as usize).filter(|_| c.digit.extent > 1);
-        let slope = next.map_or(Some(0), |v| v.checked_sub(values[0]));
-        slopes.push((c.digit.axis, step, c.digit.extent, slope));
+        steps.push((c.digit, step));
         step *= c.digit.extent;
     }
-    let straight = (0..).zip(values).all(|(n, value)| {
-        let parts = slopes
-            .iter()
-            .map(|(_, step, extent, slope)| slope.map(|s| n / step % extent * s));
-        parts.sum::<Option<u64>>().map(|sum| sum + values[0]) == Some(*value)
-    });
-    if !straight {
-        let entries = values.iter().map(|v| *v as u32).collect();
-        return Affine::symbol(Sym::Table(Arc::new(entries), Box::new(place)));
-    }
-    for (axis, _, _, slope) in slopes {
-        affine = affine.plus(&Affine::axis(axis, slope.unwrap_or(0)));
+    let digit = |n: u64, (digit, step): &(Digit, u64)| n / step % digit.extent;
+    let slope = |at: &(Digit, u64)| -> Option<u64> {
+        let next = values.get(at.1 as usize).filter(|_| at.0.extent > 1);
+        let slope = next.map_or(Some(0), |v| v.checked_sub(values[0]))?;
+        let without = |n: u64| values[(n - digit(n, at) * at.1) as usize];
+        let mut all = (0..).zip(values);
+        all.all(|(n, value)| without(n) + digit(n, at) * slope == *value)
+            .then_some(slope)
+    };
+    let mut affine = Affine::constant(0);
+    let mut rest = Vec::new();
+    for at in steps {
+        match slope(&at) {
+            Some(slope) => affine = affine.plus(&Affine::axis(at.0.axis, slope)),
+            None => rest.push(at),
+        }
     }
     affine.terms.retain(|(_, c)| *c != Scalar::Const(0));
-    affine
+    if rest.is_empty() {
+        return affine.plus(&Affine::constant(values[0]));
+    }
+    // Positions of the entries: all values of the other digits, the first counting fastest.
+    let (mut place, mut at) = (Affine::constant(0), vec![0]);
+    for (digit, distance) in rest {
+        place = place.plus(&Affine::axis(digit.axis, at.len() as u64));
+        let more = (0..digit.extent).flat_map(|v| at.iter().map(move |n| n + v * distance));
+        at = more.collect::<Vec<u64>>();
+    }
+    let entries = at.into_iter().map(|n| values[n as usize] as u32).collect();
+    affine.plus(&Affine::symbol(Sym::Table(
+        Arc::new(entries),
+        Box::new(place),
+    )))
 }
 
 /// Whether neighbouring lanes are neighbouring words.

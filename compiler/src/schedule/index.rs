@@ -3,6 +3,7 @@
 
 use crate::vector::ir::Scalar;
 use cranelift_entity::{PrimaryMap, entity_impl};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,6 +21,18 @@ pub enum AxisKind {
     Unroll,
     /// Lanes of a vector.
     Lane,
+}
+
+/// What an axis is to tables that are made at a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TableAxis {
+    /// Nothing.
+    #[default]
+    None,
+    /// Its values are the neighbours whose codes make up a joint code.
+    Joint,
+    /// Its values number the entries.
+    Entries,
 }
 
 /// A part of an index of the kernel.
@@ -47,6 +60,8 @@ pub struct Axis {
     pub ranged: bool,
     /// Whether sums over these lanes may be folded by dot products (the innermost lanes of a reduced index).
     pub folds: bool,
+    /// What it is to tables.
+    pub tables: TableAxis,
     /// Loops of one nest share a group: 0 for results, one for each reduced index, one for each tail.
     pub group: u32,
 }
@@ -181,6 +196,27 @@ impl Affine {
         }
         self.offset = mul(self.offset, factor.clone());
         self
+    }
+    /// The part that follows from the values of some axes: terms of others, and what is known at a call only, count as 0.
+    pub fn known_part(&self, values: &BTreeMap<AxisId, u64>) -> u64 {
+        let symbol = |sym: &Sym| match sym {
+            Sym::Axis(axis) => values.get(axis).copied().unwrap_or(0),
+            Sym::Table(entries, at) => {
+                let at = at.known_part(values) as usize;
+                entries.get(at).copied().map_or(0, u64::from)
+            }
+            Sym::Quotient(of, by) => of.known_part(values).checked_div(*by).unwrap_or(0),
+            Sym::Remainder(of, by) => of.known_part(values).checked_rem(*by).unwrap_or(0),
+            Sym::Gather { .. } => 0,
+        };
+        let constant = |scalar: &Scalar| match scalar {
+            Scalar::Const(c) => *c,
+            _ => 0,
+        };
+        let terms = self.terms.iter();
+        terms.fold(constant(&self.offset), |sum, (sym, coefficient)| {
+            sum.wrapping_add(symbol(sym).wrapping_mul(constant(coefficient)))
+        })
     }
     /// The axes it depends on.
     pub fn axes(&self) -> AxisSet {

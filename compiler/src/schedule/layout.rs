@@ -5,33 +5,51 @@
 
 use crate::format::{BlockFormat, Field, Frame, Part, Scope, Side};
 
-/// How the innermost part of a blocked index is cut: `h` (loop) × `copies` (unrolled) × `t` (loop) × `lanes`, from the
-/// outside in. One `span` of elements is `copies` runs, each of `span / copies` elements.
+/// How the innermost part of a blocked index is cut: `h` (loop) × `copies` (unrolled) × `t` (loop) × `lanes` × `joint`
+/// (unrolled), from the outside in. One `span` of elements is `copies` runs, each of `span / copies` elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cut {
     /// Neighbouring elements in the lanes of one vector.
     pub lanes: u64,
+    /// Neighbouring elements whose codes make up one joint code of [`JOINT_BITS`]; 1 where codes stand alone.
+    pub joint: u64,
     /// Unrolled copies; codes of one byte belong to different copies.
     pub copies: u64,
     /// Elements that the copies and the lanes cover together with the inner loop.
     pub span: u64,
 }
 
+/// Bits of a joint code: a look-up in a register has as many.
+pub const JOINT_BITS: u32 = 4;
+
+/// Where an element of a block is under a cut.
+struct Split {
+    /// Outer run.
+    h: u64,
+    copy: u64,
+    /// Inner step.
+    t: u64,
+    lane: u64,
+    /// Position in the joint code.
+    joint: u64,
+}
+
 impl Cut {
-    /// Position of an element of the block as (outer run `h`, copy, inner step `t`, lane).
-    fn split(self, element: u64) -> (u64, u64, u64, u64) {
+    fn split(self, element: u64) -> Split {
         let run = self.span / self.copies;
         let within = element % self.span;
-        (
-            element / self.span,
-            within / run,
-            within % run / self.lanes,
-            within % self.lanes,
-        )
+        let step = self.lanes * self.joint;
+        Split {
+            h: element / self.span,
+            copy: within / run,
+            t: within % run / step,
+            lane: within % step / self.joint,
+            joint: within % self.joint,
+        }
     }
     /// Steps of the inner loop.
     pub fn steps(self) -> u64 {
-        self.span / self.copies / self.lanes
+        self.span / self.copies / (self.lanes * self.joint)
     }
 }
 
@@ -60,9 +78,18 @@ pub fn interleave(block: &BlockFormat, rows: u32, cut: Cut) -> BlockFormat {
     packed
 }
 
+/// Bits of the parts that a code is cut into so that as many neighbours make up a joint code; `None` if there is no such cut.
+pub(super) fn joint_width(bits: u32, joint: u64) -> Option<u32> {
+    let width = JOINT_BITS / u32::try_from(joint).ok()?;
+    (joint > 1 && width > 0 && bits.is_multiple_of(width) && bits <= JOINT_BITS).then_some(width)
+}
+
 /// Widths of the parts that a code is cut into, low bits first: as few as there are, each a whole number of bytes or a
 /// divisor of one, so that no part of an element's code crosses bytes.
-pub(super) fn widths(bits: u32, per_element: bool) -> Vec<u32> {
+pub(super) fn widths(bits: u32, per_element: bool, joint: u64) -> Vec<u32> {
+    if let Some(width) = joint_width(bits, joint).filter(|_| per_element) {
+        return vec![width; (bits / width) as usize];
+    }
     if !per_element || bits.is_multiple_of(8) && bits != 24 {
         return vec![bits];
     }
@@ -80,7 +107,7 @@ fn place(field: &mut Field, len: u32, rows: u32, cut: Cut, start: u32) -> u32 {
     let per_element = is_per_element(field, len);
     let mut end = start;
     let mut parts = Vec::new();
-    for bits in widths(bits, per_element) {
+    for bits in widths(bits, per_element, cut.joint) {
         let address = place_part(field, bits, len, rows, cut, end);
         end = (end + rows * field.count * bits).next_multiple_of(8);
         parts.push(Part {
@@ -122,17 +149,24 @@ fn is_per_element(field: &Field, len: u32) -> bool {
 /// Addresses of the bits of one part, row after row.
 fn place_part(field: &Field, bits: u32, len: u32, rows: u32, cut: Cut, start: u32) -> Vec<u32> {
     let per_element = is_per_element(field, len);
-    let packs = 8 / bits.clamp(1, 8);
-    let in_bytes = bits < 8 && 8 % bits == 0 && cut.copies.is_multiple_of(u64::from(packs));
+    // Neighbours of a joint code lie side by side in it.
+    let joint = u64::from(bits) * cut.joint;
+    let unit = match joint {
+        n if n <= u64::from(JOINT_BITS) => n as u32,
+        _ => bits,
+    };
+    let packs = 8 / unit.clamp(1, 8);
+    let in_bytes = unit < 8 && 8 % unit == 0 && cut.copies.is_multiple_of(u64::from(packs));
     let lane_order = per_element && u64::from(len).is_multiple_of(cut.span);
     let address = |row: u32, occurrence: u32| -> u32 {
         if lane_order && (in_bytes || bits.is_multiple_of(8)) {
-            let (h, copy, t, lane) = cut.split(u64::from(occurrence));
+            let at = cut.split(u64::from(occurrence));
             let per_unit = if in_bytes { u64::from(packs) } else { 1 };
-            let unit = (h * cut.steps() + t) * (cut.copies / per_unit) + copy / per_unit;
-            let slot = unit * u64::from(rows) * cut.lanes + u64::from(row) * cut.lanes + lane;
+            let units = (at.h * cut.steps() + at.t) * (cut.copies / per_unit) + at.copy / per_unit;
+            let slot = units * u64::from(rows) * cut.lanes + u64::from(row) * cut.lanes + at.lane;
             let width = if in_bytes { 8 } else { bits };
-            return start + slot as u32 * width + (copy % per_unit) as u32 * bits;
+            let within = (at.copy % per_unit) as u32 * unit + at.joint as u32 * bits;
+            return start + slot as u32 * width + within;
         }
         if per_element {
             return start + (row * len + occurrence) * bits;

@@ -1,9 +1,10 @@
 //! Plans: the few schedules of a statement that are worth an e-graph each. A plan says which index goes to the lanes,
 //! how the blocked index is cut, and which layout each weight takes.
 
-use super::layout::{Cut, interleave, widths};
+use super::layout::{Cut, JOINT_BITS, interleave, joint_width, widths};
 use crate::format::{BlockFormat, Element, Field, Format, FormatKind, Scope};
 use crate::spec::kernel::{Expr, ExprId, IndexId, Kernel, Role, Statement, Subscript, TensorId};
+use crate::target::Target;
 use cranelift_entity::SecondaryMap;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -44,6 +45,10 @@ impl Plan {
     /// Lanes along the vector index.
     pub fn vector_lanes(&self) -> u64 {
         self.vector.map_or(1, |(_, cut)| cut.lanes)
+    }
+    /// Neighbours along the vector index whose codes make up a joint code.
+    pub fn joint(&self) -> u64 {
+        self.vector.map_or(1, |(_, cut)| cut.joint)
     }
     /// The lane list with the names of the indices: `[n:4, k:4]`.
     pub fn lane_list(&self, kernel: &Kernel) -> String {
@@ -89,13 +94,32 @@ struct Facts<'a> {
     uses: Vec<(TensorId, &'a [Subscript])>,
 }
 
-/// The plans of a statement, best guess first; never empty. `vector_bytes` is the width of the target's vectors.
+/// Lanes of a plan before it is cut.
+#[derive(Clone, Copy)]
+struct Lanes {
+    rows: u64,
+    vector: u64,
+    joint: u64,
+}
+
+impl Lanes {
+    fn new(rows: u64, vector: u64) -> Lanes {
+        Lanes {
+            rows,
+            vector,
+            joint: 1,
+        }
+    }
+}
+
+/// The plans of a statement on a target, best guess first; never empty.
 pub fn plans(
     kernel: &Kernel,
     statement: &Statement,
     layouts: &Layouts,
-    vector_bytes: u64,
+    target: &Target,
 ) -> Vec<Plan> {
+    let vector_bytes = u64::from(target.vector_bytes);
     let facts = facts(kernel, statement);
     let vector = vector_index(kernel, &facts);
     let blocks: Vec<BlockUse<'_>> = facts
@@ -121,34 +145,47 @@ pub fn plans(
     let row = row_index(kernel, &facts, vector, &blocks);
     let steps = steps(&facts, vector);
     let mut plans = Vec::new();
+    let joint: Vec<u64> = match target.has_tables() {
+        true => joints(kernel, &facts, vector, &blocks),
+        false => Vec::new(),
+    };
+    let with_joint = |rows: u64| {
+        let of = move |joint: &u64| Lanes {
+            joint: *joint,
+            ..Lanes::new(rows, 1)
+        };
+        joint.iter().map(of).collect::<Vec<Lanes>>()
+    };
+    let narrow = [(1, 8), (1, 4), (1, 2), (1, 1)].map(|(r, v)| Lanes::new(r, v));
     let mut lists = vec![
-        (1, vector_bytes),
-        (4, vector_bytes / 4),
-        (vector_bytes, 1),
-        (1, 8),
-        (1, 4),
-        (1, 2),
-        (1, 1),
+        Lanes::new(1, vector_bytes),
+        Lanes::new(4, vector_bytes / 4),
+        Lanes::new(vector_bytes, 1),
     ];
+    lists.extend(with_joint(vector_bytes));
+    lists.extend(narrow);
     let interleaved = layouts_rows(&blocks).filter(|_| row.is_some());
     let over_results = vector.is_some_and(|v| facts.outputs.contains(&v));
     if interleaved.is_some() && over_results {
         // Rows of results are stored one by one.
-        lists.retain(|(rows, _)| *rows == 1);
+        lists.retain(|l| l.rows == 1);
     } else if let Some(rows) = interleaved {
         lists = vec![
-            (rows, (vector_bytes / rows).max(1)),
-            (rows, 1),
-            (1, 8),
-            (1, 4),
-            (1, 2),
-            (1, 1),
+            Lanes::new(rows, (vector_bytes / rows).max(1)),
+            Lanes::new(rows, 1),
         ];
+        lists.extend(with_joint(rows));
+        lists.extend(narrow);
         // Registers hold powers of two.
-        lists.retain(|(rows, _)| rows.is_power_of_two());
+        lists.retain(|l| l.rows.is_power_of_two());
     }
     let fixed_blocks = blocks;
-    for (rows, lanes) in lists {
+    for list in lists {
+        let Lanes {
+            rows,
+            vector: lanes,
+            joint,
+        } = list;
         let mut blocks = fixed_blocks.clone();
         if rows > 1 {
             blocks.extend(plain_blocks(kernel, &facts, layouts, vector, row, lanes));
@@ -161,7 +198,10 @@ pub fn plans(
         let (chunk, bounds) = chunk(&blocks, &steps, vector_bytes);
         let free = blocks.is_empty() && steps.is_empty();
         let inner = bounds.first().copied().filter(|_| !free);
-        let wanted = copies_wanted(&blocks);
+        let wanted = match joint {
+            1 => copies_wanted(&blocks),
+            _ => JOINT_COPIES,
+        };
         if rows > 1
             && !(row.is_some()
                 && (interleaved.is_some() || can_interleave(kernel, &facts, row, &blocks)))
@@ -175,7 +215,7 @@ pub fn plans(
             continue;
         }
         let copied = over_results && chunk <= MOST_COPIED;
-        if let Some(cut) = cut(&blocks, inner, lanes, wanted, copied.then_some(chunk)) {
+        if let Some(cut) = cut(&blocks, inner, list, wanted, copied.then_some(chunk)) {
             let chunk = if free { cut.span } else { chunk };
             let bounds = if free || cut.span == chunk {
                 vec![cut.span]
@@ -202,6 +242,7 @@ pub fn plans(
         let free = fixed_blocks.is_empty() && steps.is_empty();
         let cut = Cut {
             lanes: 1,
+            joint: 1,
             copies: 1,
             span: 1,
         };
@@ -256,7 +297,10 @@ pub fn layouts_of(
             continue;
         }
         let packed = interleave(&block, rows, cut);
-        let name = format!("{}_{}x{}", data.format.name, rows, cut.lanes);
+        let name = match cut.joint {
+            1 => format!("{}_{}x{}", data.format.name, rows, cut.lanes),
+            joint => format!("{}_{}x{}j{joint}", data.format.name, rows, cut.lanes),
+        };
         layouts[*tensor] = Some(Arc::new(Format {
             name,
             kind: FormatKind::Block(packed),
@@ -518,7 +562,7 @@ fn copies_wanted(blocks: &[BlockUse<'_>]) -> u64 {
         .iter()
         .filter(|b| b.free)
         .flat_map(|b| b.block.fields.values().filter(|f| f.count == b.block.len))
-        .flat_map(|f| widths(f.element.bits(), true))
+        .flat_map(|f| widths(f.element.bits(), true, 1))
         .filter(|bits| *bits < 8)
         .map(|bits| u64::from(8 / bits))
         .max()
@@ -531,6 +575,61 @@ fn copies_wanted(blocks: &[BlockUse<'_>]) -> u64 {
         })
 }
 
+/// Copies of joint codes beside each other.
+const JOINT_COPIES: u64 = 8;
+
+/// How many neighbours the joint codes may have that the weights of a statement are cut into: where each weight along the
+/// vector index has a code of few bits that can be cut so, and integers of the call meet them. The parts of an integer are
+/// its bits; other codes stay whole.
+fn joints(
+    kernel: &Kernel,
+    facts: &Facts<'_>,
+    vector: Option<IndexId>,
+    blocks: &[BlockUse<'_>],
+) -> Vec<u64> {
+    let along = |t: &TensorId, s: &[Subscript]| {
+        let own = vector.map(Subscript::Index);
+        own.is_some() && s.last() == own.as_ref() && kernel.tensors[*t].role != Role::Stored
+    };
+    let integers = facts.uses.iter().any(|(t, s)| {
+        let given = matches!(kernel.tensors[*t].role, Role::Input | Role::Local);
+        let elements: Vec<&Element> = match &kernel.tensors[*t].format.kind {
+            FormatKind::Plain(element) => vec![element],
+            FormatKind::Block(block) => {
+                let own = block.fields.values().filter(|f| f.count == block.len);
+                own.map(|f| &f.element).collect()
+            }
+        };
+        let small = |e: &&Element| e.is_integer() && e.bits() <= 8;
+        given && along(t, s) && !elements.is_empty() && elements.iter().all(small)
+    });
+    let weights = blocks
+        .iter()
+        .filter(|b| matches!(kernel.tensors[b.tensor].role, Role::Weight | Role::Stored));
+    let codes = weights.flat_map(|b| {
+        let fields = b.block.fields.values();
+        fields.filter(|f| f.scope == Scope::Block && f.count == b.block.len)
+    });
+    let mut wanted: Vec<u64> = codes.map(joint_of).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    match wanted[..] {
+        [joint] if integers && joint > 1 => vec![joint],
+        _ => Vec::new(),
+    }
+}
+
+/// How many neighbours make up a joint code of a field; 1 where none do.
+fn joint_of(field: &Field) -> u64 {
+    let whole = match &field.element {
+        Element::UInt { .. } | Element::Int { .. } => 1,
+        Element::Codebook(book) if book.width == 1 => field.element.bits(),
+        Element::Codebook(_) | Element::Float(_) => return 1,
+    };
+    let joint = u64::from(JOINT_BITS / whole.clamp(1, JOINT_BITS));
+    joint_width(field.element.bits(), joint).map_or(1, |_| joint)
+}
+
 /// Most elements of a chunk that become copies of lanes.
 const MOST_COPIED: u64 = 256;
 
@@ -540,28 +639,30 @@ const MOST_COPIED: u64 = 256;
 fn cut(
     blocks: &[BlockUse<'_>],
     inner: Option<u64>,
-    lanes: u64,
+    list: Lanes,
     wanted: u64,
     copied: Option<u64>,
 ) -> Option<Cut> {
+    let (lanes, joint) = (list.vector, list.joint);
+    let step = lanes * joint;
+    let cut = |copies: u64, span: u64| Cut {
+        lanes,
+        joint,
+        copies,
+        span,
+    };
     let Some(inner) = inner else {
         // Nothing is packed: a few copies only spread the cost of the loop.
         let copies = if lanes > 1 { 4 } else { 1 };
-        return Some(Cut {
-            lanes,
-            copies,
-            span: lanes * copies,
-        });
+        return Some(cut(copies, step * copies));
     };
-    if !inner.is_multiple_of(lanes) {
+    if !inner.is_multiple_of(step) {
         return None;
     }
     let fixed: Vec<&BlockUse<'_>> = blocks.iter().filter(|b| !b.free).collect();
-    let copied = copied.filter(|_| !fixed.is_empty()).map(|chunk| Cut {
-        lanes,
-        copies: chunk / lanes,
-        span: chunk,
-    });
+    let copied = copied
+        .filter(|_| !fixed.is_empty())
+        .map(|chunk| cut(chunk / step, chunk));
     let of_several = |f: &Field| f.element.width() > 1;
     if copied.is_some()
         && fixed
@@ -572,13 +673,9 @@ fn cut(
     }
     let mut best = None;
     for copies in [wanted, 8, 4, 2, 1] {
-        let mut span = lanes * copies;
+        let mut span = step * copies;
         while span <= inner {
-            let cut = Cut {
-                lanes,
-                copies,
-                span,
-            };
+            let cut = cut(copies, span);
             if inner.is_multiple_of(span) {
                 let fits = fixed.iter().filter(|b| fits(&b.block, cut)).count();
                 if fits == fixed.len() {
@@ -591,12 +688,18 @@ fn cut(
             span *= 2;
         }
     }
+    // Joint codes that lie otherwise are none.
+    if joint > 1 {
+        return None;
+    }
     copied.or(best.map(|(_, cut)| cut))
 }
 
-/// Whether the codes of a fixed layout lie in lanes under a cut: same shift in all lanes, neighbouring bytes.
+/// Whether the codes of a fixed layout lie in lanes under a cut: same shift in all lanes, neighbouring bytes; the parts of a
+/// joint code side by side.
 fn fits(block: &BlockFormat, cut: Cut) -> bool {
     let run = cut.span / cut.copies;
+    let step = cut.lanes * cut.joint;
     block
         .fields
         .values()
@@ -606,16 +709,24 @@ fn fits(block: &BlockFormat, cut: Cut) -> bool {
             let bits = u32::from(part.bits);
             let address = |i: u64| part.address[f.occurrence[i as usize] as usize];
             let width = if bits < 8 { 8 } else { bits };
-            (0..u64::from(block.len)).all(|i| {
-                let lane = i % cut.lanes;
-                let first = address(i - lane);
-                let step = (i - lane) % run;
-                let run_start = address(i - lane - step);
-                address(i) == first + lane as u32 * width
-                    && first == run_start + step as u32 * width
-                    && address(i) % width + bits <= width
-                    && (i / cut.span == 0 || address(i) % 8 == address(i % cut.span) % 8)
-            })
+            // Neighbours in one joint code, or one after the other.
+            let together = bits * cut.joint as u32 == JOINT_BITS;
+            let (unit, next) = match together {
+                true => (cut.joint, bits),
+                false => (1, width),
+            };
+            let apart = (cut.joint / unit) as u32 * width;
+            (together || cut.joint == 1 || bits >= 8)
+                && (0..u64::from(block.len)).all(|i| {
+                    let (lane, at) = (i % step / cut.joint, i % cut.joint);
+                    let first = address(i - i % step);
+                    let steps = (i - i % step) % run;
+                    let run_start = address(i - i % step - steps);
+                    address(i) == first + lane as u32 * apart + at as u32 * next
+                        && first == run_start + (steps / unit) as u32 * width
+                        && address(i) % width + bits <= width
+                        && (i / cut.span == 0 || address(i) % 8 == address(i % cut.span) % 8)
+                })
         })
 }
 

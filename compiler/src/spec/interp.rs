@@ -16,6 +16,7 @@ use cranelift_entity::{EntityRef, SecondaryMap};
 
 mod number;
 mod quantize;
+mod tables;
 
 use number::{EPS, EXACT, Num, binary, select, unary};
 
@@ -104,11 +105,12 @@ pub fn evaluate(
                 .copied()
                 .flatten()
                 .ok_or_else(|| InterpError::Missing(t.name.clone()))?;
-            m.data[id] =
-                load(&t.format, &m.shapes[id], bytes).map_err(|error| InterpError::Data {
+            m.data[id] = load(&t.format, &m.shapes[id], bytes, kernel.tables).map_err(|error| {
+                InterpError::Data {
                     tensor: t.name.clone(),
                     error,
-                })?;
+                }
+            })?;
         }
     }
     check_positions(kernel, &|e| Some(m.extent(e)))?;
@@ -135,6 +137,8 @@ struct Data {
     decoding: Vec<f64>,
     /// The largest intermediate magnitude of decoding; empty means the value's own.
     magnitude: Vec<f64>,
+    /// How far apart the values are that an element's code could have where it stands; empty means 0.
+    span: Vec<f64>,
     integer: bool,
 }
 
@@ -152,7 +156,18 @@ impl Data {
 }
 
 /// Decodes the bytes of a tensor.
-fn load(format: &Format, shape: &[u64], bytes: &[u8]) -> Result<Data, CodecError> {
+fn load(format: &Format, shape: &[u64], bytes: &[u8], tables: Tables) -> Result<Data, CodecError> {
+    let span = match tables {
+        Tables::Exact => Vec::new(),
+        Tables::Int8 => tables::spans(format, shape, bytes),
+    };
+    Ok(Data {
+        span,
+        ..decode(format, shape, bytes)?
+    })
+}
+
+fn decode(format: &Format, shape: &[u64], bytes: &[u8]) -> Result<Data, CodecError> {
     codec::check_bytes(format, shape, bytes)?;
     check_codes(format, shape, bytes)?;
     match &format.kind {
@@ -186,7 +201,7 @@ fn load(format: &Format, shape: &[u64], bytes: &[u8]) -> Result<Data, CodecError
                 decoding,
                 magnitude,
                 integer,
-                bound: Vec::new(),
+                ..Data::default()
             })
         }
     }
@@ -276,7 +291,8 @@ impl<'a> Machine<'a> {
         } else {
             (store(&tensor.format, &nums), integer)
         };
-        let mut data = load(&tensor.format, &shape, &result.bytes).map_err(data_error)?;
+        let mut data =
+            load(&tensor.format, &shape, &result.bytes, kernel.tables).map_err(data_error)?;
         data.bound = result.bound.clone();
         data.integer |= integer && result.values.iter().all(|v| v.abs() < EXACT);
         self.data[t.tensor] = data;
@@ -343,12 +359,15 @@ impl<'a> Machine<'a> {
                 }
             }
             Expr::Unary(f, a) => unary(*f, self.eval(*a, exact, true)?),
-            Expr::Binary(op, a, b) => binary(
-                *op,
-                self.eval(*a, exact, true)?,
-                self.eval(*b, exact, true)?,
-                limit,
-            ),
+            Expr::Binary(op, a, b) => {
+                let (x, y) = (self.eval(*a, exact, true)?, self.eval(*b, exact, true)?);
+                let product = binary(*op, x, y, limit);
+                let rounded = kernel.tables == Tables::Int8 && *op == Binary::Mul;
+                match rounded {
+                    true => self.in_tables(product, *a, *b)?,
+                    false => product,
+                }
+            }
             Expr::Select(c, [a, b], then, otherwise) => {
                 let (a, b) = (self.eval(*a, exact, true)?, self.eval(*b, exact, true)?);
                 let (x, y) = (

@@ -255,11 +255,24 @@ pub struct Statement {
     pub targets: Vec<Target>,
 }
 
+/// What tables that are made at a call hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tables {
+    /// Their entries as they are.
+    #[default]
+    Exact,
+    /// Entries rounded to bytes with a common scale, where that is faster. The product of a code and an integer of the call
+    /// may then be off by a thousandth of the product of their ranges.
+    Int8,
+}
+
 /// A checked kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kernel {
     /// Its name in the text.
     pub name: String,
+    /// Into what tables may be rounded.
+    pub tables: Tables,
     /// Dimensions in order of first mention.
     pub dims: PrimaryMap<DimId, Dim>,
     /// Tensors: parameters in order, then locals.

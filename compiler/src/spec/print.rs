@@ -60,7 +60,11 @@ impl Kernel {
 
 impl Display for Kernel {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        writeln!(f, "kernel @{} {{", self.name)?;
+        let tables = match self.tables {
+            Tables::Exact => "",
+            Tables::Int8 => " tables int8",
+        };
+        writeln!(f, "kernel @{}{tables} {{", self.name)?;
         for (id, d) in self.dims.iter() {
             match d.bound {
                 Some(n) => writeln!(f, "  {id}: {} = {n}", d.name)?,

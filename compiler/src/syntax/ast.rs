@@ -344,6 +344,8 @@ pub struct Kernel {
     pub params: Vec<Param>,
     /// What it makes.
     pub outputs: Vec<Param>,
+    /// Into what tables made at the call may be rounded (`tables int8`).
+    pub tables: Option<Ident>,
     /// How.
     pub statements: Vec<Statement>,
     /// All of it.

@@ -122,6 +122,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::role | Rule::param | Rule::params | Rule::outputs => {
             "`weight`, `stored`, `input` or `output`"
         }
+        Rule::tables | Rule::kw_tables => "`tables`",
         Rule::statement | Rule::kw_let => "a statement",
         Rule::field | Rule::scope => "a field",
         Rule::value | Rule::kw_value => "`value`",

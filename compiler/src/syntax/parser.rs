@@ -401,6 +401,7 @@ impl Builder {
             name,
             params: Vec::new(),
             outputs: Vec::new(),
+            tables: None,
             statements: Vec::new(),
             span,
         };
@@ -412,6 +413,7 @@ impl Builder {
                 Rule::outputs => {
                     kernel.outputs = parts(p).map(|p| self.param(p)).collect::<Option<_>>()?
                 }
+                Rule::tables => kernel.tables = Some(self.ident(parts(p).last()?)),
                 _ => kernel.statements.push(self.statement(p)?),
             }
         }

@@ -128,6 +128,11 @@ impl Printer<'_> {
         } else {
             format!("({})", outputs.join(", "))
         };
+        let tables = k.tables.as_ref();
+        let result = match tables {
+            Some(kind) => format!("{result} tables {}", kind.name),
+            None => result,
+        };
         let mut head = format!(
             "kernel {}({}) -> {result} {{",
             k.name.name,
@@ -137,7 +142,9 @@ impl Printer<'_> {
             let params: String = params.iter().map(|p| format!("    {p},\n")).collect();
             head = format!("kernel {}(\n{params}) -> {result} {{", k.name.name);
         }
-        let head_end = k.outputs.last().map_or(k.name.span.end, |p| p.span.end);
+        let outputs_end = k.outputs.last().map(|p| p.span.end);
+        let head_end = tables.map(|t| t.span.end).or(outputs_end);
+        let head_end = head_end.unwrap_or(k.name.span.end);
         self.line(
             Span {
                 start: k.span.start,

@@ -14,6 +14,8 @@ pub(super) const NAMES: [&str; 2] = ["aarch64", "aarch64-dotprod"];
 const NEON: &[Line] = &[
     (Op::VLookup8, Shuffle, 1.0, 2.0),
     (Op::VLookup32, Shuffle, 1.0, 4.0),
+    (Op::VPick, Shuffle, 1.0, 2.0),
+    (Op::VMulHigh, Multiply, 7.0, 8.0),
     (Op::VMulPairs16, Multiply, 3.0, 7.0),
     (Op::VAddPairs16, Vector, 1.0, 3.0),
     (Op::VRound, Vector, 1.0, 3.0),

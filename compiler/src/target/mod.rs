@@ -152,6 +152,11 @@ impl Target {
             })
     }
 
+    /// Whether it looks up in tables that are made at run time.
+    pub fn has_tables(&self) -> bool {
+        self.costs.contains_key(&Op::VPick)
+    }
+
     /// Vector operations that rules lead to but this target lacks.
     pub fn missing(&self) -> Vec<Op> {
         let lacks = |op: &&Op| {

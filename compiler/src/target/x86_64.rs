@@ -24,8 +24,10 @@ const SSE2: &[Line] = &[
 const SSSE3: &[Line] = &[
     (Op::VLookup8, Shuffle, 1.0, 1.0),
     (Op::VLookup32, Shuffle, 1.0, 3.0),
+    (Op::VPick, Shuffle, 1.0, 1.0),
+    (Op::VMulHigh, Multiply, 1.0, 3.0),
     (Op::VMulPairs8, Multiply, 1.0, 3.0),
-    (Op::VWiden, Shuffle, 1.0, 1.0),
+    (Op::VWiden, Shuffle, 1.5, 1.0),
     (Op::VRound, Vector, 2.0, 3.0),
     (Op::VRoundAway, Vector, 10.0, 12.0),
     (Op::VTrunc, Vector, 6.0, 6.0),

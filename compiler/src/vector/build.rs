@@ -210,7 +210,13 @@ impl Builder {
                     Bin::Xor => Some(a ^ b),
                     Bin::SMin => Some(a.min(b)),
                     Bin::SMax => Some(a.max(b)),
-                    Bin::FAdd | Bin::FSub | Bin::FMul | Bin::FDiv | Bin::FMin | Bin::FMax => None,
+                    Bin::MulHigh
+                    | Bin::FAdd
+                    | Bin::FSub
+                    | Bin::FMul
+                    | Bin::FDiv
+                    | Bin::FMin
+                    | Bin::FMax => None,
                 }
             }
             Op::Convert(Convert::WidenS, a) => self.number(a),

@@ -28,7 +28,7 @@ impl Elem {
 
 impl Bin {
     /// All binary operations.
-    pub const ALL: [Bin; 14] = [
+    pub const ALL: [Bin; 15] = [
         Bin::IAdd,
         Bin::ISub,
         Bin::IMul,
@@ -37,6 +37,7 @@ impl Bin {
         Bin::Xor,
         Bin::SMin,
         Bin::SMax,
+        Bin::MulHigh,
         Bin::FAdd,
         Bin::FSub,
         Bin::FMul,
@@ -56,6 +57,7 @@ impl Bin {
             Bin::Xor => "xor",
             Bin::SMin => "smin",
             Bin::SMax => "smax",
+            Bin::MulHigh => "mulhigh",
             Bin::FAdd => "fadd",
             Bin::FSub => "fsub",
             Bin::FMul => "fmul",
@@ -72,6 +74,7 @@ impl Bin {
                 elem.is_int()
             }
             Bin::IMul => elem.is_int() && elem != Elem::I8,
+            Bin::MulHigh => elem == Elem::I16,
             Bin::FAdd | Bin::FSub | Bin::FMul | Bin::FDiv | Bin::FMin | Bin::FMax => {
                 elem == Elem::F32
             }

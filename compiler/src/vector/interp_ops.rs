@@ -137,6 +137,10 @@ fn binary(bin: Bin, elem: Elem, x: u64, y: u64) -> u64 {
                 y
             }
         }
+        Bin::MulHigh => {
+            let product = signed(elem, x) * signed(elem, y);
+            mask(elem, ((product + (1 << 14)) >> 15) as u64)
+        }
         Bin::FAdd => bits(a + b),
         Bin::FSub => bits(a - b),
         Bin::FMul => bits(a * b),

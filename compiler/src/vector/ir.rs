@@ -125,6 +125,8 @@ pub enum Bin {
     SMin,
     /// Signed maximum (i8, i16, i32, i64).
     SMax,
+    /// The product of two i16 over 2^15, to the nearest (halves up), wrapped.
+    MulHigh,
     /// f32 sum.
     FAdd,
     /// f32 difference.

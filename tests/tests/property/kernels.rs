@@ -10,7 +10,7 @@ const LONG: &[u64] = &[
 ];
 
 /// The kinds of kernels.
-pub(crate) const FORMS: [&str; 22] = [
+pub(crate) const FORMS: [&str; 23] = [
     "linear",
     "elementwise",
     "elementwise",
@@ -33,7 +33,11 @@ pub(crate) const FORMS: [&str; 22] = [
     "scales apart",
     "scales apart",
     "block activations",
+    "joint codes",
 ];
+
+/// What lowerings of tables made at a call say.
+const TABLES: &str = "look-up of";
 
 /// The program of a seed.
 pub(crate) fn program(seed: u64) -> Program {
@@ -41,7 +45,12 @@ pub(crate) fn program(seed: u64) -> Program {
     let form = (seed % FORMS.len() as u64) as usize;
     m.tag("kernel", FORMS[form]);
     let kernel = kernel(&mut m, form);
-    let target = m.pick(&["host", "host", "x86-64", "x86-64-v2", "x86-64-v3"]);
+    let joint = FORMS[form] == "joint codes";
+    let force = joint.then_some(TABLES);
+    let target = match joint {
+        true => m.pick(&["host", "x86-64-v2", "x86-64-v3"]),
+        false => m.pick(&["host", "host", "x86-64", "x86-64-v2", "x86-64-v3"]),
+    };
     m.tag("target", target);
     let how = m.below(3);
     m.tag("dimensions", ["bound", "free", "some free"][how as usize]);
@@ -55,6 +64,14 @@ pub(crate) fn program(seed: u64) -> Program {
         true => ("const HALF = 1 / 2;\n", kernel.replace("0.5", "HALF")),
         false => ("", kernel),
     };
+    let kernel = match m.once_in(4) || joint && m.once_in(2) {
+        true => {
+            m.tag("tables", "int8");
+            let (head, rest) = kernel.split_once("->").expect("a kernel has results");
+            format!("{head}->{}", rest.replacen(" {", " tables int8 {", 1))
+        }
+        false => kernel,
+    };
     Program {
         seed,
         text: format!(
@@ -64,6 +81,7 @@ pub(crate) fn program(seed: u64) -> Program {
         dims: m.dims,
         bound,
         target,
+        force,
         tags: m.tags,
     }
 }
@@ -146,6 +164,32 @@ fn body(m: &mut Maker, w: &str, x: &str) -> String {
         }
         _ => m.product(&[w, x]),
     }
+}
+
+/// A block of codes of one to four bits, of which neighbours make up joint codes.
+fn small_codes(m: &mut Maker, name: &'static str) {
+    let len = m.pick(&[8, 16, 32, 48, 64, 128]);
+    let bits = m.between(1, 4);
+    let element = match m.below(5) {
+        0 => "codebook [-1, 1]".to_owned(),
+        1 => "codebook [-3, 0, 1, 7]".to_owned(),
+        2 => "codebook [-1, 0, 1]".to_owned(),
+        3 => format!("int({bits})"),
+        _ => format!("uint({bits})"),
+    };
+    let scale = m.pick(&["f16", "f32", "bf16"]);
+    let value = m.pick(&["s * q[i]", "s * (q[i] - 2)", "s * q[i] - s", "q[i] * 0.5"]);
+    let scale = match value.contains('s') {
+        true => format!("s: {scale}; "),
+        false => String::new(),
+    };
+    m.tag(
+        "joint",
+        element.split('(').next().unwrap_or_default().trim(),
+    );
+    m.formats.push(format!(
+        "format {name} = block i < {len} {{ {scale}q[i]: {element}; value = {value}; }}\n"
+    ));
 }
 
 fn kernel(m: &mut Maker, form: usize) -> String {
@@ -339,6 +383,15 @@ fn kernel(m: &mut Maker, form: usize) -> String {
                     "kernel k({r} w: {w}[N, K], {role} s: {s}{axes}, input x: {x}[M, K]) -> output y: f32[M, N] {{ y[m, n] = sum(k) {scaled} * x[m, k]; }}"
                 ),
             }
+        }
+        "joint codes" => {
+            m.dims[1].1 = m.pick(&[5, 16, 17, 32, 33, 40, 48]);
+            small_codes(m, "w0");
+            let x = m.pick(&["q8_32", "q8_32", "i8"]);
+            let value = body(m, "w[n, k]", "x[m, k]");
+            format!(
+                "kernel k(weight w: w0[N, K], input x: {x}[M, K]) -> output y: f32[M, N] {{ y[m, n] = sum(k) {value}; }}"
+            )
         }
         _ => {
             let w = format(m, "w0");

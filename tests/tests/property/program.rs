@@ -16,6 +16,8 @@ pub(crate) struct Program {
     pub(crate) bound: Vec<bool>,
     /// The target's name.
     pub(crate) target: &'static str,
+    /// Words of a lowering that is taken where there is one.
+    pub(crate) force: Option<&'static str>,
     /// What it is made of: `element codebook`, `role weight`, `kernel linear`, …
     pub(crate) tags: BTreeSet<String>,
 }

@@ -7,7 +7,7 @@ use lowbit::compiler::pipeline::CompileError;
 use lowbit::compiler::schedule::ScheduleError;
 use lowbit::compiler::syntax::productions;
 use lowbit::compiler::target::Target;
-use lowbit::{Engine, Error, Kernel};
+use lowbit::{Engine, Error, Kernel, Options};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -83,7 +83,17 @@ fn compile(program: &Program) -> Result<Kernel, Error> {
         .filter(|((name, _), bound)| **bound && known(name))
         .map(|((name, extent), _)| (name.as_str(), *extent))
         .collect();
-    engine.compile_module(&module, &bound, &Default::default())
+    let forced = program.force.map(|words| {
+        let options = Options {
+            force: Some(words.to_owned()),
+            ..Options::default()
+        };
+        engine.compile_module(&module, &bound, &options)
+    });
+    match forced {
+        Some(Ok(kernel)) => Ok(kernel),
+        _ => engine.compile_module(&module, &bound, &Options::default()),
+    }
 }
 
 /// Lowerings, parts and operations of a kernel.

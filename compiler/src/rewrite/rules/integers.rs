@@ -102,6 +102,20 @@ pub const RULES: &[Rule] = &[
         why: "the interval proves how many sums an accumulator of 16 bits takes",
     },
     Rule {
+        name: "sum-bytes",
+        left: "(vec ?l i16 (sum ?i ?e))",
+        right: "(v.sum-bytes ?i (vec ?l u8 ?e))",
+        when: &[
+            Copies("?i"),
+            Needed("?i", "?e"),
+            Fits("?e", Ty::U8),
+            SumFits("?i", "?e", Ty::I16),
+            Several("?l"),
+        ],
+        bind: &[],
+        why: "pairs of bytes are words: their sums and those of their high halves take no shuffle",
+    },
+    Rule {
         name: "sum-i32",
         left: "(vec ?l i32 (sum ?i ?e))",
         right: "(v.sum ?i (vec ?l i32 ?e))",

@@ -1,5 +1,6 @@
 //! All rules, grouped by theme. See `README.md` for the rules about rules.
 
+pub mod entries;
 pub mod floats;
 pub mod integers;
 pub mod real;
@@ -14,6 +15,7 @@ pub fn all() -> Vec<Rule> {
     [
         real::RULES,
         tables::RULES,
+        entries::RULES,
         integers::RULES,
         floats::LANE_WISE,
         floats::RULES,

@@ -11,8 +11,7 @@ mod sound;
 mod uncaught;
 mod vectors;
 
-use crate::rewrite::rule::{AddLookup, Tabulate};
-use egg::Rewrite;
+use crate::rewrite::tabulate::CodeRule;
 use sound::{Outcome, trial, trial_of};
 use std::collections::BTreeSet;
 
@@ -47,9 +46,26 @@ const TABULATED: [&str; 3] = ["(elem ?x ?c)", "(mul ?a ?b)", "(add (mul ?a ?b) ?
 
 #[test]
 fn tables_are_worth_what_they_stand_for() {
-    let tabulate = Rewrite::new("tabulate", Tabulate, AddLookup).expect("a rule");
+    let tabulate = CodeRule::Tabulate.compile().expect("a rule");
     for left in TABULATED {
         let trial = trial_of(&tabulate, left, DRAWN, ENOUGH);
+        let sound = matches!(trial.outcome, Outcome::Sound);
+        assert!(sound && trial.fired >= FIRED, "{left}: {trial:?}");
+    }
+}
+
+/// Sums over neighbours that depend on weights through a joint code, and what is rounded of them.
+const JOINT: [&str; 3] = [
+    "(sum ?j (mul (bits ?f (ld ?x)) ?e))",
+    "(sum ?j (mul (lookup ?t (bits ?f (ld ?x))) ?e))",
+    "(floor (mul ?e (bits ?f (ld ?x))))",
+];
+
+#[test]
+fn tables_made_at_the_call_are_worth_what_they_stand_for() {
+    let tabulate = CodeRule::TabulateJoint.compile().expect("a rule");
+    for left in JOINT {
+        let trial = trial_of(&tabulate, left, 4 * DRAWN, ENOUGH);
         let sound = matches!(trial.outcome, Outcome::Sound);
         assert!(sound && trial.fired >= FIRED, "{left}: {trial:?}");
     }

@@ -2,7 +2,8 @@
 
 use super::{Part, Placer, Spot, Variant};
 use crate::schedule::fit::Digit;
-use crate::schedule::index::{Affine, AxisId, AxisKind, div, div_ceil, mul, rem};
+use crate::schedule::index::{Affine, AxisId, AxisKind, TableAxis, div, div_ceil, mul, rem};
+use crate::schedule::layout::JOINT_BITS;
 use crate::spec::kernel::{Expr, ExprId, IndexId, Kernel, Statement};
 use crate::vector::ir::Scalar;
 
@@ -193,7 +194,7 @@ impl Placer<'_> {
             );
             digits.push(Digit {
                 axis,
-                stride: cut.lanes,
+                stride: cut.lanes * cut.joint,
                 extent: cut.steps(),
             });
             loops.push(axis);
@@ -210,6 +211,22 @@ impl Placer<'_> {
                 axis,
                 stride: run,
                 extent: cut.copies,
+            });
+            loops.push(axis);
+        }
+        if cut.joint > 1 {
+            let axis = self.axis(
+                format!("{name}.j"),
+                AxisKind::Unroll,
+                Scalar::Const(cut.joint),
+                cut.joint,
+                output,
+            );
+            self.axes[axis].tables = TableAxis::Joint;
+            digits.push(Digit {
+                axis,
+                stride: 1,
+                extent: cut.joint,
             });
             loops.push(axis);
         }
@@ -337,7 +354,7 @@ impl Placer<'_> {
         } else {
             lane_factors(cut.lanes)
         };
-        let mut stride = cut.lanes;
+        let mut stride = cut.lanes * cut.joint;
         for factor in factors {
             stride /= factor;
             let suffix = if is_output {
@@ -352,7 +369,7 @@ impl Placer<'_> {
                 factor,
                 is_output,
             );
-            self.axes[axis].folds = !is_output && stride * factor <= 4;
+            self.axes[axis].folds = !is_output && cut.joint == 1 && stride * factor <= 4;
             self.lane_axes.push(axis);
             if let Some(spot) = self.spots.get_mut(&index) {
                 spot.value = spot.value.clone().plus(&Affine::axis(axis, stride));
@@ -364,6 +381,21 @@ impl Placer<'_> {
                     });
                 }
             }
+        }
+    }
+
+    /// The lanes of tables, where there are joint codes.
+    pub(super) fn entries(&mut self) {
+        if self.plan.joint() > 1 {
+            let entries = 1 << JOINT_BITS;
+            let axis = self.axis(
+                "entry".to_owned(),
+                AxisKind::Lane,
+                Scalar::Const(entries),
+                entries,
+                false,
+            );
+            self.axes[axis].tables = TableAxis::Entries;
         }
     }
 

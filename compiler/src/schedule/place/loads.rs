@@ -254,6 +254,7 @@ impl Placer<'_> {
                 "an unsigned 32-bit field in a kernel".into(),
             ));
         }
+        let planes = self.in_planes(block, field);
         let mut parts = Vec::new();
         let mut stored = None;
         for (up, part) in field.placed_parts() {
@@ -270,12 +271,18 @@ impl Placer<'_> {
                 Inner::Position(position) => at_position(block, field, part, base, row, position),
             };
             stored = Some(access.storage);
-            parts.push(self.part(tensor, up, access));
+            parts.push(match planes {
+                true => self.plane(tensor, &field.element, up, access),
+                false => self.part(tensor, up, access),
+            });
         }
         if let Element::Codebook(book) = &field.element
             && book.width > 1
         {
             return self.component(block, field, book, tensor, parts, inner);
+        }
+        if planes {
+            return Ok(self.terms.add(Term::Add(parts)));
         }
         match (parts.as_slice(), stored) {
             ([code], Some(storage)) => Ok(self.number(&field.element, storage, *code)),
@@ -326,6 +333,35 @@ impl Placer<'_> {
         let entries = (0..1u32 << field.element.bits()).flat_map(worth);
         let table = Codebook::scalar(entries.collect());
         Ok(self.terms.element(&Element::Codebook(table.into()), at))
+    }
+
+    /// Whether the codes of a field are integers that joint codes take bit by bit.
+    fn in_planes(&self, block: &BlockFormat, field: &Field) -> bool {
+        let integer = matches!(field.element, Element::Int { .. } | Element::UInt { .. });
+        let own = field.scope == Scope::Block && field.count == block.len;
+        self.plan.joint() > 1 && integer && own && field.parts.iter().all(|p| p.bits == 1)
+    }
+
+    /// One bit of an integer, as what it is worth: the highest of a signed one is taken off.
+    fn plane(
+        &mut self,
+        tensor: TensorId,
+        element: &Element,
+        up: u32,
+        access: FieldAccess,
+    ) -> TermId {
+        let bit = self.part(
+            tensor,
+            0,
+            FieldAccess {
+                field: access.field.map(|field| BitField { up: 0, ..field }),
+                ..access
+            },
+        );
+        let negative = matches!(element, Element::Int { bits } if u32::from(*bits) == up + 1);
+        let worth = 2f64.powi(up as i32) * if negative { -1.0 } else { 1.0 };
+        let worth = self.terms.add(Term::Const(worth));
+        self.terms.add(Term::Mul(vec![worth, bit]))
     }
 
     /// A part of a code, at its place in the code.

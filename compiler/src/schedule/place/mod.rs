@@ -7,7 +7,7 @@ mod loads;
 
 use super::ScheduleError;
 use super::fit::Digit;
-use super::index::{Affine, Axes, Axis, AxisId, AxisKind, div_ceil};
+use super::index::{Affine, Axes, Axis, AxisId, AxisKind, TableAxis, div_ceil};
 use super::plan::{Layouts, Plan, known_extent};
 use super::term::{Storage, TermId, Terms};
 use crate::format::Element;
@@ -124,6 +124,7 @@ pub fn place(
     placer.reductions(statement, &outputs, part);
     placer.lanes(part);
     placer.finish_vector(&outputs, part);
+    placer.entries();
     let mut roots = Vec::new();
     for target in &statement.targets {
         let spots = placer.spots.clone();
@@ -195,6 +196,7 @@ impl Placer<'_> {
             row: false,
             ranged: false,
             folds: false,
+            tables: TableAxis::None,
             group,
         })
     }

@@ -57,6 +57,7 @@ impl Checker<'_> {
         let defined = self.define(&k.name);
         let kernel = Kernel {
             name: k.name.name.clone(),
+            tables: self.tables(k),
             dims: PrimaryMap::new(),
             tensors: PrimaryMap::new(),
             indices: PrimaryMap::new(),
@@ -86,6 +87,19 @@ impl Checker<'_> {
             self.kernels.push(kernel);
         }
         Ok(())
+    }
+
+    fn tables(&mut self, k: &ast::Kernel) -> Tables {
+        let Some(kind) = &k.tables else {
+            return Tables::Exact;
+        };
+        if kind.name != "int8" {
+            let text = format!("tables cannot be rounded to `{}`", kind.name);
+            let d = Diagnostic::error("tables", kind.span, text, "expected `int8`");
+            // The kernel is not kept, as it has an error.
+            let _: Checked<()> = self.fail(d.near(kind.span, &kind.name, ["int8"]));
+        }
+        Tables::Int8
     }
 }
 

@@ -4,8 +4,8 @@
 use super::machine::mix;
 use crate::rewrite::analysis::Facts;
 use crate::rewrite::lang::{Node, Op, Ty};
-use crate::schedule::index::{Axes, Axis, AxisId, AxisKind, AxisSet};
-use crate::schedule::term::Storage;
+use crate::schedule::index::{Axes, Axis, AxisId, AxisKind, AxisSet, TableAxis};
+use crate::schedule::term::{LoadId, Storage};
 use crate::vector::ir::Scalar;
 use egg::{ENodeOrVar, Id, Language, PatternAst, Var};
 use std::collections::BTreeMap;
@@ -46,6 +46,9 @@ pub(super) struct Instance {
     pub(super) nodes: Vec<Node>,
 }
 
+/// Entries of tables.
+const ENTRIES: u64 = 16;
+
 /// What may stand at a place of a term.
 #[derive(Clone, Copy)]
 enum Sort {
@@ -79,7 +82,11 @@ fn sort_of(op: Op, operand: usize, first: u32, facts: &Facts) -> Sort {
         (Op::Lookup, 0) => Sort::Table,
         (Op::Lookup, _) => Sort::Code(facts.tables[first as usize].len().ilog2()),
         (Op::Biased, _) => Sort::SignedByte,
-        (Op::Vec, 0 | 1) | (Op::Sum | Op::MaxOver, 0) => Sort::Data,
+        (Op::At, 1) => Sort::Field,
+        (Op::At, 2) => Sort::Load,
+        (Op::Pick, 2) => Sort::Code(ENTRIES.ilog2()),
+        (Op::Vec, 0 | 1) => Sort::Data,
+        (Op::Sum | Op::MaxOver | Op::Place | Op::Pick | Op::At, 0) => Sort::Data,
         _ => Sort::Real,
     }
 }
@@ -116,7 +123,7 @@ pub(super) fn draw(pattern: &PatternAst<Node>, random: &mut Random) -> Instance 
     };
     builder.bind_axes(pattern);
     let root = Id::from(pattern.as_ref().len() - 1);
-    let all = builder.axes(|_| true);
+    let all = builder.axes(|a| a.tables != TableAxis::Entries);
     let free = all.minus(builder.bound);
     builder.build(pattern, root, Sort::Real, free);
     builder.instance
@@ -126,7 +133,9 @@ pub(super) fn draw(pattern: &PatternAst<Node>, random: &mut Random) -> Instance 
 fn axes(random: &mut Random) -> (Axes, Vec<u64>) {
     let (mut axes, mut extents) = (Axes::new(), Vec::new());
     let (loops, copies) = (2, random.below(2));
-    for at in 0..loops + copies + 4 {
+    // The last axis numbers the entries of tables.
+    let last = loops + copies + 4;
+    for at in 0..=last {
         let kind = match at {
             a if a < loops => AxisKind::Loop,
             a if a < loops + copies => AxisKind::Unroll,
@@ -135,6 +144,11 @@ fn axes(random: &mut Random) -> (Axes, Vec<u64>) {
         let mut extent = if random.one_in(4) { 4 } else { 2 };
         let mut to = Scalar::Const(extent);
         let mut nominal = extent;
+        if at == last {
+            extent = ENTRIES;
+            to = Scalar::Const(extent);
+            nominal = extent;
+        }
         if kind == AxisKind::Loop {
             match random.below(4) {
                 0 => {
@@ -167,6 +181,11 @@ fn axes(random: &mut Random) -> (Axes, Vec<u64>) {
             row: kind != AxisKind::Lane && random.one_in(2),
             ranged: false,
             folds: kind == AxisKind::Lane && !random.one_in(3),
+            tables: match kind {
+                _ if at == last => TableAxis::Entries,
+                AxisKind::Unroll => TableAxis::Joint,
+                _ => TableAxis::None,
+            },
             group: 0,
         });
     }
@@ -194,7 +213,9 @@ impl Builder<'_> {
 
     /// Chooses lane lists and axes: lanes from the outside in and then sums over the next ones, or anything.
     fn bind_axes(&mut self, pattern: &PatternAst<Node>) {
-        let lanes: Vec<AxisId> = self.axes(|a| a.kind == AxisKind::Lane).iter().collect();
+        let entries = self.axes(|a| a.tables == TableAxis::Entries);
+        let lanes = self.axes(|a| a.kind == AxisKind::Lane).minus(entries);
+        let lanes: Vec<AxisId> = lanes.iter().collect();
         let outer = self.random.below(3) as usize;
         let mut next = outer;
         let any = self.random.one_in(2);
@@ -212,12 +233,23 @@ impl Builder<'_> {
                         set = set.union(AxisSet::one(*axis));
                     }
                 }
+                match self.random.below(12) {
+                    0 => set = entries,
+                    1 => set = set.union(entries),
+                    _ => {}
+                }
                 self.bound = self.bound.union(set);
                 let id = self.add(Node::Lanes(set));
                 self.variables.insert(var, id);
             }
+            if matches!(op, Op::Place | Op::Pick | Op::At) && !self.variables.contains_key(&var) {
+                for axis in entries.iter() {
+                    let id = self.add(Node::Axis(axis));
+                    self.variables.insert(var, id);
+                }
+            }
             if matches!(op, Op::Sum | Op::MaxOver) {
-                let unused = self.axes(|_| true).minus(self.bound);
+                let unused = self.axes(|_| true).minus(self.bound).minus(entries);
                 let unused: Vec<AxisId> = unused.iter().collect();
                 let mut axis = self.random.pick(&unused);
                 if next < lanes.len()
@@ -356,7 +388,8 @@ impl Builder<'_> {
                 self.op(op, parts)
             }
             _ => {
-                let unused = self.axes(|_| true).minus(self.bound).minus(free);
+                let unused = self.axes(|a| a.tables != TableAxis::Entries);
+                let unused = unused.minus(self.bound).minus(free);
                 let Some(axis) = unused.iter().next() else {
                     return self.leaf(free);
                 };
@@ -367,7 +400,23 @@ impl Builder<'_> {
         }
     }
 
+    /// A load that the instance has already, at places that are in scope.
+    fn known_load(&mut self, free: AxisSet) -> Option<Id> {
+        let terms = &self.instance.facts.terms;
+        let in_scope = |l: &LoadId| terms.load_axes(*l).minus(free).is_empty();
+        let loads: Vec<LoadId> = terms.loads.keys().filter(in_scope).collect();
+        if loads.is_empty() || !self.random.one_in(4) {
+            return None;
+        }
+        let load = self.random.pick(&loads).as_u32();
+        let leaf = self.add(Node::Ref(load));
+        Some(self.op(Op::Ld, vec![leaf]))
+    }
+
     fn leaf(&mut self, free: AxisSet) -> Id {
+        if let Some(known) = self.known_load(free) {
+            return known;
+        }
         match self.random.below(14) {
             0 | 1 => self.load_of(Storage::U8, free),
             2 | 3 => self.load_of(Storage::I8, free),

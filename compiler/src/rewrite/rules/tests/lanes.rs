@@ -109,7 +109,7 @@ pub(super) fn in_memory(ty: Ty, value: f64) -> Result<Lane, Bad> {
 /// What an accumulator becomes.
 pub(super) fn accumulate(op: Op, ty: Ty, x: &[Lane]) -> Result<Lane, Bad> {
     let scalar = match op {
-        Op::VSum | Op::VFold => Op::Add,
+        Op::VSum | Op::VSumBytes | Op::VFold => Op::Add,
         _ => Op::Max,
     };
     let wrapped = x[0].wrapped || x[1].wrapped;

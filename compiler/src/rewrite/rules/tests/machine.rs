@@ -1,10 +1,10 @@
 //! An evaluator of the language: real terms as numbers, vectors as the machine computes them, lane by lane. It knows the
 //! meaning of every operation and of no rule.
 
-use super::lanes::Vector;
+use super::lanes::{Vector, reinterpret};
 use super::number::{Bad, Num, apply};
 use crate::rewrite::analysis::{Facts, Graph};
-use crate::rewrite::lang::{Node, Op};
+use crate::rewrite::lang::{Node, Op, Ty};
 use crate::schedule::index::{Affine, AxisId, AxisSet, Sym};
 use crate::schedule::term::{LoadId, Storage};
 use crate::vector::ir::Scalar;
@@ -12,20 +12,28 @@ use egg::{Id, Language};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
-/// Values of axes, four bits each; all ones where an axis has none.
+/// Values of axes, eight bits each; all ones where an axis has none. And a load whose words are another number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Env(u64);
+pub(super) struct Env(u64, Option<(u32, u64)>);
 
-const UNSET: u64 = 15;
+const UNSET: u64 = 255;
 
 impl Env {
     /// No axis has a value.
-    pub(super) const EMPTY: Env = Env(u64::MAX);
+    pub(super) const EMPTY: Env = Env(u64::MAX, None);
 
     /// With a value for an axis.
     pub(super) fn with(self, axis: AxisId, value: u64) -> Env {
-        let at = 4 * axis.as_u32();
-        Env(self.0 & !(UNSET << at) | value << at)
+        let at = 8 * axis.as_u32();
+        Env(self.0 & !(UNSET << at) | value << at, self.1)
+    }
+
+    /// With another number in the words of a load.
+    fn over(self, load: u32, word: u64) -> Result<Env, Bad> {
+        match self.1 {
+            Some((other, _)) if other != load => Err(Bad::Undefined),
+            _ => Ok(Env(self.0, Some((load, word)))),
+        }
     }
 
     /// Without values for some axes.
@@ -35,7 +43,7 @@ impl Env {
 
     /// The value of an axis.
     pub(super) fn get(self, axis: AxisId) -> Result<u64, Bad> {
-        match self.0 >> (4 * axis.as_u32()) & UNSET {
+        match self.0 >> (8 * axis.as_u32()) & UNSET {
             UNSET => Err(Bad::Fault("an axis out of scope")),
             value => Ok(value),
         }
@@ -43,8 +51,8 @@ impl Env {
 
     /// Values of some axes, and of no others.
     fn only(self, axes: AxisSet) -> Env {
-        let mask = axes.iter().fold(0, |m, a| m | UNSET << (4 * a.as_u32()));
-        Env(self.0 | !mask)
+        let mask = axes.iter().fold(0, |m, a| m | UNSET << (8 * a.as_u32()));
+        Env(self.0 | !mask, self.1)
     }
 }
 
@@ -118,6 +126,16 @@ impl<'a> Machine<'a> {
                 free = free.union(field.shift.axes());
             }
             Node::Op(Op::Sum | Op::MaxOver, c) => free = free.minus(AxisSet::one(self.axis(c[0]))),
+            Node::Op(Op::Place, c) => free = AxisSet::one(self.axis(c[0])),
+            Node::Op(Op::Pick, c) => {
+                let [entry, code] = [1, 2].map(|i| self.free[&self.graph.find(c[i])]);
+                free = entry.minus(AxisSet::one(self.axis(c[0]))).union(code);
+            }
+            Node::Op(Op::At, c) => {
+                let field = &facts.terms.fields[self.number(c[1]) as usize];
+                free = free.union(field.shift.axes());
+                free = free.union(AxisSet::one(self.axis(c[0])));
+            }
             _ => {}
         }
         self.free.insert(class, free);
@@ -214,6 +232,30 @@ impl<'a> Machine<'a> {
                 let entry = code.and_then(|c| entries.get(usize::try_from(c).ok()?));
                 entry.map_or(Err(Bad::Fault("past a table")), |e| Num::of(*e))
             }
+            Op::Place => Ok(Num::Int(i128::from(env.get(self.axis(c[0]))?))),
+            Op::Pick => {
+                let axis = self.axis(c[0]);
+                let code = self.real(c[2], env)?.integer();
+                let code = code.and_then(|c| u64::try_from(c).ok());
+                match code.filter(|c| *c < self.extent(axis)) {
+                    Some(code) => self.real(c[1], env.with(axis, code)),
+                    None => Err(Bad::Undefined),
+                }
+            }
+            Op::At => {
+                let entry = env.get(self.axis(c[0]))?;
+                let word = entry << self.shift(self.number(c[1]), env)?;
+                self.real(c[3], env.over(self.number(c[2]), word)?)
+            }
+            Op::LowByte | Op::HighByte => {
+                let Some(number) = self.real(c[0], env)?.integer() else {
+                    return Err(Bad::Undefined);
+                };
+                Ok(Num::Int(match op {
+                    Op::LowByte => number.rem_euclid(256),
+                    _ => number.div_euclid(256),
+                }))
+            }
             Op::Biased => match self.real(c[0], env)?.integer() {
                 Some(byte) if (-128..128).contains(&byte) => Ok(Num::Int(byte + 128)),
                 _ => Err(Bad::Fault("no signed byte")),
@@ -253,6 +295,7 @@ impl<'a> Machine<'a> {
                 Ok::<u64, Bad>(mix(s, env.get(a)? + 31))
             })?;
         let draw = mix(self.seed, salt);
+        let other = env.1.filter(|(other, _)| *other == load);
         let (low, high): (i128, i128) = match terms.loads[id].storage {
             Storage::U8 => (0, 255),
             Storage::I8 => (-128, 127),
@@ -260,11 +303,24 @@ impl<'a> Machine<'a> {
             Storage::I16 => (-32768, 32767),
             Storage::I32 => (-(1 << 31), (1 << 31) - 1),
             Storage::Code { bits } | Storage::Place { bits } => (0, (1 << bits) - 1),
+            Storage::F32 if other.is_some() => return Err(Bad::Undefined),
             Storage::F32 => {
                 let sixteenths = (draw >> 8) % 2048;
                 return Num::of((sixteenths as f64 - 1024.0) / 16.0);
             }
         };
+        if let Some((_, word)) = other {
+            let word = match terms.loads[id].storage {
+                Storage::I32 => reinterpret(Ty::I32, i128::from(word)),
+                _ => i128::from(word),
+            };
+            let fits = (low..=high).contains(&word);
+            return if fits {
+                Ok(Num::Int(word))
+            } else {
+                Err(Bad::Undefined)
+            };
+        }
         Ok(Num::Int(match draw % 8 {
             0 | 1 => low,
             2 | 3 => high,

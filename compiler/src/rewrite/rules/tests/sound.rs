@@ -130,7 +130,12 @@ fn right(machine: &Machine<'_>, id: Id, node: &Node, env: Env) -> Result<bool, S
             let Ok(value) = machine.real(id, env) else {
                 return Ok(false);
             };
-            let (v, slack) = (value.float(), value.slack());
+            let v = value.float();
+            // Intervals are of f64, which does not hold larger integers exactly.
+            let slack = match v.abs() < 2f64.powi(53) {
+                true => value.slack(),
+                false => value.slack().max(v.abs() * 1e-12),
+            };
             let fraction = (v - v.round()).abs() > slack;
             if v < facts.low - slack || v > facts.high + slack || (facts.integer && fraction) {
                 let class = show(machine, chosen);

@@ -12,8 +12,20 @@ const NARROW: &str = "the law holds without it; codes of at most a byte are take
 const MODULAR: &str =
     "the instruction wraps as the register of the left side does, and is not made to";
 
+const BINDERS: &str =
+    "every binder has an axis of its own, so that the field cannot change with this one";
+
 /// Rule, change, and why nothing is wrong with it.
 pub(super) const UNCAUGHT: &[(&str, &str, &str)] = &[
+    ("pick-bytes", "without Fits(\"?c\", U8)", CODES),
+    ("pick-unsigned-bytes", "without Fits(\"?c\", U8)", CODES),
+    ("bias-entries", "without Signed(\"?t\")", SEARCH),
+    ("pick-words", "without Fits(\"?t\", I16)", MODULAR),
+    ("high-bytes", "without Fits(\"?t\", I16)", MODULAR),
+    ("narrow-floor", "without FloorFits(\"?e\", I8)", MODULAR),
+    ("sum-bytes", "without Needed(\"?i\", \"?e\")", PRODUCT),
+    ("sum-bytes", "without SumFits(\"?i\", \"?e\", I16)", MODULAR),
+    ("at-sum", "without FieldFree(\"?i\", \"?f\")", BINDERS),
     ("distribute-left", "without AsDeep(\"?c\", \"?a\")", SEARCH),
     ("distribute-left", "without AsDeep(\"?c\", \"?b\")", SEARCH),
     ("distribute-right", "without AsDeep(\"?c\", \"?a\")", SEARCH),

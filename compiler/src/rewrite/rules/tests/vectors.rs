@@ -131,6 +131,49 @@ impl Machine<'_> {
                 let found = |l| hold(Ty::F32, Num::of(entry(entries, l)?)?);
                 integer(1, Ty::U8)?.map(Ty::F32, found)
             }
+            Op::VPlace => {
+                let axis = self.axis(c[0]);
+                let number = |place: Env| hold(Ty::U8, Num::Int(i128::from(place.get(axis)?)));
+                self.each(AxisSet::one(axis), Ty::U8, env, number)
+            }
+            Op::VPick => {
+                let ty = self.ty(c[0]);
+                let table = integer(1, ty)?;
+                if ty.bits() != 8 || table.lanes.len() > 16 {
+                    return Err(Bad::Fault("a table of more than sixteen bytes"));
+                }
+                integer(2, Ty::U8)?.map(ty, |l| {
+                    let at = usize::try_from(l.integer()).ok();
+                    let entry = at.and_then(|at| table.lanes.get(at)).copied();
+                    entry.ok_or(Bad::Undefined)
+                })
+            }
+            Op::VJoin => zip(Ty::I16, &[integer(0, Ty::U8)?, integer(1, Ty::I8)?], |x| {
+                hold(Ty::I16, Num::Int(x[0].integer() + 256 * x[1].integer()))
+            }),
+            Op::VLow => integer(0, Ty::I16)?.map(Ty::U8, |l| {
+                hold(Ty::U8, Num::Int(l.integer().rem_euclid(256)))
+            }),
+            Op::VHigh => integer(0, Ty::I16)?.map(Ty::I8, |l| {
+                hold(Ty::I8, Num::Int(l.integer().div_euclid(256)))
+            }),
+            Op::VNarrow => {
+                let (ty, wide) = (self.ty(c[0]), operand(1)?);
+                if wide.ty == Ty::F32 || wide.ty.bits() <= ty.bits() {
+                    return Err(Bad::Fault("no narrower type"));
+                }
+                wide.map(ty, |l| hold(ty, l.value))
+            }
+            Op::VMulHigh => {
+                let Node::Num(factor) = self.leaf(c[0]) else {
+                    return Err(Bad::Fault("no constant"));
+                };
+                let factor = f64::from_bits(*factor) as i128;
+                integer(1, Ty::I16)?.map(Ty::I16, |l| {
+                    let rounded = (l.integer() * factor + (1 << 14)) >> 15;
+                    hold(Ty::I16, Num::Int(rounded))
+                })
+            }
             Op::VTable => {
                 let (ty, entries) = (self.ty(c[0]), self.entries(c[1])?);
                 integer(2, Ty::I32)?.map(ty, |l| in_memory(ty, entry(entries, l)?))
@@ -180,15 +223,23 @@ impl Machine<'_> {
                     hold(ty, apply(scalar, &[x[0].value, x[1].value])?)
                 })
             }
-            Op::VSum | Op::VMaxOver => {
+            Op::VSum | Op::VSumBytes | Op::VMaxOver => {
                 let axis = self.axis(c[0]);
                 if self.facts().is_lane(axis) {
                     return Err(Bad::Fault("a loop over lanes"));
                 }
-                let ty = self.shape(c[1])?.1;
+                let bytes = *op == Op::VSumBytes;
+                let ty = if bytes { Ty::I16 } else { self.shape(c[1])?.1 };
                 let mut total: Option<Vector> = None;
                 for value in 0..self.extent(axis) {
-                    let term = self.vector(c[1], env.with(axis, value))?;
+                    let mut term = self.vector(c[1], env.with(axis, value))?;
+                    if bytes {
+                        let two = term.set.iter().next().is_some();
+                        if !two {
+                            return Err(Bad::Fault("no pairs of lanes"));
+                        }
+                        term = term.of_type(Ty::U8)?.map(ty, |l| hold(ty, l.value))?;
+                    }
                     total = Some(match total {
                         None => term,
                         Some(t) => zip(t.ty, &[t, term], |x| accumulate(*op, ty, x))?,
@@ -197,7 +248,10 @@ impl Machine<'_> {
                 match total {
                     Some(total) => Ok(total),
                     None if *op == Op::VMaxOver => Err(Bad::Undefined),
-                    None => self.zeros(c[1]),
+                    None => Ok(Vector {
+                        ty,
+                        ..self.zeros(c[1])?
+                    }),
                 }
             }
             Op::VFold | Op::VFoldMax => {

@@ -1,11 +1,11 @@
-/* Calls functions on data from a file and writes what they did to another: `driver IN OUT`.
+/* Calls functions on data from a file and writes what they did to another: `driver IN OUT ROOM`.
  *
  * Numbers are uint64_t. IN: the number of jobs; for each the number of its function in FUNCTIONS, the number of its words,
  * and for each word its kind, a number (its value, or how many bytes the buffer has), and for READ and WRITE the bytes.
  * OUT: for each job 0 and the bytes of its WRITE buffers; or the signal that ended it, or OUTSIDE, and nothing else.
  *
- * Every buffer ends where memory ends, so its address has any alignment and a byte too far is a fault. Memory of READ
- * buffers is read-only. What lies before a buffer must stay as it was.
+ * Every buffer ends ROOM bytes before memory ends, so its address has any alignment, and with 0 a byte too far is a fault.
+ * Memory of READ buffers is read-only. What lies before and behind a buffer must stay as it was.
  */
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -30,6 +30,7 @@ struct buffer {
 };
 
 static sigjmp_buf ended;
+static size_t room;
 
 static void on_signal(int signal) { siglongjmp(ended, signal); }
 
@@ -46,11 +47,11 @@ static uint64_t number(FILE *in) {
 
 static void make(struct buffer *b, FILE *in) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    b->mapped = (b->size + page - 1) / page * page + page;
+    b->mapped = (b->size + room + page - 1) / page * page + page;
     b->memory = mmap(NULL, b->mapped + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (b->memory == MAP_FAILED) fail("no memory");
     if (mprotect(b->memory + b->mapped, page, PROT_NONE) != 0) fail("no guard");
-    b->start = b->memory + b->mapped - b->size;
+    b->start = b->memory + b->mapped - room - b->size;
     memset(b->memory, FILLER, b->mapped);
     if (b->kind != SCRATCH && b->size != 0 && fread(b->start, b->size, 1, in) != 1) fail("a buffer ends early");
     if (b->kind == READ && mprotect(b->memory, b->mapped, PROT_READ) != 0) fail("not made read-only");
@@ -58,6 +59,8 @@ static void make(struct buffer *b, FILE *in) {
 
 static int outside(const struct buffer *b) {
     for (const unsigned char *at = b->memory; at < b->start; at++)
+        if (*at != FILLER) return 1;
+    for (const unsigned char *at = b->start + b->size; at < b->memory + b->mapped; at++)
         if (*at != FILLER) return 1;
     return 0;
 }
@@ -95,8 +98,9 @@ static void job(FILE *in, FILE *out) {
 int main(int argc, char **argv) {
     static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGALRM};
     for (size_t at = 0; at < sizeof signals / sizeof *signals; at++) signal(signals[at], on_signal);
-    FILE *in = argc == 3 ? fopen(argv[1], "rb") : NULL, *out = argc == 3 ? fopen(argv[2], "wb") : NULL;
-    if (in == NULL || out == NULL) fail("cannot open the files: driver IN OUT");
+    FILE *in = argc == 4 ? fopen(argv[1], "rb") : NULL, *out = argc == 4 ? fopen(argv[2], "wb") : NULL;
+    if (in == NULL || out == NULL) fail("cannot open the files: driver IN OUT ROOM");
+    room = strtoul(argv[3], NULL, 10);
     for (uint64_t jobs = number(in); jobs > 0; jobs--) job(in, out);
     if (fclose(out) != 0) fail("cannot write");
     return 0;

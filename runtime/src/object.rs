@@ -75,7 +75,11 @@ fn header(kernel: &Kernel, made: &Made, symbol: &str, batch: u64) -> String {
         let mut tensors = tensors.kernel.tensors.iter();
         tensors.find(|(_, t)| t.name == name).map(|(id, _)| id)
     };
-    let number = |scalar: &Scalar| Formula(kernel, scalar).to_string();
+    let number = |scalar: &Scalar| {
+        let text = Formula(kernel, scalar).to_string();
+        let inner = text.strip_prefix('(').and_then(|t| t.strip_suffix(')'));
+        inner.map_or(text.clone(), str::to_owned)
+    };
     for (at, param) in params.enumerate() {
         let what = match &param.kind {
             ParamKind::Read => format!("const void *{}", buffer(kernel, &param.name, find)),

@@ -54,6 +54,11 @@ pub fn block_len(format: &Format) -> u64 {
     }
 }
 
+/// Whether kernels can quantise into it.
+pub fn encodes(format: &Format) -> bool {
+    matches!(&format.kind, FormatKind::Block(b) if b.encode.is_some())
+}
+
 /// Whether rows share blocks: some kernels refuse that.
 pub fn is_woven(format: &Format) -> bool {
     matches!(&format.kind, FormatKind::Block(b) if b.rows > 1)

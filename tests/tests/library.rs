@@ -2,10 +2,10 @@
 //! f32 and with int8 activations, decoding and quantising; on shapes that no block divides.
 
 use lowbit::check::{Random, compare};
-use lowbit::compiler::format::{BlockFormat, Format, FormatKind};
+use lowbit::compiler::format::Format;
 use lowbit::compiler::spec::load;
 use lowbit::{Decoder, Encoder, Engine, Options, Tensor};
-use lowbit_tests::{block_len, is_woven, library};
+use lowbit_tests::{block_len, encodes, is_woven, library};
 use std::sync::{Arc, Mutex};
 
 /// A format, the module that it is in, and the kernels that it can be used in.
@@ -37,13 +37,7 @@ fn kernels(module: &str, format: &Format) -> String {
             y[n, k] = w[n, k];
         }}\n"
     );
-    if matches!(
-        &format.kind,
-        FormatKind::Block(BlockFormat {
-            encode: Some(_),
-            ..
-        })
-    ) {
+    if encodes(format) {
         text += &format!(
             "kernel encode(input x: f32[N, K], input z: f32[M]) -> output w: {name}[N, K] {{
                 w[n, k] = quantize x[n, k] as {name};

@@ -1,5 +1,6 @@
 //! Kernels on every target, also on those that are not this machine: as objects, linked and run on an emulated processor
-//! that has exactly the level. All examples, and linear layers over every format that ships, against the interpreter.
+//! that has exactly the level. All examples, and every format that ships in linear layers,
+//! decoded and encoded, against the interpreter.
 
 #[path = "../machines/harness.rs"]
 mod harness;
@@ -10,7 +11,7 @@ use lowbit::compiler::spec::Module;
 use lowbit::compiler::spec::kernel::Kernel as Spec;
 use lowbit::compiler::target::{Target, names};
 use lowbit::{Engine, Error, Kernel, Options, Tensor};
-use lowbit_tests::{examples, library};
+use lowbit_tests::{block_len, encodes, examples, is_woven, library};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -80,12 +81,12 @@ fn example_cases(engine: &Engine) -> Vec<Case> {
     cases
 }
 
-/// Linear layers over every format that ships, on shapes that no block divides.
+/// Linear layers over every format that ships, decoding and encoding it, on shapes that no block divides.
 fn library_cases(engine: &Engine) -> Vec<Case> {
     let mut cases = Vec::new();
     for (import, format) in library() {
         let name = &format.name;
-        let text = format!(
+        let mut text = format!(
             "language 1;
             import \"std/ints\";
             import \"{import}\";
@@ -94,20 +95,29 @@ fn library_cases(engine: &Engine) -> Vec<Case> {
             }}
             kernel with_int8(weight w: {name}[N, K], input x: q8_32[M, K]) -> output y: f32[M, N] {{
                 y[m, n] = sum(k) w[n, k] * x[m, k];
-            }}"
+            }}
+            kernel decode(stored w: {name}[N, K]) -> output y: f32[N, K] {{ y[n, k] = w[n, k]; }}\n"
         );
+        if encodes(&format) {
+            text += &format!(
+                "kernel encode(input x: f32[N, K]) -> output w: {name}[N, K] {{
+                    w[n, k] = quantize x[n, k] as {name};
+                }}\n"
+            );
+        }
         let module = Arc::new(engine.load(&text).expect(name));
-        let k = lowbit_tests::block_len(&format) + 7;
+        let k = block_len(&format) + 7;
         for spec in &module.kernels {
-            // Dimensions are in the order of their first use.
-            let dims = |m: u64| [5, k, m];
+            // Dimensions are in the order of their first use; only linear layers have a batch.
+            let dims = |m: u64| [5, k, m][..spec.dims.len()].to_vec();
+            let batches: &[u64] = if spec.dims.len() == 3 { &[1, 3] } else { &[1] };
             cases.push(Case {
                 name: format!("{} of {name}", spec.name),
                 module: module.clone(),
                 kernel: spec.name.clone(),
                 bound: vec![("N".to_owned(), 5), ("K".to_owned(), k)],
-                calls: [1, 3].iter().map(|m| call(spec, &dims(*m))).collect(),
-                refusable: lowbit_tests::is_woven(&format),
+                calls: batches.iter().map(|m| call(spec, &dims(*m))).collect(),
+                refusable: is_woven(&format),
             });
         }
     }
@@ -150,15 +160,14 @@ impl<'c> Work<'c> {
                     function
                 }
             };
+            // Nothing may depend on what was in an output before.
             let outputs: Vec<(&_, &[u64])> = call.reference.outputs().collect();
             let words = prepared.words()?.into_iter().map(|word| match word {
                 lowbit::Word::Input(bytes) => Word::Read(bytes.to_vec()),
                 lowbit::Word::Output(at) => {
                     let (format, shape) = outputs[at];
-                    Word::Write(vec![
-                        0;
-                        format.tensor_bytes(shape).expect("a size") as usize
-                    ])
+                    let size = format.tensor_bytes(shape).expect("a size");
+                    Word::Write(vec![0x5a; size as usize])
                 }
                 lowbit::Word::Scratch(bytes) => Word::Scratch(bytes),
                 lowbit::Word::Number(number) => Word::Number(number),

@@ -17,7 +17,7 @@ mod text;
 mod weights;
 
 use clap::{Parser, Subcommand};
-use commands::{convert, explain, pack, quantize, run, show, source};
+use commands::{convert, emit, explain, pack, quantize, run, show, source};
 use std::process::ExitCode;
 
 /// Compile and run tensor kernels over number formats that no CPU has.
@@ -33,6 +33,7 @@ const EXAMPLES: &str = "Examples:
   lowbit fmt --check dsl-examples/*.lowbit
   lowbit show dsl-examples/int4_int8.lowbit --stage vector --target x86-64-vnni --dim K=4096
   lowbit explain dsl-examples/nf4_linear.lowbit --dim N=4096 --dim K=4096
+  lowbit emit dsl-examples/nf4_linear.lowbit --dim N=256 --dim K=1024 --target aarch64 --output nf4.o
   lowbit run dsl-examples/q4_1_linear.lowbit --tensor w=tests/data/smollm2-slice.gguf:blk.0.attn_k.weight --dim M=4 --check
   lowbit pack dsl-examples/q4_1_linear.lowbit --tensor w=tests/data/smollm2-slice.gguf:blk.0.attn_k.weight --output w.packed
   lowbit quantize tests/data/smollm2-slice.gguf --as nf4_64 --output nf4.gguf
@@ -48,6 +49,8 @@ enum Command {
     Show(show::Show),
     /// Show the lowerings that were considered, what each costs, and why the winner won
     Explain(explain::Explain),
+    /// Write the machine code of a kernel as an ELF object, with a C header beside it
+    Emit(emit::Emit),
     /// Run a kernel on tensors from files or on generated ones
     Run(run::Run),
     /// Lay out a weight for a kernel and write the bytes, with the layout as text beside them
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::Fmt(command) => command.run(),
         Command::Show(command) => command.run(),
         Command::Explain(command) => command.run(),
+        Command::Emit(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Pack(command) => command.run(),
         Command::Quantize(command) => command.run(),

@@ -155,6 +155,36 @@ fn show_prints_stages_of_any_target() {
 }
 
 #[test]
+fn emit_writes_an_object_and_a_header() {
+    let place = Place::new("emit");
+    let line =
+        "lowbit emit dsl-examples/int2_int8.lowbit --target aarch64 --dim N=64 --output linear.o";
+    assert_eq!(
+        place.line(line).good(),
+        "int2_int8 for aarch64: `int2_int8` in linear.o, declared in linear.h\n"
+    );
+    assert!(place.read("linear.o").starts_with(b"\x7fELF"));
+    let header = String::from_utf8(place.read("linear.h")).expect("text");
+    for wanted in [
+        "/* `int2_int8` for aarch64, made for batches of 1 or more.",
+        "\n   [0] const void *w: int2_32",
+        "\n   [1] const void *x: f32[M, K]\n   [2] void *y: f32[M, 64]\n   [3] void *xq: ",
+        " bytes of any content\n",
+        ": M * K\n",
+        "\nvoid int2_int8(const uint64_t *words);\n",
+    ] {
+        assert!(header.contains(wanted), "no {wanted:?} in\n{header}");
+    }
+    let wrong = place.line(&format!("{line} --symbol 2nd")).bad(1);
+    assert!(
+        wrong.contains("`2nd` cannot be the name of a function"),
+        "{wrong}"
+    );
+    let wrong = place.line(&line.replace("linear.o", "linear.h")).bad(1);
+    assert!(wrong.contains("cannot be a `.h` file"), "{wrong}");
+}
+
+#[test]
 fn explain_lists_candidates_as_text_and_as_json() {
     let place = Place::new("explain");
     let line =

@@ -5,10 +5,12 @@ use crate::{Error, Kernel, Tensor};
 use lowbit_compiler::codegen::MachineCode;
 use lowbit_compiler::format::layout::same_layout;
 use lowbit_compiler::format::{Element, FormatKind};
+use lowbit_compiler::lower::trips;
+use lowbit_compiler::pipeline::Program;
 use lowbit_compiler::rewrite::analysis::FREE_REDUCTION;
 use lowbit_compiler::spec::check_positions;
 use lowbit_compiler::spec::kernel::{Expr, Extent, Kernel as Spec, Role, Subscript, TensorId};
-use lowbit_compiler::vector::ir::ParamKind;
+use lowbit_compiler::vector::ir::{ParamKind, Scalar};
 use std::sync::Arc;
 
 /// Memory for intermediates, kept between calls so that they need not allocate.
@@ -17,10 +19,24 @@ pub struct Scratch {
     buffers: Vec<Vec<u64>>,
 }
 
+/// What code is passed for a parameter: the address of a buffer, or a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word<'a> {
+    /// The address of these bytes, which are only read.
+    Input(&'a [u8]),
+    /// The address of an output, by its position.
+    Output(usize),
+    /// The address of this many bytes for intermediates.
+    Scratch(u64),
+    /// This number.
+    Number(u64),
+}
+
 /// A call whose arguments were checked.
 pub struct Prepared<'a> {
     kernel: &'a Kernel,
     made: &'a Made,
+    batch: u64,
     inputs: Vec<Option<&'a Tensor>>,
     dims: Vec<u64>,
 }
@@ -124,6 +140,7 @@ impl<'a> Prepared<'a> {
         let prepared = Prepared {
             kernel,
             made: kernel.class(batch)?,
+            batch: kernel.class_of(batch),
             inputs,
             dims,
         };
@@ -218,16 +235,7 @@ impl<'a> Prepared<'a> {
 
     /// Tiles of rows that can run apart from each other (whatever whole tiles leave over is one more).
     pub fn tasks(&self) -> u64 {
-        let program = &self.made.program;
-        let scalar = program.stages.last().and_then(|stage| {
-            let (_, placed, _, _) = stage.parts.first()?;
-            placed
-                .axes
-                .values()
-                .find(|a| a.ranged)
-                .map(lowbit_compiler::lower::trips)
-        });
-        scalar.map_or(0, |s| s.eval(&self.dims))
+        tasks(&self.made.program).map_or(0, |s| s.eval(&self.dims))
     }
 
     /// Whether parts of the rows can be computed apart: only the last step writes outputs.
@@ -319,39 +327,60 @@ impl<'a> Prepared<'a> {
                 self.kernel.target().name
             ),
         })?;
-        let function = &self.made.program.function;
-        let spec = self.kernel.spec();
-        let mut output = outputs.iter();
-        let mut pointers: Vec<u64> = Vec::with_capacity(function.params.len());
+        let count = self.made.program.function.params.len();
+        let mut pointers: Vec<u64> = Vec::with_capacity(count);
         let mut used = 0;
-        let mut tensors = self.made.program.normal.kernel.tensors.keys();
-        for param in function.params.values() {
-            let word = match &param.kind {
+        for word in self.words_of(from, to) {
+            pointers.push(match word? {
+                Word::Input(bytes) => bytes.as_ptr() as u64,
+                Word::Output(at) => outputs.get(at).map_or(0, |(pointer, _)| *pointer as u64),
+                Word::Scratch(bytes) => {
+                    let pointer = scratch.buffer(used, bytes)?;
+                    used += 1;
+                    pointer
+                }
+                Word::Number(number) => number,
+            });
+        }
+        debug_assert_eq!(self.kernel.spec().dims.len(), self.dims.len());
+        run(code, &pointers);
+        Ok(())
+    }
+
+    /// The batch that the code of this call is made for: one of [`Kernel::batches`].
+    pub fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    /// What code is passed for the whole call, word by word: what an [`Object`](crate::Object) takes.
+    pub fn words(&self) -> Result<Vec<Word<'a>>, Error> {
+        self.words_of(0, self.tasks() + 1).collect()
+    }
+
+    /// The words for some of the tasks.
+    fn words_of(&self, from: u64, to: u64) -> impl Iterator<Item = Result<Word<'a>, Error>> {
+        let normal = &self.made.program.normal.kernel;
+        let mut tensors = normal.tensors.keys();
+        let mut outputs = 0..;
+        let params = self.made.program.function.params.values();
+        params.map(move |param| {
+            Ok(match &param.kind {
                 ParamKind::Read => {
-                    let id = next_with(&mut tensors, &self.made.program.normal.kernel, &param.name);
-                    let tensor =
-                        id.and_then(|id| self.inputs.get(id.as_u32() as usize).copied().flatten());
+                    let id = next_with(&mut tensors, normal, &param.name);
+                    let input = |id: TensorId| *self.inputs.get(id.as_u32() as usize)?;
                     let missing = || Error::Argument {
                         name: param.name.clone(),
                         what: "is missing".into(),
                     };
-                    tensor.ok_or_else(missing)?.bytes().as_ptr() as u64
+                    Word::Input(id.and_then(input).ok_or_else(missing)?.bytes())
                 }
-                ParamKind::Write => output.next().map_or(0, |(pointer, _)| *pointer as u64),
-                ParamKind::Scratch { bytes } => {
-                    let pointer = scratch.buffer(used, bytes.eval(&self.dims))?;
-                    used += 1;
-                    pointer
-                }
-                ParamKind::Scalar(scalar) => scalar.eval(&self.dims),
-                ParamKind::RangeStart => from,
-                ParamKind::RangeEnd => to,
-            };
-            pointers.push(word);
-        }
-        debug_assert_eq!(spec.dims.len(), self.dims.len());
-        run(code, &pointers);
-        Ok(())
+                ParamKind::Write => Word::Output(outputs.next().unwrap_or(0)),
+                ParamKind::Scratch { bytes } => Word::Scratch(bytes.eval(&self.dims)),
+                ParamKind::Scalar(scalar) => Word::Number(scalar.eval(&self.dims)),
+                ParamKind::RangeStart => Word::Number(from),
+                ParamKind::RangeEnd => Word::Number(to),
+            })
+        })
     }
 }
 
@@ -361,6 +390,13 @@ impl Rows<'_, '_> {
         self.prepared
             .execute(&self.outputs, scratch, self.from, self.to)
     }
+}
+
+/// How many tasks the results are divided into, if they are.
+pub(crate) fn tasks(program: &Program) -> Option<Scalar> {
+    let (_, placed, _, _) = program.stages.last()?.parts.first()?;
+    let ranged = placed.axes.values().find(|a| a.ranged)?;
+    Some(trips(ranged))
 }
 
 fn next_with(

@@ -221,23 +221,63 @@ pub fn compare_on(
     dims: &[u64],
     inputs: &[Option<Tensor>],
 ) -> Result<Comparison, CheckError> {
-    let spec = kernel.spec();
-    let bytes: Vec<Option<&[u8]>> = inputs
-        .iter()
-        .map(|t| t.as_ref().map(Tensor::bytes))
-        .collect();
-    let reference = evaluate(spec, dims, &bytes)?;
+    let reference = Reference::new(kernel.spec(), dims, inputs)?;
     let outputs = kernel.call_all(&borrow(&converted(kernel, inputs)?))?;
-    let mut comparison = Comparison {
-        differences: Vec::new(),
-        compared: 0,
-        worst: 0.0,
-    };
-    for ((name, output), (id, evaluated)) in outputs.iter().zip(&reference) {
-        let format = &spec.tensors[*id].format;
-        compare_output(name, output, format, evaluated, &mut comparison)?;
+    let outputs: Vec<Tensor> = outputs.into_iter().map(|(_, output)| output).collect();
+    Ok(reference.compare(&outputs)?)
+}
+
+/// What the reference interpreter says of a kernel on given data.
+#[derive(Debug)]
+pub struct Reference {
+    /// For each output its name, its shape and what was evaluated.
+    outputs: Vec<(String, Arc<Format>, Vec<u64>, Evaluated)>,
+}
+
+impl Reference {
+    /// Evaluates a kernel on given data (by tensor, in the declared formats).
+    pub fn new(
+        spec: &Spec,
+        dims: &[u64],
+        inputs: &[Option<Tensor>],
+    ) -> Result<Reference, InterpError> {
+        let bytes: Vec<Option<&[u8]>> = inputs
+            .iter()
+            .map(|t| t.as_ref().map(Tensor::bytes))
+            .collect();
+        let named = |(id, evaluated)| {
+            let tensor = &spec.tensors[id];
+            let format = tensor.format.clone();
+            (
+                tensor.name.clone(),
+                format,
+                shape(spec, id, dims),
+                evaluated,
+            )
+        };
+        let outputs = evaluate(spec, dims, &bytes)?.into_iter().map(named);
+        Ok(Reference {
+            outputs: outputs.collect(),
+        })
     }
-    Ok(comparison)
+
+    /// Formats and shapes of the outputs, in the order declared.
+    pub fn outputs(&self) -> impl Iterator<Item = (&Arc<Format>, &[u64])> {
+        self.outputs.iter().map(|(_, f, s, _)| (f, s.as_slice()))
+    }
+
+    /// Compares outputs, in the order declared.
+    pub fn compare(&self, outputs: &[Tensor]) -> Result<Comparison, Error> {
+        let mut comparison = Comparison {
+            differences: Vec::new(),
+            compared: 0,
+            worst: 0.0,
+        };
+        for ((name, format, _, evaluated), output) in self.outputs.iter().zip(outputs) {
+            compare_output(name, output, format, evaluated, &mut comparison)?;
+        }
+        Ok(comparison)
+    }
 }
 
 /// Inputs by name, weights in the kernel's layouts.

@@ -225,14 +225,26 @@ impl Kernel {
         relaid(name, tensor, self.inner.spec.tensors[id].format.clone())
     }
 
+    /// The batches that code is made for, each up to the next. A batch is an extent of the outputs; the first is for all
+    /// batches that are smaller, too.
+    pub fn batches(&self) -> Vec<u64> {
+        self.inner.classes.iter().map(|c| c.batch).collect()
+    }
+
+    fn class_at(&self, batch: u64) -> &Class {
+        let classes = &self.inner.classes;
+        let class = classes.iter().rev().find(|c| c.batch <= batch);
+        class.unwrap_or(&classes[0])
+    }
+
+    /// The class that a batch is in: one of [`Kernel::batches`].
+    pub(crate) fn class_of(&self, batch: u64) -> u64 {
+        self.class_at(batch).batch
+    }
+
     /// The code for a batch class; made now if it was not yet.
     pub(crate) fn class(&self, batch: u64) -> Result<&Made, Error> {
-        let classes = &self.inner.classes;
-        let class = classes
-            .iter()
-            .rev()
-            .find(|c| c.batch <= batch)
-            .unwrap_or(&classes[0]);
+        let class = self.class_at(batch);
         let made = class.made.get_or_init(|| {
             let inner = &self.inner;
             make(

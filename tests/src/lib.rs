@@ -1,8 +1,12 @@
 //! Tests that span the crates of lowbit: see `tests/`. What they share is [`lowbit::check`] and what is here. The Rust code
 //! of the book is run as tests of this documentation.
 
+use lowbit::compiler::format::std as shipped;
+use lowbit::compiler::format::{Format, FormatKind};
+use lowbit::compiler::spec::load;
 use lowbit::{Engine, Error, Kernel, Options};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The examples that ship: their names and texts, in order. Empty if the folder cannot be read.
 pub fn examples() -> Vec<(String, String)> {
@@ -23,6 +27,41 @@ pub fn texts(folder: &str) -> Vec<(String, String)> {
         Some((name, std::fs::read_to_string(p).ok()?))
     };
     files.iter().filter_map(named).collect()
+}
+
+/// Every format that ships and can be one of tensors (codes with several values are for fields only), with its module.
+///
+/// # Panics
+/// If a module that ships cannot be read.
+pub fn library() -> Vec<(&'static str, Arc<Format>)> {
+    let mut formats = Vec::new();
+    for module in shipped::NAMES {
+        let text = shipped::source(module).expect("its text");
+        let loaded = load(module, text, &|_| None).expect("it reads");
+        let of_tensors =
+            |f: &&Arc<Format>| !matches!(&f.kind, FormatKind::Plain(e) if e.width() > 1);
+        let found = loaded.formats.iter().filter(of_tensors).cloned();
+        formats.extend(found.map(|f| (module, f)));
+    }
+    formats
+}
+
+/// Elements of a block; 1 without one.
+pub fn block_len(format: &Format) -> u64 {
+    match &format.kind {
+        FormatKind::Plain(_) => 1,
+        FormatKind::Block(block) => u64::from(block.len),
+    }
+}
+
+/// Whether kernels can quantise into it.
+pub fn encodes(format: &Format) -> bool {
+    matches!(&format.kind, FormatKind::Block(b) if b.encode.is_some())
+}
+
+/// Whether rows share blocks: some kernels refuse that.
+pub fn is_woven(format: &Format) -> bool {
+    matches!(&format.kind, FormatKind::Block(b) if b.rows > 1)
 }
 
 /// Every kernel of a text, with those of the extents bound that it has dimensions for.

@@ -2,11 +2,11 @@
 //! f32 and with int8 activations, decoding and quantising; on shapes that no block divides.
 
 use lowbit::check::{Random, compare};
-use lowbit::compiler::format::std as shipped;
-use lowbit::compiler::format::{BlockFormat, Format, FormatKind};
+use lowbit::compiler::format::Format;
 use lowbit::compiler::spec::load;
 use lowbit::{Decoder, Encoder, Engine, Options, Tensor};
-use std::sync::Mutex;
+use lowbit_tests::{block_len, encodes, is_woven, library};
+use std::sync::{Arc, Mutex};
 
 /// A format, the module that it is in, and the kernels that it can be used in.
 struct Case {
@@ -37,13 +37,7 @@ fn kernels(module: &str, format: &Format) -> String {
             y[n, k] = w[n, k];
         }}\n"
     );
-    if matches!(
-        &format.kind,
-        FormatKind::Block(BlockFormat {
-            encode: Some(_),
-            ..
-        })
-    ) {
+    if encodes(format) {
         text += &format!(
             "kernel encode(input x: f32[N, K], input z: f32[M]) -> output w: {name}[N, K] {{
                 w[n, k] = quantize x[n, k] as {name};
@@ -53,34 +47,14 @@ fn kernels(module: &str, format: &Format) -> String {
     text
 }
 
-/// Formats of tensors: codes with several values are for fields only.
-fn is_of_tensors(format: &Format) -> bool {
-    !matches!(&format.kind, FormatKind::Plain(e) if e.width() > 1)
-}
-
-fn is_woven(format: &Format) -> bool {
-    matches!(&format.kind, FormatKind::Block(b) if b.rows > 1)
-}
-
 fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for module in shipped::NAMES {
-        let text = shipped::source(module).expect("its text");
-        let loaded = load(module, text, &|_| None).expect("it reads");
-        for format in loaded.formats.iter().filter(|f| is_of_tensors(f)) {
-            let len = match &format.kind {
-                FormatKind::Plain(_) => 1,
-                FormatKind::Block(block) => u64::from(block.len),
-            };
-            cases.push(Case {
-                name: format.name.clone(),
-                text: kernels(module, format),
-                len,
-                woven: is_woven(format),
-            });
-        }
-    }
-    cases
+    let case = |(module, format): (&str, Arc<Format>)| Case {
+        name: format.name.clone(),
+        text: kernels(module, &format),
+        len: block_len(&format),
+        woven: is_woven(&format),
+    };
+    library().into_iter().map(case).collect()
 }
 
 /// What went wrong with a case.
@@ -166,11 +140,7 @@ const OTHERS: &str = "language 1;
 fn bulk_work_gives_what_the_reference_codec_gives() {
     let engine = Engine::host().expect("an engine");
     let mut formats = load("others", OTHERS, &|_| None).expect("it reads").formats;
-    for module in shipped::NAMES {
-        let text = shipped::source(module).expect("its text");
-        let loaded = load(module, text, &|_| None).expect("it reads");
-        formats.extend(loaded.formats.iter().filter(|f| is_of_tensors(f)).cloned());
-    }
+    formats.extend(library().into_iter().map(|(_, format)| format));
     let mut quantised = 0;
     for (n, format) in formats.iter().enumerate() {
         let name = &format.name;

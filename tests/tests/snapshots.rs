@@ -33,12 +33,33 @@ const WANTED: &[(&str, &str, &[&str])] = &[
     ("int4_int8", "x86-64-v2", &["pmaddubsw"]),
     ("int4_int8", "x86-64-v3", &["vpmaddubsw"]),
     ("int4_int8", "x86-64-vnni", &["vpdpbusd"]),
-    ("int4_int8", "aarch64-dotprod", &["sdot", "usdot"]),
+    ("int4_int8", "aarch64-dotprod", &["sdot"]),
+    ("int4_int8", "aarch64-i8mm", &["usdot", "sdot"]),
     ("int2_int8", "x86-64-v3", &["vpmaddubsw"]),
     ("int2_int8", "x86-64-vnni", &["vpdpbusd"]),
     ("int8_matmul", "x86-64-vnni", &["vpdpbusd"]),
     ("int8_matmul", "aarch64-dotprod", &["sdot"]),
+    ("int8_matmul", "aarch64-i8mm", &["sdot"]),
 ];
+
+/// Bytes without a sign times bytes with one: the examples have none, since their codes also fit signed bytes.
+#[test]
+fn unsigned_bytes_have_the_products_of_the_target() {
+    let text = "language 1;
+        kernel product(weight w: u8[N, K], input x: i8[M, K]) -> output y: i32[M, N] {
+            y[m, n] = sum(k) w[n, k] * x[m, k];
+        }";
+    for (target, wanted) in [
+        ("x86-64-vnni", "vpdpbusd"),
+        ("aarch64", "smull2"),
+        ("aarch64-dotprod", "smull2"),
+        ("aarch64-i8mm", "usdot"),
+    ] {
+        let kernels = compile(text, target);
+        let facts = kernels[0].hot_loops().expect("a listing");
+        assert!(facts.has(wanted), "no {wanted} on {target}: {facts:?}");
+    }
+}
 
 #[test]
 fn hot_loops_have_the_instructions_of_the_target() {

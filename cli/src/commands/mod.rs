@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod convert;
+pub(crate) mod emit;
 pub(crate) mod explain;
 pub(crate) mod pack;
 pub(crate) mod quantize;

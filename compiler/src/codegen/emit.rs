@@ -1,21 +1,19 @@
 //! Functions, loops, loads and stores into CLIF. A value of the IR is a list of CLIF values, one a register.
 
+use super::constants::Tables;
 use super::features::Features;
 use super::legal::{self, shape};
 use super::loads::{self, Load, Want};
 use super::parts::{self, Parts, by_parts};
 use crate::vector::ir::{Function, Loop, Op, Step, Type, Value};
 use cranelift_codegen::ir::{
-    self, AbiParam, BlockArg, InstBuilder, MemFlagsData as MemFlags, Signature, UserFuncName,
-    condcodes::IntCC, types,
+    self, AbiParam, BlockArg, ExternalName, GlobalValueData, InstBuilder, MemFlagsData as MemFlags,
+    Signature, UserFuncName, condcodes::IntCC, types,
 };
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_entity::SecondaryMap;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use std::collections::BTreeMap;
-
-/// Addresses of the constant tables, in their order.
-pub(super) type Tables = Vec<u64>;
 
 /// State of the emission of one function.
 pub(super) struct Emit<'f, 'b> {
@@ -197,8 +195,25 @@ impl<'f> Emit<'f, '_> {
     }
 
     pub(super) fn table(&mut self, at: u32) -> ir::Value {
-        let address = self.tables.get(at as usize).copied().unwrap_or(0);
-        self.b.ins().iconst(types::I64, address as i64)
+        let at = at as usize;
+        match self.tables {
+            Tables::At(addresses) => {
+                let address = addresses.get(at).copied().unwrap_or(0);
+                self.b.ins().iconst(types::I64, address as i64)
+            }
+            Tables::In(symbol, offsets) => {
+                let function = &mut self.b.func;
+                let name = function.declare_imported_user_function(symbol.clone());
+                let place = function.create_global_value(GlobalValueData::Symbol {
+                    name: ExternalName::user(name),
+                    offset: offsets.get(at).copied().unwrap_or(0).into(),
+                    // Beside the code: its address is relative to the instruction.
+                    colocated: true,
+                    tls: false,
+                });
+                self.b.ins().symbol_value(types::I64, place)
+            }
+        }
     }
 
     /// A scalar of up to 64 bits in the low part of a register, zeros above.

@@ -104,12 +104,18 @@ impl Features {
             ..NONE
         }
     }
-    /// With the dot-product and i8mm extensions.
+    /// With the dot-product extension.
     pub fn aarch64_dotprod() -> Features {
         Features {
             dotprod: true,
-            i8mm: true,
             ..Features::aarch64()
+        }
+    }
+    /// With the dot-product and i8mm extensions.
+    pub fn aarch64_i8mm() -> Features {
+        Features {
+            i8mm: true,
+            ..Features::aarch64_dotprod()
         }
     }
 

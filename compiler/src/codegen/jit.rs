@@ -1,9 +1,9 @@
 //! Finished code: compiled, loaded, callable from any thread, and freed when it is dropped.
 
-use super::emit::{self, Tables};
+use super::CodegenError;
+use super::constants::{Constants, Tables};
+use super::emit::{self, signature};
 use super::features::Features;
-use super::listing::placeholders;
-use super::{CodegenError, emit::signature};
 use crate::vector::ir::Function;
 use crate::vector::verify::verify;
 use cranelift_codegen::Context;
@@ -12,43 +12,6 @@ use cranelift_codegen::ir;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module, default_libcall_names};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// Bytes aligned for vector loads.
-#[repr(C, align(16))]
-#[derive(Clone, Copy, Debug)]
-struct Line([u8; 16]);
-
-/// The constant tables of a function, at fixed addresses.
-#[derive(Debug)]
-struct Constants {
-    lines: Vec<Line>,
-    starts: Vec<usize>,
-}
-
-impl Constants {
-    fn new(function: &Function) -> Constants {
-        let mut constants = Constants {
-            lines: Vec::new(),
-            starts: Vec::new(),
-        };
-        for table in function.tables.values() {
-            constants.starts.push(constants.lines.len());
-            for chunk in table.bytes.chunks(16) {
-                let mut line = [0; 16];
-                line[..chunk.len()].copy_from_slice(chunk);
-                constants.lines.push(Line(line));
-            }
-        }
-        constants
-    }
-
-    fn addresses(&self) -> Tables {
-        self.starts
-            .iter()
-            .map(|s| self.lines.as_ptr().wrapping_add(*s) as u64)
-            .collect()
-    }
-}
 
 /// The convention of generated code: one pointer to the words of the parameters.
 type Entry = unsafe extern "C" fn(*const u64);
@@ -76,7 +39,7 @@ impl std::fmt::Debug for JITModuleBox {
 // constants are only read.
 unsafe impl Sync for MachineCode {}
 
-/// CLIF of a function that keeps the rules, with the addresses of its tables.
+/// CLIF of a function that keeps the rules, which finds its tables where they are said to be.
 pub(super) fn clif_of(
     function: &Function,
     features: &Features,
@@ -96,7 +59,7 @@ pub(super) fn clif_of(
 
 /// Text of a function in Cranelift's IR, as it is given to Cranelift; tables are numbered instead of placed.
 pub fn clif(function: &Function, features: &Features) -> Result<String, CodegenError> {
-    let clif = clif_of(function, features, &placeholders(function))?;
+    let clif = clif_of(function, features, &Tables::placeholders(function))?;
     Ok(clif.display().to_string())
 }
 
@@ -125,7 +88,7 @@ pub fn compile(function: &Function, features: &Features) -> Result<MachineCode, 
         return Err(CodegenError::Foreign(features.arch.name()));
     }
     let constants = Constants::new(function);
-    let clif = clif_of(function, features, &constants.addresses())?;
+    let clif = clif_of(function, features, &constants.here())?;
     let isa = features.isa()?;
     let signature = signature(&*isa);
     let mut module = JITModule::new(JITBuilder::with_isa(isa, default_libcall_names()));

@@ -1,7 +1,7 @@
 //! Listings: the instructions of a function for any target, without addresses, for people and for tests.
 
 use super::CodegenError;
-use super::emit::Tables;
+use super::constants::Tables;
 use super::features::{Arch, Features};
 use super::jit::{clif_of, guarded};
 use crate::vector::ir::Function;
@@ -19,7 +19,7 @@ pub struct ListingFacts {
 
 /// The instructions of a function for a target, as Cranelift chose them.
 pub fn listing(function: &Function, features: &Features) -> Result<String, CodegenError> {
-    let tables = placeholders(function);
+    let tables = Tables::placeholders(function);
     let clif = clif_of(function, features, &tables)?;
     let isa = features.isa()?;
     let text = guarded(function, || {
@@ -31,12 +31,6 @@ pub fn listing(function: &Function, features: &Features) -> Result<String, Codeg
         Ok(code.vcode.clone().unwrap_or_default())
     })?;
     Ok(tidy(&text))
-}
-
-/// Numbers instead of the addresses of tables: as large as addresses, since Cranelift has other forms for small ones.
-pub(super) fn placeholders(function: &Function) -> Tables {
-    let numbers = 0..function.tables.len() as u64;
-    numbers.map(|n| 0x7000_0000_0000 + 0x1000 * n).collect()
 }
 
 /// Drops what is no instruction: notes for unwinding and register allocation, and jumps to the block that follows.

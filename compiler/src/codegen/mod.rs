@@ -1,15 +1,17 @@
 //! Code generation: vector IR into machine code with Cranelift.
 //!
 //! `features.rs` says what a machine has, `legal.rs` how IR types map onto Cranelift values, `emit.rs`, `loads.rs` and
-//! `ops*.rs` turn operations into CLIF (in the exact shapes that Cranelift's lowering recognises), `jit.rs` owns finished code, and
-//! `listing.rs` prints it.
+//! `ops*.rs` turn operations into CLIF (in the exact shapes that Cranelift's lowering recognises), `jit.rs` owns finished code,
+//! `object.rs` writes it for linkers, `constants.rs` holds its tables, and `listing.rs` prints it.
 
+mod constants;
 mod emit;
 mod features;
 mod jit;
 mod legal;
 mod listing;
 mod loads;
+mod object;
 mod ops;
 mod ops_convert;
 mod ops_lanes;
@@ -20,6 +22,7 @@ mod registers;
 pub use features::{Arch, Features};
 pub use jit::{MachineCode, clif, compile};
 pub use listing::{ListingFacts, listing};
+pub use object::object;
 
 use crate::vector::verify::VerifyError;
 use thiserror::Error;
@@ -46,6 +49,9 @@ pub enum CodegenError {
     /// The back end for the target could not be set up.
     #[error("no back end for the target: {0}")]
     Isa(String),
+    /// A symbol that is no name of C.
+    #[error("`{0}` cannot be the name of a function: letters, digits and `_`, no digit first")]
+    Symbol(String),
     /// Code for another architecture cannot run here.
     #[error("code for {0} cannot run on this machine")]
     Foreign(&'static str),

@@ -1,5 +1,7 @@
 //! Machine code against the interpreter, on every level that runs here, and the instructions that must be selected.
 
+mod machines;
+
 use super::{CodegenError, Features, ListingFacts, MachineCode, compile, listing};
 use crate::vector::build::Builder;
 use crate::vector::interp::run;
@@ -18,6 +20,7 @@ fn levels() -> Vec<(&'static str, Features)> {
         ("vnni", Features::x86_64_vnni()),
         ("aarch64", Features::aarch64()),
         ("aarch64-dotprod", Features::aarch64_dotprod()),
+        ("aarch64-i8mm", Features::aarch64_i8mm()),
     ];
     all.to_vec()
 }
@@ -247,8 +250,9 @@ fn operations_become_their_instructions() {
         (&pairs16, "v3", "vpmaddwd", 8),
         (&pairs16, "aarch64", "smull2", 10),
         (&dot_u, "vnni", "vpdpbusd", 7),
-        (&dot_u, "aarch64-dotprod", "usdot", 7),
+        (&dot_u, "aarch64-i8mm", "usdot", 7),
         (&dot_s, "aarch64-dotprod", "sdot", 7),
+        (&dot_s, "aarch64-i8mm", "sdot", 7),
         (&dot_s, "v3", "vphaddd", 16),
         (&dot_u, "v2", "phaddd", 16),
         (&fused, "v3", "vfmadd132ps", 7),

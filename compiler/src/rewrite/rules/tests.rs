@@ -8,6 +8,7 @@ mod leaves;
 mod machine;
 mod mutants;
 mod number;
+mod proofs;
 mod sound;
 mod uncaught;
 mod vectors;

@@ -17,7 +17,7 @@ mod text;
 mod weights;
 
 use clap::{Parser, Subcommand};
-use commands::{convert, explain, pack, quantize, run, show, source};
+use commands::{calibrate, convert, explain, pack, quantize, run, show, source};
 use std::process::ExitCode;
 
 /// Compile and run tensor kernels over number formats that no CPU has.
@@ -36,7 +36,8 @@ const EXAMPLES: &str = "Examples:
   lowbit run dsl-examples/q4_1_linear.lowbit --tensor w=tests/data/smollm2-slice.gguf:blk.0.attn_k.weight --dim M=4 --check
   lowbit pack dsl-examples/q4_1_linear.lowbit --tensor w=tests/data/smollm2-slice.gguf:blk.0.attn_k.weight --output w.packed
   lowbit quantize tests/data/smollm2-slice.gguf --as nf4_64 --output nf4.gguf
-  lowbit convert nf4.gguf nf4.safetensors";
+  lowbit convert nf4.gguf nf4.safetensors
+  lowbit calibrate --output costs.json";
 
 #[derive(Subcommand)]
 enum Command {
@@ -56,6 +57,8 @@ enum Command {
     Quantize(quantize::Quantize),
     /// Bring tensors into another layout or another kind of file; no value changes
     Convert(convert::Convert),
+    /// Measure what operations, accesses and memory cost on this machine
+    Calibrate(calibrate::Calibrate),
 }
 
 /// Why a command failed.
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
         Command::Pack(command) => command.run(),
         Command::Quantize(command) => command.run(),
         Command::Convert(command) => command.run(),
+        Command::Calibrate(command) => command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! `lowbit`: check, format, inspect, run, pack, quantise and convert from the command line. A thin face over the library.
+//! `lowbit`: check, format, inspect, run, pack, quantise, convert and calibrate from the command line. A thin face over the library.
 //!
 //! Results go to the standard output, errors and progress to the standard error. Exit codes: 0 for success, 1 for an error
 //! in the input (a text, a file, a call), 2 for arguments that cannot be read, 3 if a result differs from the reference.
@@ -36,8 +36,7 @@ const EXAMPLES: &str = "Examples:
   lowbit run dsl-examples/q4_1_linear.lowbit --tensor w=tests/data/smollm2-slice.gguf:blk.0.attn_k.weight --dim M=4 --check
   lowbit pack dsl-examples/q4_1_linear.lowbit --tensor w=tests/data/smollm2-slice.gguf:blk.0.attn_k.weight --output w.packed
   lowbit quantize tests/data/smollm2-slice.gguf --as nf4_64 --output nf4.gguf
-  lowbit convert nf4.gguf nf4.safetensors
-  lowbit calibrate --output costs.json";
+  lowbit convert nf4.gguf nf4.safetensors";
 
 #[derive(Subcommand)]
 enum Command {

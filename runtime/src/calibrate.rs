@@ -145,7 +145,7 @@ pub fn calibrate(
 const LEAST: f64 = 0.001;
 
 fn rounded(value: f64) -> f64 {
-    (value / LEAST).round().max(1.0) * LEAST
+    (value / LEAST).round().max(1.0) / LEAST.recip()
 }
 
 fn cost(unit: Unit, uops: f64, latency: f64) -> Cost {
@@ -210,18 +210,18 @@ impl<'t> Bench<'t> {
             read: Buffer::new(sample.bytes),
             written: Buffer::new(PAGE),
         };
-        bench.fit(sample.bytes);
+        bench.fit(&sample);
         bench.clock_rounds = bench.rounds(None);
         Ok(bench)
     }
 
-    /// Buffers of at least so many bytes. Only stores go far into the one that is written, and those stay near.
-    fn fit(&mut self, bytes: usize) {
-        if self.read.bytes() < bytes {
-            self.read = Buffer::new(bytes);
+    /// Buffers as large as a sample says; the clock needs no more than any other.
+    fn fit(&mut self, sample: &Sample) {
+        if self.read.bytes() < sample.bytes {
+            self.read = Buffer::new(sample.bytes);
         }
-        if self.written.bytes() < bytes.min(LEVELS[0].1 as usize + PAGE) {
-            self.written = Buffer::new(LEVELS[0].1 as usize + PAGE);
+        if self.written.bytes() < sample.written {
+            self.written = Buffer::new(sample.written);
         }
     }
 
@@ -230,8 +230,8 @@ impl<'t> Bench<'t> {
         let code = code.unwrap_or(&self.clock);
         let words = [self.read.address(), self.written.address(), rounds];
         let start = Instant::now();
-        // SAFETY: the code is a sample's, whose parameters are these three; `fit` made both buffers as large as it says,
-        // they are two, and nothing else refers to them.
+        // SAFETY: the code is a sample's, whose parameters are these three; `fit` made both buffers at least as large as it
+        // says before it is run, buffers never shrink, they are two, and nothing else refers to them.
         unsafe { code.call(&words) };
         start.elapsed()
     }
@@ -263,7 +263,7 @@ impl<'t> Bench<'t> {
 
     /// Cycles for once of what a sample does.
     fn cycles(&mut self, sample: &Sample) -> Result<f64, Error> {
-        self.fit(sample.bytes);
+        self.fit(sample);
         let address = self.read.address();
         let at = self.read.skipped;
         if sample.function.name == "chase" {
@@ -284,7 +284,7 @@ impl<'t> Bench<'t> {
         ) else {
             return Ok(None);
         };
-        let latency = self.cycles(&alone)? * alone.times;
+        let latency = self.cycles(&alone)? * alone.times / alone.links;
         let cycles = self.cycles(&few)?.min(self.cycles(&many)?);
         Ok(Some((cycles, latency)))
     }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// Measure what operations, accesses and memory cost on this machine
 #[derive(Args)]
 #[command(after_help = "Examples:
-  lowbit calibrate --output costs.json
+  lowbit calibrate --repeat 3 --output costs.json
   lowbit explain dsl-examples/int4_int8.lowbit --dim N=4096 --dim K=4096 --costs costs.json")]
 pub(crate) struct Calibrate {
     /// Where to write the costs, for `--costs`; without it they are printed as JSON instead of beside the checked-in ones

@@ -4,6 +4,9 @@
 //! Every function has three parameters: a buffer that is read, one that is written, and how many rounds to run. The buffers
 //! are at least as large as the sample says.
 
+#[cfg(test)]
+mod tests;
+
 use super::{I64, Lower};
 use crate::format::{Element, FloatSpec, UnOp};
 use crate::rewrite::lang::Op as Term;
@@ -22,8 +25,12 @@ pub struct Sample {
     pub function: Function,
     /// How often a round does what is measured, on a register or, where lanes are counted, a lane.
     pub times: f64,
-    /// Bytes that a buffer must have.
+    /// How many of that wait for each other.
+    pub links: f64,
+    /// Bytes that the buffer which is read must have.
     pub bytes: usize,
+    /// Bytes that the buffer which is written must have.
+    pub written: usize,
 }
 
 /// Bytes of a buffer that stays in the nearest cache.
@@ -67,6 +74,20 @@ fn chain_type(op: Term) -> Option<Type> {
     })
 }
 
+/// Links of a chain in a round: several of an operation that is few instructions, so that the loop itself does not count;
+/// one where more could be simplified, or would be much code.
+fn links(op: Term) -> u32 {
+    match op {
+        Term::VSigned | Term::VBias | Term::VLookup8 | Term::VWiden | Term::VFloat => 4,
+        Term::VFAdd | Term::VFSub | Term::VFMul | Term::VFDiv | Term::VSum => 4,
+        Term::VFMin | Term::VFMax | Term::VMaxOver | Term::VSqrt => 4,
+        Term::VSelectLt | Term::VSelectLe | Term::VSelectEq | Term::VIAdd | Term::VIMul => 4,
+        Term::VDot4 | Term::VDot4S => 4,
+        Term::VMulPairs8 | Term::VMulPairs16 | Term::VAddPairs16 => 4,
+        _ => 1,
+    }
+}
+
 /// Chains of an operation, each round one step further; `None` if it is not measured.
 pub fn operation(op: Term, chains: u16) -> Option<Sample> {
     let ty = chain_type(op)?;
@@ -76,14 +97,17 @@ pub fn operation(op: Term, chains: u16) -> Option<Sample> {
     let first: Vec<Value> = (0..i32::from(chains))
         .map(|at| lower.first(ty, data, 16 * at))
         .collect();
+    let other = lower.first(ty, data, 16 * i32::from(chains));
     let zero = lower.put_at(0, I64, Op::IConst(0));
     let (_, inside) = lower.open("round", zero, rounds, 1, &first);
     let mut times = 0.0;
-    let mut next = Vec::new();
-    for x in inside {
-        let (value, counted) = lower.step(op, ty, x)?;
-        times += counted;
-        next.push(value);
+    let mut next = inside;
+    for _ in 0..links(op) {
+        for x in &mut next {
+            let (value, counted) = lower.step(op, ty, [*x, other])?;
+            times += counted;
+            *x = value;
+        }
     }
     let last = lower.close(&next);
     for (at, value) in last.into_iter().enumerate() {
@@ -94,7 +118,9 @@ pub fn operation(op: Term, chains: u16) -> Option<Sample> {
     Some(Sample {
         function,
         times,
+        links: f64::from(links(op)),
         bytes,
+        written: NEAR as usize,
     })
 }
 
@@ -150,7 +176,9 @@ pub fn access(kind: &str, window: u64) -> Option<Sample> {
     Some(Sample {
         function: lower.b.finish(),
         times: count * (window / STEP) as f64,
+        links: 1.0,
         bytes: (window + STEP) as usize,
+        written: if kind == "store" { window + STEP } else { NEAR } as usize,
     })
 }
 
@@ -178,7 +206,9 @@ pub fn chase() -> Sample {
     Sample {
         function,
         times: 8.0,
+        links: 8.0,
         bytes,
+        written: NEAR as usize,
     }
 }
 
@@ -200,16 +230,19 @@ pub fn clock() -> Sample {
     Sample {
         function,
         times: 32.0,
+        links: 32.0,
         bytes,
+        written: NEAR as usize,
     }
 }
 
-/// Sums of scalars and of vectors beside each other, as many as a machine takes at once, and the two of the loop itself.
+/// Sums of scalars and of vectors beside each other, as many as a machine takes at once, and the three of the loop itself.
 pub fn issue() -> Sample {
     let kernel = nothing();
     let mut lower = start(&kernel, "issue");
     let (data, out, rounds) = lower.sample_parameters();
     let zero = lower.put_at(0, I64, Op::IConst(0));
+    let step = lower.first(I32, data, 16 * 6);
     let mut first: Vec<Value> = (0..6).map(|at| lower.first(I32, data, 16 * at)).collect();
     for at in 0..6 {
         let load = Op::Load {
@@ -219,12 +252,12 @@ pub fn issue() -> Sample {
         first.push(lower.put(I64, load, &[data]));
     }
     let (_, inside) = lower.open("round", zero, rounds, 1, &first);
-    let step = lower.put_at(0, I32, Op::IConst(3));
-    let next: Vec<Value> = inside
-        .iter()
-        .enumerate()
-        .map(|(at, x)| lower.bin(Bin::IAdd, *x, if at < 6 { step } else { rounds }))
-        .collect();
+    let mut next = inside;
+    for _ in 0..8 {
+        for (at, x) in next.iter_mut().enumerate() {
+            *x = lower.bin(Bin::IAdd, *x, if at < 6 { step } else { rounds });
+        }
+    }
     let last = lower.close(&next);
     for (at, value) in last.into_iter().enumerate() {
         lower.b.store(value, out, 16 * at as i32);
@@ -232,8 +265,10 @@ pub fn issue() -> Sample {
     let (function, bytes) = (lower.b.finish(), NEAR as usize);
     Sample {
         function,
-        times: 14.0,
+        times: 99.0,
+        links: 1.0,
         bytes,
+        written: NEAR as usize,
     }
 }
 
@@ -293,7 +328,7 @@ impl Lower<'_> {
     }
 
     /// An operation on a link of a chain, as the next link; and for how many registers that counts.
-    fn step(&mut self, op: Term, ty: Type, x: Value) -> Option<(Value, f64)> {
+    fn step(&mut self, op: Term, ty: Type, [x, other]: [Value; 2]) -> Option<(Value, f64)> {
         let near_one = 1.000_01;
         let value = match op {
             Term::VFAdd | Term::VSum => self.with(Bin::FAdd, x, near_one),
@@ -317,7 +352,6 @@ impl Lower<'_> {
             Term::VSelectLe => self.chosen_by(Cmp::FLe, x),
             Term::VSelectEq => self.chosen_by(Cmp::FEq, x),
             Term::VIAdd | Term::VIMul => {
-                let other = self.integers(3, ty);
                 let bin = if op == Term::VIAdd {
                     Bin::IAdd
                 } else {
@@ -325,10 +359,7 @@ impl Lower<'_> {
                 };
                 self.bin(bin, x, other)
             }
-            Term::VBias => {
-                let flip = self.integers(-128, ty);
-                self.bin(Bin::Xor, x, flip)
-            }
+            Term::VBias => self.bin(Bin::Xor, x, other),
             Term::VBits => {
                 let mask = self.integers(15, ty);
                 let moved = self.put(ty, Op::Shift(Shift::UShr, x, 2), &[x]);

@@ -124,7 +124,7 @@ pub fn operation(op: Term, chains: u16) -> Option<Sample> {
     })
 }
 
-/// Accesses of a kind through a buffer of so many bytes (a multiple of [`STEP`]); `None` if there is no such kind.
+/// Accesses of a kind through a buffer of so many bytes (a multiple of 256); `None` if there is no such kind.
 pub fn access(kind: &str, window: u64) -> Option<Sample> {
     let kernel = nothing();
     let mut lower = start(&kernel, kind);

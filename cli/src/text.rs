@@ -23,7 +23,7 @@ pub(crate) struct Source {
     /// The machine: `host`, or one of those that `lowbit show --help` lists
     #[arg(long, default_value = "host", long_help = target_help())]
     target: String,
-    /// Replace costs of the target by those of a JSON file
+    /// Replace costs of the target by those of a JSON file, such as `lowbit calibrate` writes
     #[arg(long, value_name = "FILE")]
     costs: Option<PathBuf>,
     /// Only lowerings whose description contains this text
@@ -59,11 +59,10 @@ impl Source {
     /// Reads, checks and compiles it, with some dimensions bound.
     pub(crate) fn compile(&self, bound: &[(String, u64)]) -> Result<(Engine, Kernel), Failure> {
         let module = module(&self.file)?;
-        let mut target = Target::named(&self.target)?;
+        let mut engine = Engine::new(Target::named(&self.target)?)?;
         if let Some(costs) = &self.costs {
-            target = target.apply(&read(costs)?)?;
+            engine = engine.with_costs(&read(costs)?)?;
         }
-        let engine = Engine::new(target)?;
         let dims: Vec<(&str, u64)> = bound.iter().map(|(n, e)| (n.as_str(), *e)).collect();
         let options = Options {
             kernel: self.kernel.clone(),

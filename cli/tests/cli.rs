@@ -398,7 +398,16 @@ fn the_help_of_every_command_has_examples_that_run() {
     let place = Place::new("help");
     let mut ran = 0;
     for command in [
-        "", "check", "fmt", "show", "explain", "run", "pack", "quantize", "convert",
+        "",
+        "check",
+        "fmt",
+        "show",
+        "explain",
+        "run",
+        "pack",
+        "quantize",
+        "convert",
+        "calibrate",
     ] {
         let args: Vec<&str> = [command, "--help"]
             .into_iter()
@@ -414,7 +423,7 @@ fn the_help_of_every_command_has_examples_that_run() {
         for line in examples.lines().map(str::trim).filter(|l| !l.is_empty()) {
             assert!(
                 line.starts_with(&format!("lowbit {command}"))
-                    || ["pack", "quantize", "convert"].contains(&command),
+                    || ["pack", "quantize", "convert", "calibrate"].contains(&command),
                 "{line}"
             );
             let done = place.line(line);

@@ -49,6 +49,15 @@ impl Engine {
         }
     }
 
+    /// With the target's costs replaced by those of a file (JSON), such as [`calibrate`](crate::calibrate::calibrate) measures.
+    pub fn with_costs(&self, file: &str) -> Result<Engine, Error> {
+        let target = Target::clone(&self.target).apply(file)?;
+        Ok(Engine {
+            target: Arc::new(target),
+            rules: self.rules.clone(),
+        })
+    }
+
     /// The target.
     pub fn target(&self) -> &Target {
         &self.target

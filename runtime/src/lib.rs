@@ -17,6 +17,7 @@
 //! ```
 
 mod bulk;
+pub mod calibrate;
 mod call;
 pub mod check;
 mod engine;

@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod calibrate;
 pub(crate) mod convert;
 pub(crate) mod emit;
 pub(crate) mod explain;

@@ -12,6 +12,7 @@ mod loads;
 mod math;
 mod nearest;
 mod nest;
+pub mod sample;
 mod values;
 
 use crate::rewrite::analysis::Facts;

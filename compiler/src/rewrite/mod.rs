@@ -83,6 +83,10 @@ impl RuleSet {
         let compiled = compiled.collect::<Result<Vec<_>, _>>()?;
         Ok(RuleSet { rules: compiled })
     }
+    /// Names of the rules, those that are code too.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|r| r.name.as_str())
+    }
 }
 
 /// A lowering of a placed statement.

@@ -63,6 +63,7 @@ pub(super) fn target(name: &str, features: Features) -> Target {
         throughput,
         costs: table(&lines),
         accesses,
+        levels: Vec::new(),
     }
 }
 

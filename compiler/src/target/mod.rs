@@ -83,6 +83,20 @@ pub struct Target {
     pub costs: BTreeMap<Op, Cost>,
     /// Patterns of loads and stores, by name (see [`LOADS`]).
     pub accesses: BTreeMap<&'static str, Cost>,
+    /// The memory hierarchy, nearest first, if it was measured.
+    pub levels: Vec<Level>,
+}
+
+/// A level of the memory hierarchy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Level {
+    /// Its name: `L1`, `L2`, `L3`, `memory`.
+    pub name: String,
+    /// Bytes of the buffer that was read from it.
+    pub bytes: u64,
+    /// Bytes a cycle that one thread reads from it in order.
+    pub rate: f64,
 }
 
 /// Kinds of access that have a cost of their own: a vector from memory, a scalar into all lanes, a short vector repeated,
@@ -103,6 +117,17 @@ pub enum TargetError {
     /// A cost file names an operation that does not exist.
     #[error("the cost file names `{0}`, which is no operation")]
     Operation(String),
+    /// A cost file names a kind of access that does not exist.
+    #[error("the cost file names `{0}`, which is no kind of access; there are {known}", known = LOADS.join(", "))]
+    Access(String),
+    /// A cost file has a number that is no cost.
+    #[error("the cost file says {value} for {what}, which is no cost or rate")]
+    Number {
+        /// Of what.
+        what: String,
+        /// The number, as text.
+        value: String,
+    },
     /// A cost file that cannot be read.
     #[error("the cost file is not valid: {0}")]
     File(String),
@@ -115,8 +140,17 @@ pub struct CostFile {
     /// Costs of operations, by the operation's name.
     #[serde(default)]
     pub operations: BTreeMap<String, Cost>,
+    /// Costs of accesses, by kind (see [`LOADS`]).
+    #[serde(default)]
+    pub accesses: BTreeMap<String, Cost>,
     /// Rates, if measured.
     pub throughput: Option<Throughput>,
+    /// Levels of the memory hierarchy, nearest first.
+    #[serde(default)]
+    pub levels: Vec<Level>,
+    /// Operations that were not measured, by name, and why; it changes nothing.
+    #[serde(default)]
+    pub derived: BTreeMap<String, String>,
 }
 
 /// A line of a target's table.
@@ -175,18 +209,60 @@ impl Target {
     pub fn apply(mut self, file: &str) -> Result<Target, TargetError> {
         let file: CostFile =
             serde_json::from_str(file).map_err(|e| TargetError::File(e.to_string()))?;
+        file.check()?;
         for (name, cost) in file.operations {
-            let op = Op::ALL
-                .iter()
-                .find(|o| o.name() == name)
-                .ok_or(TargetError::Operation(name))?;
-            self.costs.insert(*op, cost);
+            self.costs.insert(operation(&name)?, cost);
+        }
+        for (name, cost) in file.accesses {
+            let kind = LOADS.into_iter().find(|k| *k == name);
+            let kind = kind.ok_or(TargetError::Access(name))?;
+            self.accesses.insert(kind, cost);
+        }
+        if !file.levels.is_empty() {
+            self.levels = file.levels;
         }
         if let Some(throughput) = file.throughput {
             self.throughput = throughput;
         }
         Ok(self)
     }
+}
+
+impl CostFile {
+    /// Costs are finite and not negative, rates finite and positive; what is derived is an operation.
+    fn check(&self) -> Result<(), TargetError> {
+        let number = |what: &str, value: f64, least: f64| {
+            if value.is_finite() && value >= least {
+                return Ok(());
+            }
+            let (what, value) = (what.to_owned(), value.to_string());
+            Err(TargetError::Number { what, value })
+        };
+        for (name, cost) in self.operations.iter().chain(&self.accesses) {
+            number(&format!("`{name}`"), cost.uops, 0.0)?;
+            number(&format!("the latency of `{name}`"), cost.latency, 0.0)?;
+        }
+        let rate = |what: &str, value: f64| number(what, value, f64::MIN_POSITIVE);
+        if let Some(rates) = &self.throughput {
+            for value in rates.units {
+                rate("a unit", value)?;
+            }
+            rate("`issue`", rates.issue)?;
+            rate("`memory`", rates.memory)?;
+        }
+        for level in &self.levels {
+            rate(&format!("the level `{}`", level.name), level.rate)?;
+        }
+        self.derived
+            .keys()
+            .try_for_each(|name| operation(name).map(drop))
+    }
+}
+
+/// An operation by its name.
+fn operation(name: &str) -> Result<Op, TargetError> {
+    let found = Op::ALL.iter().find(|o| o.name() == name).copied();
+    found.ok_or_else(|| TargetError::Operation(name.to_owned()))
 }
 
 /// A table as a map, over the generic operations.

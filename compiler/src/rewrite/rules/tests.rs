@@ -1,12 +1,14 @@
 //! Every rule against an evaluator of the language, and against itself with something changed. The tests are made from the
 //! table of rules alone.
 
+mod counts;
 mod instance;
 mod lanes;
 mod leaves;
 mod machine;
 mod mutants;
 mod number;
+mod proofs;
 mod sound;
 mod uncaught;
 mod vectors;

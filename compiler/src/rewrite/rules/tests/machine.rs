@@ -50,7 +50,7 @@ impl Env {
     }
 
     /// Values of some axes, and of no others.
-    fn only(self, axes: AxisSet) -> Env {
+    pub(super) fn only(self, axes: AxisSet) -> Env {
         let mask = axes.iter().fold(0, |m, a| m | UNSET << (8 * a.as_u32()));
         Env(self.0 | !mask, self.1)
     }

@@ -131,10 +131,10 @@ const FLIPS: &[Flip] = &[
     (
         "int8_matmul",
         "x86-64-vnni",
-        Op::VBias,
+        Op::VDot4,
         10.0,
         "dot product of four bytes",
-        "16-bit products in pairs",
+        "[n:4, k:4]: 16-bit products in pairs",
     ),
     (
         "fp4_linear",

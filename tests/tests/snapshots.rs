@@ -35,7 +35,7 @@ const WANTED: &[(&str, &str, &[&str])] = &[
     ("int4_int8", "x86-64-vnni", &["vpdpbusd"]),
     ("int4_int8", "aarch64-dotprod", &["sdot"]),
     ("int4_int8", "aarch64-i8mm", &["usdot", "sdot"]),
-    ("int2_int8", "x86-64-v3", &["vpmaddubsw"]),
+    ("int2_int8", "x86-64-v3", &["vpshufb"]),
     ("int2_int8", "x86-64-vnni", &["vpdpbusd"]),
     ("int8_matmul", "x86-64-vnni", &["vpdpbusd"]),
     ("int8_matmul", "aarch64-dotprod", &["sdot"]),

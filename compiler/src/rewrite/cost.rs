@@ -6,7 +6,7 @@ use super::extract::{Extracted, Picked};
 use super::lang::{Node, Op, Ty};
 use crate::schedule::index::{Axes, AxisId, AxisKind, AxisSet};
 use crate::schedule::term::{LoadId, Storage, Terms};
-use crate::target::{Cost, Target, Unit};
+use crate::target::{Cost, Target, UNITS, Unit};
 use crate::vector::ir::Scalar;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CostVector {
     /// Micro-operations of each unit, in the order of [`Unit::ALL`].
-    pub units: [f64; 6],
+    pub units: [f64; UNITS],
     /// Cycles of the longest chain of dependent accumulations.
     pub chain: f64,
     /// Bytes of weights read.
@@ -181,7 +181,14 @@ pub fn node_cost(
                 matches!(c.op, Op::VDot4 | Op::VDot4S | Op::VSum)
                     || (c.op == Op::VFMul && target.features.fma)
             });
-            plain.map(|c| by(c, if fused { 0.0 } else { regs }))
+            let unit = match node.ty {
+                Ty::F32 => target.costs.get(&Op::VFAdd).map(|c| c.unit),
+                _ => None,
+            };
+            plain.map(|c| Cost {
+                unit: unit.unwrap_or(c.unit),
+                ..by(c, if fused { 0.0 } else { regs })
+            })
         }
         Op::VLookup32 => {
             let Some(Node::Ref(_)) = node.data.first() else {
@@ -425,8 +432,8 @@ pub fn total(
     let rate = &target.throughput;
     let spill = (live - f64::from(rate.registers) + 4.0).max(0.0) / f64::from(rate.registers);
     let of = |unit: Unit| sum.units[unit as usize];
-    // Multiplies and shuffles run on vector units that can do them.
-    let vectors = of(Unit::Vector) + of(Unit::Multiply) + of(Unit::Shuffle);
+    // Multiplies, shuffles and sums of floats run on vector units that can do them.
+    let vectors = of(Unit::Vector) + of(Unit::Multiply) + of(Unit::Shuffle) + of(Unit::Add);
     let units = sum
         .units
         .iter()

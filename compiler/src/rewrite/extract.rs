@@ -7,7 +7,7 @@ use super::cost::{Mode, node_cost, trips};
 use super::lang::{Node, Op, Ty};
 use crate::schedule::index::AxisSet;
 use crate::schedule::term::LoadId;
-use crate::target::{Target, Unit};
+use crate::target::{Target, UNITS, Unit};
 use egg::Id;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
@@ -59,7 +59,7 @@ struct Best {
 }
 
 /// Weights of the units in a sum of micro-operations.
-pub type Weights = [f64; 6];
+pub type Weights = [f64; UNITS];
 
 /// The operations of a graph with their operands and users, classes numbered from 0: what every extraction starts from.
 pub struct Operations<'a> {

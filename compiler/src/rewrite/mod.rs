@@ -164,10 +164,10 @@ const BANS: &[&[Op]] = &[
 ];
 
 /// Weightings of the units under which terms are extracted.
-const WEIGHTINGS: &[[f64; 6]] = &[
-    [1.0, 2.0, 2.0, 2.0, 4.0, 1.0],
-    [1.0, 1.0, 4.0, 1.0, 1.0, 1.0],
-    [2.0, 4.0, 1.0, 1.0, 1.0, 2.0],
+const WEIGHTINGS: &[extract::Weights] = &[
+    [1.0, 2.0, 2.0, 2.0, 4.0, 1.0, 2.0],
+    [1.0, 1.0, 4.0, 1.0, 1.0, 1.0, 1.0],
+    [2.0, 4.0, 1.0, 1.0, 1.0, 2.0, 2.0],
 ];
 
 /// Rewrites a placed statement and returns its lowerings on the target.

@@ -51,7 +51,7 @@ pub(super) fn target(name: &str, features: Features) -> Target {
         ("store", access(Store, 1.0, 1.0)),
     ]);
     let throughput = Throughput {
-        units: [4.0, 2.0, 2.0, 2.0, 1.0, 4.0],
+        units: [4.0, 2.0, 2.0, 2.0, 1.0, 4.0, 4.0],
         issue: 8.0,
         memory: 8.0,
         registers: 32,

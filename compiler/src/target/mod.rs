@@ -29,17 +29,23 @@ pub enum Unit {
     Store,
     /// Scalar integer units.
     Scalar,
+    /// Vector units that add and convert floats.
+    Add,
 }
+
+/// How many units there are.
+pub const UNITS: usize = Unit::ALL.len();
 
 impl Unit {
     /// All units, in the order of [`Throughput`].
-    pub const ALL: [Unit; 6] = [
+    pub const ALL: [Unit; 7] = [
         Unit::Vector,
         Unit::Multiply,
         Unit::Shuffle,
         Unit::Load,
         Unit::Store,
         Unit::Scalar,
+        Unit::Add,
     ];
 }
 
@@ -59,7 +65,7 @@ pub struct Cost {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Throughput {
     /// Of each unit, in the order of [`Unit::ALL`].
-    pub units: [f64; 6],
+    pub units: [f64; UNITS],
     /// Of all units together.
     pub issue: f64,
     /// Bytes a cycle of a stream from memory.

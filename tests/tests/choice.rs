@@ -178,6 +178,33 @@ const FLIPS: &[Flip] = &[
     ),
 ];
 
+/// Ternary weights in pairs (bitnet.cpp's TL1) and in triples with a sign (the codes of TL2), without and with rounded tables.
+const TERNARY: [(&str, u64); 2] = [("tl1", 256), ("ternary3_96", 288)];
+
+#[test]
+fn ternary_pairs_and_triples_are_looked_up_where_nothing_multiplies_bytes_by_four() {
+    for (format, columns) in TERNARY {
+        for (tables, words) in [("", "two bytes"), (" tables int8", "rounded sums")] {
+            let text = format!(
+                "language 1;
+                import \"std/ternary\";
+                kernel ternary(weight w: {format}[N, K], input x: i8[M, K]) -> output y: f32[M, N]{tables} {{
+                    y[m, n] = sum(k) w[n, k] * x[m, k];
+                }}"
+            );
+            for level in ["x86-64-v2", "x86-64-v3", "aarch64"] {
+                let engine = Engine::new(target(level)).expect("an engine");
+                let kernel = engine
+                    .compile(&text, &[("N", 64), ("K", columns)])
+                    .expect("it compiles");
+                let lowering = chosen(&kernel);
+                let looked_up = lowering.contains("look-up of") && lowering.contains(words);
+                assert!(looked_up, "{format}{tables} on {level}: {lowering}");
+            }
+        }
+    }
+}
+
 #[test]
 fn one_cost_of_a_target_flips_the_choice() {
     for (name, level, op, uops, before, after) in FLIPS {

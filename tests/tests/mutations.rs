@@ -82,6 +82,12 @@ const SMALL: &[&str] = &[
     kernel exact(weight w: int2_32[N, K], input x: q8_32[M, K]) -> output y: f32[M, N] {
         y[m, n] = sum(k) w[n, k] * x[m, k];
     }",
+    // Codes of three values, which are joint codes and a sign.
+    "language 1;
+    import \"std/ternary\";
+    kernel triples(weight w: ternary3_96[N, K], input x: i8[M, K]) -> output y: f32[M, N] {
+        y[m, n] = sum(k) w[n, k] * x[m, k];
+    }",
     // The unsigned factor second.
     "language 1;
     kernel unsigned(weight w: i8[N, K], input x: u8[M, K]) -> output y: i32[M, N] {

@@ -133,6 +133,13 @@ impl Codebook {
         value.copied().unwrap_or_else(|| self.other(component))
     }
 
+    /// Whether the highest bit of a code is the sign of all its values.
+    pub fn is_mirrored(&self) -> bool {
+        let half = 1 << (self.bits().max(1) - 1);
+        let opposite = |c: u32, j: u32| self.worth(c + half, j) == -self.worth(c, j);
+        (0..half).all(|c| (0..self.width).all(|j| opposite(c, j)))
+    }
+
     /// What a component of an illegal code is worth.
     fn other(&self, component: u32) -> f32 {
         let first = || {

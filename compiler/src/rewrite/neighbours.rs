@@ -105,7 +105,8 @@ impl Canon<'_> {
             let size = fact.low.abs().max(fact.high.abs());
             (fact.integer && size.is_finite()).then_some(most * size)
         })?;
-        let joint = part.width * extent <= u64::from(JOINT_BITS);
+        let together = part.clone().over(axis, Some(extent));
+        let joint = together.is_some_and(|p| p.width <= u64::from(JOINT_BITS));
         if call.is_empty() || !joint || !fact.integer {
             return None;
         }

@@ -71,7 +71,7 @@ impl Part {
     }
 
     /// The bits that all values of an axis read together.
-    fn over(mut self, axis: AxisId, extent: Option<u64>) -> Option<Part> {
+    pub(super) fn over(mut self, axis: AxisId, extent: Option<u64>) -> Option<Part> {
         let Scalar::Const(step) = self.low.coefficient(axis)? else {
             return None;
         };

@@ -84,6 +84,13 @@ pub(super) fn joint_width(bits: u32, joint: u64) -> Option<u32> {
     (joint > 1 && width > 0 && bits.is_multiple_of(width) && bits <= JOINT_BITS).then_some(width)
 }
 
+/// Widths of the parts of a code of several values that is a joint code as it is, low bits first: at most one bit is left over,
+/// which is the sign of all values.
+fn whole_code(bits: u32) -> Vec<u32> {
+    let rest = bits.saturating_sub(JOINT_BITS);
+    [bits - rest, rest].into_iter().filter(|w| *w > 0).collect()
+}
+
 /// Widths of the parts that a code is cut into, low bits first: as few as there are, each a whole number of bytes or a
 /// divisor of one, so that no part of an element's code crosses bytes.
 pub(super) fn widths(bits: u32, per_element: bool, joint: u64) -> Vec<u32> {
@@ -104,10 +111,14 @@ pub(super) fn widths(bits: u32, per_element: bool, joint: u64) -> Vec<u32> {
 /// Places one field from a bit address on; returns the address after its last bit.
 fn place(field: &mut Field, len: u32, rows: u32, cut: Cut, start: u32) -> u32 {
     let bits = field.element.bits();
-    let per_element = is_per_element(field, len);
+    let values = values_per_code(field, len);
     let mut end = start;
     let mut parts = Vec::new();
-    for bits in widths(bits, per_element, cut.joint) {
+    let widths = match values {
+        Some(values) if values > 1 && values == cut.joint => whole_code(bits),
+        _ => widths(bits, values == Some(1), cut.joint),
+    };
+    for bits in widths {
         let address = place_part(field, bits, len, rows, cut, end);
         end = (end + rows * field.count * bits).next_multiple_of(8);
         parts.push(Part {
@@ -135,32 +146,35 @@ fn place_once(field: &mut Field, rows: u32, start: u32) -> u32 {
     end.div_ceil(8)
 }
 
-/// Whether every element has a code of its own, in order.
-fn is_per_element(field: &Field, len: u32) -> bool {
-    field.scope == Scope::Block
-        && field.count == len
-        && field
-            .occurrence
-            .iter()
-            .enumerate()
-            .all(|(i, o)| i as u32 == *o)
+/// How many neighbours a code gives their values, if all codes do so in order; 1 where every element has a code of its own.
+pub(in crate::schedule) fn values_per_code(field: &Field, len: u32) -> Option<u64> {
+    let values = field.element.width();
+    let in_order = |(i, o): (usize, &u32)| i as u32 / values == *o;
+    let components = field.component.iter().enumerate();
+    let whole = field.scope == Scope::Block
+        && field.count * values == len
+        && field.occurrence.iter().enumerate().all(in_order)
+        && (values == 1 || { components }.all(|(i, c)| i as u32 % values == *c));
+    whole.then_some(u64::from(values))
 }
 
 /// Addresses of the bits of one part, row after row.
 fn place_part(field: &Field, bits: u32, len: u32, rows: u32, cut: Cut, start: u32) -> Vec<u32> {
-    let per_element = is_per_element(field, len);
+    let per_element = values_per_code(field, len) == Some(1);
+    // A code of several values is the joint code of them.
+    let values = values_per_code(field, len).filter(|v| *v == 1 || *v == cut.joint);
     // Neighbours of a joint code lie side by side in it.
-    let joint = u64::from(bits) * cut.joint;
+    let joint = u64::from(bits) * cut.joint / values.unwrap_or(1);
     let unit = match joint {
         n if n <= u64::from(JOINT_BITS) => n as u32,
         _ => bits,
     };
     let packs = 8 / unit.clamp(1, 8);
     let in_bytes = unit < 8 && 8 % unit == 0 && cut.copies.is_multiple_of(u64::from(packs));
-    let lane_order = per_element && u64::from(len).is_multiple_of(cut.span);
+    let lane_order = values.is_some() && u64::from(len).is_multiple_of(cut.span);
     let address = |row: u32, occurrence: u32| -> u32 {
         if lane_order && (in_bytes || bits.is_multiple_of(8)) {
-            let at = cut.split(u64::from(occurrence));
+            let at = cut.split(u64::from(occurrence) * values.unwrap_or(1));
             let per_unit = if in_bytes { u64::from(packs) } else { 1 };
             let units = (at.h * cut.steps() + at.t) * (cut.copies / per_unit) + at.copy / per_unit;
             let slot = units * u64::from(rows) * cut.lanes + u64::from(row) * cut.lanes + at.lane;

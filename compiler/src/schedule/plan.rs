@@ -1,8 +1,8 @@
 //! Plans: the few schedules of a statement that are worth an e-graph each. A plan says which index goes to the lanes,
 //! how the blocked index is cut, and which layout each weight takes.
 
-use super::layout::{Cut, JOINT_BITS, interleave, joint_width, widths};
-use crate::format::{BlockFormat, Element, Field, Format, FormatKind, Scope};
+use super::layout::{Cut, JOINT_BITS, interleave, joint_width, values_per_code, widths};
+use crate::format::{BlockFormat, Codebook, Element, Field, Format, FormatKind, Scope};
 use crate::spec::kernel::{Expr, ExprId, IndexId, Kernel, Role, Statement, Subscript, TensorId};
 use crate::target::Target;
 use cranelift_entity::SecondaryMap;
@@ -608,7 +608,7 @@ fn joints(
         .filter(|b| matches!(kernel.tensors[b.tensor].role, Role::Weight | Role::Stored));
     let codes = weights.flat_map(|b| {
         let fields = b.block.fields.values();
-        fields.filter(|f| f.scope == Scope::Block && f.count == b.block.len)
+        fields.filter(|f| values_per_code(f, b.block.len).is_some())
     });
     let mut wanted: Vec<u64> = codes.map(joint_of).collect();
     wanted.sort_unstable();
@@ -619,11 +619,17 @@ fn joints(
     }
 }
 
+/// Whether a code of several values is a joint code, but for a bit that is the sign of all values.
+fn is_joint_code(book: &Codebook) -> bool {
+    book.bits() <= JOINT_BITS || book.bits() == JOINT_BITS + 1 && book.is_mirrored()
+}
+
 /// How many neighbours make up a joint code of a field; 1 where none do.
 fn joint_of(field: &Field) -> u64 {
     let whole = match &field.element {
         Element::UInt { .. } | Element::Int { .. } => 1,
         Element::Codebook(book) if book.width == 1 => field.element.bits(),
+        Element::Codebook(book) if is_joint_code(book) => return u64::from(book.width),
         Element::Codebook(_) | Element::Float(_) => return 1,
     };
     let joint = u64::from(JOINT_BITS / whole.clamp(1, JOINT_BITS));

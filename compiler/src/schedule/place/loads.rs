@@ -7,6 +7,7 @@ use crate::format::{
 use crate::schedule::ScheduleError;
 use crate::schedule::fit::{Digit, FieldAccess, Place, part_access, position};
 use crate::schedule::index::{Affine, AxisId, Sym, add, div_ceil, mul};
+use crate::schedule::layout::{JOINT_BITS, values_per_code};
 use crate::schedule::term::{BitField, Load, Storage, Strict, Term, TermId};
 use crate::spec::kernel::{Binary, Func, IndexId, Subscript, TensorId};
 use crate::vector::ir::Scalar;
@@ -255,6 +256,7 @@ impl Placer<'_> {
             ));
         }
         let planes = self.in_planes(block, field);
+        let joint_sign = self.has_joint_sign(block, field);
         let mut parts = Vec::new();
         let mut stored = None;
         for (up, part) in field.placed_parts() {
@@ -271,7 +273,10 @@ impl Placer<'_> {
                 Inner::Position(position) => at_position(block, field, part, base, row, position),
             };
             stored = Some(access.storage);
-            parts.push(match planes {
+            // The sign of a joint code is no part of the number of its entry.
+            let alone = joint_sign && up > 0;
+            parts.push(match planes || alone {
+                true if alone => self.bit(tensor, access),
                 true => self.plane(tensor, &field.element, up, access),
                 false => self.part(tensor, up, access),
             });
@@ -279,7 +284,19 @@ impl Placer<'_> {
         if let Element::Codebook(book) = &field.element
             && book.width > 1
         {
-            return self.component(block, field, book, tensor, parts, inner);
+            return match parts[..] {
+                [code, sign] if joint_sign => {
+                    let entry = vec![code];
+                    let codes = 1 << JOINT_BITS;
+                    let value =
+                        self.component(block, field, (book, codes), tensor, entry, inner)?;
+                    Ok(self.signed(sign, value))
+                }
+                _ => {
+                    let codes = 1 << field.element.bits();
+                    self.component(block, field, (book, codes), tensor, parts, inner)
+                }
+            };
         }
         if planes {
             return Ok(self.terms.add(Term::Add(parts)));
@@ -299,7 +316,7 @@ impl Placer<'_> {
         &mut self,
         block: &BlockFormat,
         field: &Field,
-        book: &Codebook,
+        (book, codes): (&Codebook, u32),
         tensor: TensorId,
         code: Vec<TermId>,
         inner: &Inner<'_>,
@@ -330,7 +347,7 @@ impl Placer<'_> {
         let at = self.terms.add(Term::Add(vec![first, place]));
         // Illegal codes are worth something too.
         let worth = |c: u32| (0..book.width).map(move |j| book.worth(c, j));
-        let entries = (0..1u32 << field.element.bits()).flat_map(worth);
+        let entries = (0..codes).flat_map(worth);
         let table = Codebook::scalar(entries.collect());
         Ok(self.terms.element(&Element::Codebook(table.into()), at))
     }
@@ -342,6 +359,33 @@ impl Placer<'_> {
         self.plan.joint() > 1 && integer && own && field.parts.iter().all(|p| p.bits == 1)
     }
 
+    /// Whether the codes of a field are joint codes with the sign of all their values above.
+    fn has_joint_sign(&self, block: &BlockFormat, field: &Field) -> bool {
+        let Element::Codebook(book) = &field.element else {
+            return false;
+        };
+        let joint = self.plan.joint();
+        let bits = field.parts.iter().map(|p| u32::from(p.bits));
+        joint > 1
+            && values_per_code(field, block.len) == Some(joint)
+            && bits.eq([JOINT_BITS, 1])
+            && book.is_mirrored()
+    }
+
+    /// A bit as a number.
+    fn bit(&mut self, tensor: TensorId, access: FieldAccess) -> TermId {
+        let field = access.field.map(|field| BitField { up: 0, ..field });
+        self.part(tensor, 0, FieldAccess { field, ..access })
+    }
+
+    /// A value, or its opposite where a bit is set.
+    fn signed(&mut self, bit: TermId, value: TermId) -> TermId {
+        let [one, minus_two] = [1.0, -2.0].map(|n| self.terms.add(Term::Const(n)));
+        let twice = self.terms.add(Term::Mul(vec![minus_two, bit]));
+        let sign = self.terms.add(Term::Add(vec![one, twice]));
+        self.terms.add(Term::Mul(vec![sign, value]))
+    }
+
     /// One bit of an integer, as what it is worth: the highest of a signed one is taken off.
     fn plane(
         &mut self,
@@ -350,14 +394,7 @@ impl Placer<'_> {
         up: u32,
         access: FieldAccess,
     ) -> TermId {
-        let bit = self.part(
-            tensor,
-            0,
-            FieldAccess {
-                field: access.field.map(|field| BitField { up: 0, ..field }),
-                ..access
-            },
-        );
+        let bit = self.bit(tensor, access);
         let negative = matches!(element, Element::Int { bits } if u32::from(*bits) == up + 1);
         let worth = 2f64.powi(up as i32) * if negative { -1.0 } else { 1.0 };
         let worth = self.terms.add(Term::Const(worth));

@@ -23,6 +23,11 @@ pub(super) const UNCAUGHT: &[(&str, &str, &str)] = &[
     ("pick-words", "without Fits(\"?t\", I16)", MODULAR),
     ("high-bytes", "without Fits(\"?t\", I16)", MODULAR),
     ("narrow-floor", "without FloorFits(\"?e\", I8)", MODULAR),
+    (
+        "narrow-elements",
+        "without ElementFits(\"?x\", I16)",
+        MODULAR,
+    ),
     ("sum-bytes", "without Needed(\"?i\", \"?e\")", PRODUCT),
     ("sum-bytes", "without SumFits(\"?i\", \"?e\", I16)", MODULAR),
     ("at-sum", "without FieldFree(\"?i\", \"?f\")", BINDERS),

@@ -264,6 +264,21 @@ pub(super) fn widen(
     Ok(narrow.map(ty, |x| extended(x, from, ty.bits())))
 }
 
+/// The low bits.
+pub(super) fn narrow(
+    s: &mut Statement<'_>,
+    p: &Pattern,
+    c: &[Id],
+    env: Env,
+) -> Result<Vector, Stop> {
+    let (ty, wide) = (s.ty(p, c[0])?, s.vector(p, c[1], env)?);
+    if wide.ty == Ty::F32 || wide.ty.bits() <= ty.bits() {
+        return Err(Stop::Fault("no narrower type"));
+    }
+    let top = ty.bits() - 1;
+    Ok(wide.map(ty, |x| format!("((_ extract {top} 0) {x})")))
+}
+
 /// The float of an integer stands for it; what it rounds goes into the bound.
 pub(super) fn float(
     s: &mut Statement<'_>,

@@ -111,7 +111,7 @@ const LINES: &[(Op, Line)] = &[
         Op::VHigh,
         Lanes(&[Ty::I16], Ty::I8, "((_ extract 15 8) %0)"),
     ),
-    (Op::VNarrow, Typed("%0")),
+    (Op::VNarrow, By(m::narrow)),
     (Op::VSumBytes, By(m::sum_bytes)),
     (Op::Place, Unstated(ENTRIES)),
     (Op::Pick, Unstated(ENTRIES)),

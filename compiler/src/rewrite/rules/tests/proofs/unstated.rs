@@ -25,7 +25,7 @@ pub(super) const UNSTATED: &[(&str, &str)] = &[
     ("at-add", ENTRIES),
     ("at-mul", ENTRIES),
     ("at-floor", ENTRIES),
-    ("at-lookup", ENTRIES),
+    ("at-element", ENTRIES),
     ("entry-numbers", ENTRIES),
     ("pick-bytes", ENTRIES),
     ("pick-unsigned-bytes", ENTRIES),

@@ -147,8 +147,8 @@ const FLIPS: &[Flip] = &[
     (
         "nf4_linear",
         "x86-64-v3",
-        Op::VFetch,
-        1.2,
+        Op::VLookup32,
+        30.0,
         "table look-up to f32",
         "values in memory",
     ),

@@ -85,10 +85,7 @@ const TOUCHING: &[(&str, &str, &str)] = &[
     ("ternary_linear", "x86-64", SCALAR),
     ("int2_int8", "x86-64", ROUNDING),
     ("rmsnorm_quantize", "x86-64", ROUNDING),
-    ("swiglu", "x86-64", TWO),
 ];
-const TWO: &str =
-    "SSE2 overwrites an operand: decoding two weights takes a copy more than there are registers";
 const ROUNDING: &str =
     "SSE2 has no rounding: its numbers do not fit the registers beside those of the conversion";
 const SCALAR: &str =

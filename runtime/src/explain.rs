@@ -66,8 +66,8 @@ pub struct CandidateExplanation {
     pub reason: String,
 }
 
-pub(crate) fn explain(kernel: &Kernel) -> Result<Explanation, Error> {
-    let program = kernel.program()?;
+pub(crate) fn explain(kernel: &Kernel, batch: u64) -> Result<Explanation, Error> {
+    let program = &kernel.class(batch)?.program;
     let target = kernel.target();
     let weights = kernel
         .spec()

@@ -100,6 +100,14 @@ pub struct Lowering {
     pub cost: CostVector,
 }
 
+impl Lowering {
+    /// Whether it looks sums up in tables that are rounded to bytes: then results have the bound of
+    /// [`Tables::Int8`](crate::spec::kernel::Tables::Int8).
+    pub fn is_rounded(&self) -> bool {
+        is_rounded(&self.term)
+    }
+}
+
 /// What rewriting a placed statement gave.
 #[derive(Clone, Debug)]
 pub struct Rewritten {
@@ -290,6 +298,11 @@ fn weight_loads(placed: &Placed, kernel: &Kernel) -> Vec<bool> {
         .collect()
 }
 
+/// Entries of tables are rounded by a multiplication that keeps the high half, which nothing else needs.
+fn is_rounded(term: &Extracted) -> bool {
+    term.nodes.iter().any(|n| n.op == Op::VMulHigh)
+}
+
 /// A lowering in words: how weights are decoded, and how products are summed.
 fn name(term: &Extracted) -> String {
     let has = |op: Op| term.nodes.iter().any(|n| n.op == op);
@@ -310,7 +323,7 @@ fn name(term: &Extracted) -> String {
             .map(|(_, text)| *text),
     );
     let joined = has(Op::VJoin);
-    let rounded = has(Op::VMulHigh);
+    let rounded = is_rounded(term);
     let products = [
         (
             Op::VPick,

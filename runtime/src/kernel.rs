@@ -392,6 +392,16 @@ impl Kernel {
         crate::explain::explain(self, batch)
     }
 
+    /// The e-graph of a computing step, counted from 0, with the winner's term marked: of the code that runs calls with so
+    /// many rows of activations, the main part.
+    pub fn picture(
+        &self,
+        batch: u64,
+        step: usize,
+    ) -> Result<lowbit_compiler::rewrite::draw::Picture, Error> {
+        crate::explain::picture(self, batch, step)
+    }
+
     /// The program of the first batch class: plans, candidates, vector IR.
     pub fn program(&self) -> Result<&Program, Error> {
         Ok(&self.class(1)?.program)

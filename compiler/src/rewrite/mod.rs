@@ -6,6 +6,7 @@
 pub mod analysis;
 pub mod canon;
 pub mod cost;
+pub mod draw;
 pub mod extract;
 mod integers;
 pub mod lang;

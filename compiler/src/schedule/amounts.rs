@@ -39,11 +39,7 @@ pub fn nominal(kernel: &Kernel, statement: &Statement, plan: &Plan, batch: u64) 
 }
 
 /// The amounts for given extents of the indices.
-pub fn amounts(
-    kernel: &Kernel,
-    statement: &Statement,
-    extent: &dyn Fn(IndexId) -> u64,
-) -> Amounts {
+pub fn amounts(kernel: &Kernel, statement: &Statement, extent: &dyn Fn(IndexId) -> u64) -> Amounts {
     let mut found = Found::default();
     for target in &statement.targets {
         found.indices.extend(&target.index);

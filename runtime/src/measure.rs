@@ -2,20 +2,25 @@
 //!
 //! In one setting the same weights are read again and again, so that caches hold what they can; in the other copies of the
 //! weights are rotated, so that they come from memory. A prediction is in cycles; so are the times, by a clock that is
-//! measured in the same run. Medians count.
+//! measured in the same run. Lower quartiles count: what else runs on the machine only makes times longer.
 
-use crate::call::{Prepared, Scratch};
-use crate::check::{Random, random_tensor};
-use crate::{Error, Kernel, Tensor, calibrate};
-use lowbit_compiler::format::layout::same_layout;
+mod agree;
+mod data;
+mod timing;
+
+pub use agree::{Agreement, rank_correlation};
+
+use crate::{Error, Kernel, Tensor};
+use agree::agreement;
+use data::{Packed, inputs, pack, rotate};
 use lowbit_compiler::pipeline::{Pick, Program};
 use lowbit_compiler::schedule::amounts::amounts;
 use lowbit_compiler::schedule::normal::Step;
-use lowbit_compiler::spec::kernel::{Role, TensorId};
+use lowbit_compiler::spec::kernel::{Extent, Role};
 use serde::Serialize;
 use std::fmt;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use timing::{median, time};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,15 +58,6 @@ impl Effort {
         (settings * self.repeats.max(1)) as u64
     }
 }
-
-/// All copies of weights together take no more than this, unless two of each layout do.
-const MOST_BYTES: u64 = 900 << 20;
-
-/// A candidate that takes so many times as long as the fastest is timed once or twice.
-const SLOW: f64 = 8.0;
-
-/// Rows of which weights are made up; others repeat them.
-const ROWS: u64 = 64;
 
 /// What was measured of a kernel.
 #[derive(Clone, Debug, Serialize)]
@@ -106,15 +102,6 @@ pub struct MeasuredCandidate {
     pub streamed: Option<f64>,
 }
 
-/// How predictions agree with times.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Agreement {
-    /// Time of the chosen candidate over that of the fastest.
-    pub chosen_over_fastest: f64,
-    /// The rank correlation (Spearman's) of predicted and measured cycles.
-    pub rank_correlation: f64,
-}
-
 /// A candidate, ready to be called.
 struct Contender {
     step: usize,
@@ -122,12 +109,6 @@ struct Contender {
     /// Its weights, by their layouts.
     packed: usize,
     report: MeasuredCandidate,
-}
-
-/// Weights in the layouts of some contenders: copies of each tensor.
-struct Packed {
-    layouts: Vec<(TensorId, Arc<lowbit_compiler::format::Format>)>,
-    copies: Vec<Vec<Tensor>>,
 }
 
 /// Compiles every candidate of every step and times it, with `batch` as the extent of all free dimensions. `progress` is told
@@ -149,10 +130,7 @@ pub fn measure(
     }
     let spec = kernel.spec();
     for tensor in spec.tensors.values().filter(|t| t.role == Role::Weight) {
-        let free = |e: &&_| {
-            lowbit_compiler::spec::kernel::Extent::dim(**e)
-                .is_some_and(|d| spec.dims[d].bound.is_none())
-        };
+        let free = |e: &&Extent| e.dim().is_some_and(|d| spec.dims[d].bound.is_none());
         if let Some(extent) = tensor.shape.iter().find(free) {
             return Err(Error::Argument {
                 name: tensor.name.clone(),
@@ -226,57 +204,6 @@ pub fn measure(
     })
 }
 
-/// Random tensors in the declared formats.
-fn inputs(kernel: &Kernel, dims: &[u64]) -> Result<Vec<Option<Tensor>>, Error> {
-    let spec = kernel.spec();
-    let mut random = Random::new(1);
-    let mut inputs = Vec::new();
-    for (id, tensor) in spec.tensors.iter() {
-        inputs.push(match tensor.role {
-            Role::Weight | Role::Stored | Role::Input => {
-                Some(repeated(kernel, id, dims, &mut random)?)
-            }
-            Role::Output | Role::Local => None,
-        });
-    }
-    Ok(inputs)
-}
-
-/// A random tensor; of a large one some rows over and over, where its bytes are rows one after the other.
-fn repeated(
-    kernel: &Kernel,
-    id: TensorId,
-    dims: &[u64],
-    random: &mut Random,
-) -> Result<Tensor, Error> {
-    let spec = kernel.spec();
-    let tensor = &spec.tensors[id];
-    let shape = crate::check::shape(spec, id, dims);
-    let dim = tensor.shape.first().and_then(|e| e.dim());
-    let (Some(dim), Some(rows)) = (dim, shape.first().copied()) else {
-        return random_tensor(spec, id, dims, random);
-    };
-    let mut few = dims.to_vec();
-    few[dim.as_u32() as usize] = ROWS;
-    let small = crate::check::shape(spec, id, &few);
-    let by = rows / ROWS;
-    let bytes = |shape: &[u64]| tensor.format.tensor_bytes(shape);
-    let repeats = rows > ROWS
-        && rows.is_multiple_of(ROWS)
-        && small[0] == ROWS
-        && small[1..] == shape[1..]
-        && bytes(&small).and_then(|b| b.checked_mul(by)) == bytes(&shape);
-    if !repeats {
-        return random_tensor(spec, id, dims, random);
-    }
-    let part = random_tensor(spec, id, &few, random)?;
-    Tensor::from_bytes(
-        tensor.format.clone(),
-        &shape,
-        part.bytes().repeat(by as usize),
-    )
-}
-
 /// Makes a contender of every candidate.
 fn contend(
     kernel: &Kernel,
@@ -335,218 +262,6 @@ fn predicted(program: &Program, dims: &[u64]) -> f64 {
     cycles.sum()
 }
 
-/// Weights in the layouts of a kernel: those of another contender, or new ones.
-fn pack(
-    kernel: &Kernel,
-    inputs: &[Option<Tensor>],
-    packed: &mut Vec<Packed>,
-) -> Result<usize, Error> {
-    let weights = kernel.spec().tensors.iter();
-    let weights = weights.filter(|(_, t)| t.role == Role::Weight);
-    let layouts: Vec<_> = weights.map(|(id, _)| (id, kernel.layout_of(id))).collect();
-    let same = |p: &Packed| {
-        p.layouts
-            .iter()
-            .zip(&layouts)
-            .all(|((_, a), (_, b))| same_layout(a, b))
-    };
-    if let Some(at) = packed.iter().position(same) {
-        return Ok(at);
-    }
-    let mut first = Vec::new();
-    for (id, layout) in &layouts {
-        if let Some(tensor) = &inputs[id.as_u32() as usize] {
-            let tensor = kernel.convert(&kernel.spec().tensors[*id].name, tensor)?;
-            // One layout for all who share it: then calls need not compare two.
-            first.push(Tensor::from_bytes(
-                layout.clone(),
-                tensor.shape(),
-                tensor.bytes().to_vec(),
-            )?);
-        }
-    }
-    packed.push(Packed {
-        layouts,
-        copies: vec![first],
-    });
-    Ok(packed.len() - 1)
-}
-
-/// Copies of the weights until they take so many bytes.
-fn rotate(packed: &mut [Packed], wanted: u64) -> Result<(), Error> {
-    let wanted = wanted.min(MOST_BYTES / packed.len().max(1) as u64);
-    for set in packed {
-        let bytes: u64 = set.copies[0].iter().map(|t| t.bytes().len() as u64).sum();
-        let copies = wanted.div_ceil(bytes.max(1)).clamp(2, 1 << 12);
-        while (set.copies.len() as u64) < copies && bytes > 0 {
-            let copy = set.copies[0]
-                .iter()
-                .map(|t| Tensor::from_bytes(t.format().clone(), t.shape(), t.bytes().to_vec()));
-            let copy = copy.collect::<Result<Vec<_>, Error>>()?;
-            set.copies.push(copy);
-        }
-    }
-    Ok(())
-}
-
-/// Median cycles of a call of each contender.
-fn time(
-    contenders: &[Contender],
-    packed: &[Packed],
-    inputs: &[Option<Tensor>],
-    effort: &Effort,
-    rotated: bool,
-    clock: &mut Vec<f64>,
-    progress: &mut dyn FnMut(u64),
-) -> Result<Vec<f64>, Error> {
-    let mut runs = Vec::new();
-    for contender in contenders {
-        runs.push(Run::new(
-            contender,
-            &packed[contender.packed],
-            inputs,
-            rotated,
-        )?);
-    }
-    // The next copy of each set of weights.
-    let mut next = vec![0; packed.len()];
-    let mut first = Vec::new();
-    for (contender, run) in contenders.iter().zip(&mut runs) {
-        run.time(1, &mut next[contender.packed])?;
-        first.push(run.time(1, &mut next[contender.packed])?);
-    }
-    let best = first.iter().copied().fold(f64::INFINITY, f64::min);
-    let start = Instant::now();
-    let mut times: Vec<Vec<f64>> = vec![Vec::new(); runs.len()];
-    let mut cycle = Vec::new();
-    let mut rounds = 0;
-    for round in 0..effort.repeats.max(1) {
-        if round >= 2 && start.elapsed() > effort.budget {
-            break;
-        }
-        cycle.push(calibrate::clock(contenders[0].kernel.target())?);
-        for (at, (contender, run)) in contenders.iter().zip(&mut runs).enumerate() {
-            if first[at] > best * SLOW {
-                continue;
-            }
-            let calls = (effort.run.as_secs_f64() / first[at].max(1e-7)).ceil();
-            let calls = (calls as u64).clamp(1, 1 << 16);
-            times[at].push(run.time(calls, &mut next[contender.packed])?);
-        }
-        rounds = round + 1;
-        progress(1);
-    }
-    progress((effort.repeats.max(1) - rounds) as u64);
-    let hertz = median(&mut cycle);
-    clock.push(hertz);
-    let medians = times.iter_mut().zip(&first).map(|(times, first)| {
-        let seconds = if times.is_empty() {
-            *first
-        } else {
-            median(times)
-        };
-        seconds * hertz
-    });
-    Ok(medians.collect())
-}
-
-/// Calls of a contender, checked beforehand.
-struct Run<'a> {
-    calls: Vec<Prepared<'a>>,
-    outputs: Vec<Vec<u8>>,
-    scratch: Scratch,
-}
-
-impl<'a> Run<'a> {
-    fn new(
-        contender: &'a Contender,
-        packed: &'a Packed,
-        inputs: &'a [Option<Tensor>],
-        rotated: bool,
-    ) -> Result<Run<'a>, Error> {
-        let spec = contender.kernel.spec();
-        let copies = if rotated { packed.copies.len() } else { 1 };
-        let mut calls = Vec::new();
-        for copy in &packed.copies[..copies] {
-            let mut args: Vec<(&str, &Tensor)> = Vec::new();
-            for (id, tensor) in spec.tensors.iter() {
-                let weight = packed.layouts.iter().position(|(w, _)| *w == id);
-                let given = match weight {
-                    Some(at) => copy.get(at),
-                    None => inputs[id.as_u32() as usize].as_ref(),
-                };
-                args.extend(given.map(|g| (tensor.name.as_str(), g)));
-            }
-            calls.push(contender.kernel.prepare(&args)?);
-        }
-        let outputs = match calls.first() {
-            Some(call) => call.outputs()?.into_iter().map(|(_, _, b)| b).collect(),
-            None => Vec::new(),
-        };
-        Ok(Run {
-            calls,
-            outputs,
-            scratch: Scratch::default(),
-        })
-    }
-
-    /// Seconds of a call, over several.
-    fn time(&mut self, calls: u64, next: &mut usize) -> Result<f64, Error> {
-        let mut slices: Vec<&mut [u8]> = self.outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        let start = Instant::now();
-        for _ in 0..calls {
-            let call = &self.calls[*next % self.calls.len()];
-            call.run(&mut slices, &mut self.scratch)?;
-            *next += 1;
-        }
-        Ok(start.elapsed().as_secs_f64() / calls as f64)
-    }
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
-}
-
-fn agreement(
-    candidates: &[MeasuredCandidate],
-    time: impl Fn(&MeasuredCandidate) -> Option<f64>,
-) -> Option<Agreement> {
-    let times: Vec<f64> = candidates.iter().map(&time).collect::<Option<_>>()?;
-    let predicted: Vec<f64> = candidates.iter().map(|c| c.predicted).collect();
-    let chosen = time(candidates.iter().find(|c| c.chosen)?)?;
-    let fastest = times.iter().copied().fold(f64::INFINITY, f64::min);
-    Some(Agreement {
-        chosen_over_fastest: chosen / fastest,
-        rank_correlation: rank_correlation(&predicted, &times),
-    })
-}
-
-/// Spearman's rank correlation of two lists of equal length; 1 where either has no two different values.
-pub fn rank_correlation(a: &[f64], b: &[f64]) -> f64 {
-    let (a, b) = (ranks(a), ranks(b));
-    let mean = |r: &[f64]| r.iter().sum::<f64>() / r.len().max(1) as f64;
-    let (ma, mb) = (mean(&a), mean(&b));
-    let sum = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
-        a.iter().zip(&b).map(|(x, y)| f(x - ma, y - mb)).sum()
-    };
-    let spread = (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt();
-    if spread == 0.0 {
-        return 1.0;
-    }
-    sum(&|x, y| x * y) / spread
-}
-
-/// The rank of each value; equal ones share the mean of theirs.
-fn ranks(values: &[f64]) -> Vec<f64> {
-    let rank = |v: &f64| {
-        let below = values.iter().filter(|o| *o < v).count() as f64;
-        let equal = values.iter().filter(|o| *o == v).count() as f64;
-        below + (equal - 1.0) / 2.0
-    };
-    values.iter().map(rank).collect()
-}
-
 impl fmt::Display for Measurement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -591,7 +306,7 @@ impl fmt::Display for Measurement {
 
 #[cfg(test)]
 mod tests {
-    use super::{Effort, measure, rank_correlation};
+    use super::{Effort, measure};
     use crate::{Engine, Error};
     use lowbit_compiler::target::Target;
     use std::time::Duration;
@@ -609,15 +324,6 @@ mod tests {
             cached: true,
             streamed: 1 << 16,
         }
-    }
-
-    #[test]
-    fn ranks_agree_whatever_the_values() {
-        assert_eq!(rank_correlation(&[1.0, 2.0, 3.0], &[10.0, 20.0, 1e9]), 1.0);
-        assert_eq!(rank_correlation(&[1.0, 2.0, 3.0], &[3.0, 2.0, 1.0]), -1.0);
-        assert_eq!(rank_correlation(&[1.0], &[2.0]), 1.0);
-        let ties = rank_correlation(&[1.0, 1.0, 2.0], &[1.0, 2.0, 3.0]);
-        assert!((ties - 0.866).abs() < 1e-3, "{ties}");
     }
 
     #[test]

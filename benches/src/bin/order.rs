@@ -119,7 +119,7 @@ fn case(
     let effort = Effort {
         repeats: 7,
         run: Duration::from_micros(1500),
-        budget: Duration::from_millis(900),
+        budget: Duration::from_millis(600),
         cached,
         streamed: if cached { 0 } else { 256 << 20 },
     };

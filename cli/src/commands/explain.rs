@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 #[command(after_help = "Examples:
   lowbit explain dsl-examples/nf4_linear.lowbit --dim N=4096 --dim K=4096
-  lowbit explain dsl-examples/nf4_linear.lowbit --dim N=4096 --dim K=4096 --batch 64 --measure
+  lowbit explain dsl-examples/nf4_linear.lowbit --dim N=256 --dim K=1024 --batch 8 --measure
   lowbit explain dsl-examples/int4_int8.lowbit --target aarch64-dotprod --json")]
 pub(crate) struct Explain {
     #[command(flatten)]

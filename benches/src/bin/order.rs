@@ -15,7 +15,8 @@ const STREAMED: u64 = 4096;
 const NEAR: f64 = 1.1;
 
 const UINT2: &str =
-    "format uint2_128 = block i < 128 { d: f16; q[i]: uint(2); value = d * (q[i] - 1); }";
+    "format uint2_128 = block i < 128 { d: f16; q[i]: uint(2); value = d * (q[i] - 2);
+     encode x { d = max(i) abs(x[i]) / 2; q[i] = x[i] / d + 2; } }";
 
 /// Modules or definitions, and the format of the weights.
 const FORMATS: &[(&str, &str)] = &[

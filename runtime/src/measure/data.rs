@@ -1,10 +1,10 @@
 //! What candidates are called with: random tensors, weights in the layout of each, and copies of them.
 
 use crate::check::{Random, random_tensor};
-use crate::{Error, Kernel, Tensor};
-use lowbit_compiler::format::Format;
+use crate::{Error, Kernel, Searcher, Tensor};
 use lowbit_compiler::format::layout::same_layout;
-use lowbit_compiler::spec::kernel::{Role, TensorId};
+use lowbit_compiler::format::{Format, FormatKind};
+use lowbit_compiler::spec::kernel::{Kernel as Spec, Role, TensorId};
 use std::sync::Arc;
 
 /// All copies of weights together take no more than this, unless two of each layout do.
@@ -12,6 +12,9 @@ const MOST_BYTES: u64 = 900 << 20;
 
 /// Rows of which weights are made up; others repeat them.
 const ROWS: u64 = 64;
+
+/// Elements whose codes are searched for; that takes a second or so for a million.
+const MOST_SEARCHED: u64 = 1 << 19;
 
 /// Weights in the layouts of some contenders: copies of each tensor.
 pub(super) struct Packed {
@@ -47,7 +50,7 @@ fn repeated(
     let shape = crate::check::shape(spec, id, dims);
     let dim = tensor.shape.first().and_then(|e| e.dim());
     let (Some(dim), Some(rows)) = (dim, shape.first().copied()) else {
-        return random_tensor(spec, id, dims, random);
+        return likely(spec, id, dims, random);
     };
     let mut few = dims.to_vec();
     few[dim.as_u32() as usize] = ROWS;
@@ -60,14 +63,33 @@ fn repeated(
         && small[1..] == shape[1..]
         && bytes(&small).and_then(|b| b.checked_mul(by)) == bytes(&shape);
     if !repeats {
-        return random_tensor(spec, id, dims, random);
+        return likely(spec, id, dims, random);
     }
-    let part = random_tensor(spec, id, &few, random)?;
+    let part = likely(spec, id, &few, random)?;
     Tensor::from_bytes(
         tensor.format.clone(),
         &shape,
         part.bytes().repeat(by as usize),
     )
+}
+
+/// A random tensor with scales as weights have them: tiny ones, of which codes at random have many, make arithmetic slow. A
+/// format without an encoder gets the codes of least squared error where they can be found.
+fn likely(spec: &Spec, id: TensorId, dims: &[u64], random: &mut Random) -> Result<Tensor, Error> {
+    let format = &spec.tensors[id].format;
+    let shape = crate::check::shape(spec, id, dims);
+    let count: u64 = shape.iter().product();
+    let without = matches!(&format.kind, FormatKind::Block(b) if b.encode.is_none());
+    if without
+        && count <= MOST_SEARCHED
+        && let Ok(searcher) = Searcher::new(format)
+    {
+        let values: Vec<f32> = (0..count).map(|_| random.real()).collect();
+        if let Ok(tensor) = searcher.quantize(&shape, &values, None, 1, &|_| {}) {
+            return Ok(tensor);
+        }
+    }
+    random_tensor(spec, id, dims, random)
 }
 
 /// Weights in the layouts of a kernel: those of another contender, or new ones.

@@ -7,8 +7,11 @@ use lowbit_compiler::format::{Format, FormatKind};
 use lowbit_compiler::spec::kernel::{Kernel as Spec, Role, TensorId};
 use std::sync::Arc;
 
-/// All copies of weights together take no more than this, unless two of each layout do.
+/// All copies of weights together take no more than this, unless one of each layout does.
 const MOST_BYTES: u64 = 900 << 20;
+
+/// Copies of small weights.
+const MOST_COPIES: u64 = 1 << 12;
 
 /// Rows of which weights are made up; others repeat them.
 const ROWS: u64 = 64;
@@ -59,6 +62,7 @@ fn repeated(
     let bytes = |shape: &[u64]| tensor.format.tensor_bytes(shape);
     let repeats = rows > ROWS
         && rows.is_multiple_of(ROWS)
+        && bytes(&shape).is_some_and(|b| b <= MOST_BYTES)
         && small[0] == ROWS
         && small[1..] == shape[1..]
         && bytes(&small).and_then(|b| b.checked_mul(by)) == bytes(&shape);
@@ -78,7 +82,7 @@ fn repeated(
 fn likely(spec: &Spec, id: TensorId, dims: &[u64], random: &mut Random) -> Result<Tensor, Error> {
     let format = &spec.tensors[id].format;
     let shape = crate::check::shape(spec, id, dims);
-    let count: u64 = shape.iter().product();
+    let count = shape.iter().fold(1u64, |n, e| n.saturating_mul(*e));
     let without = matches!(&format.kind, FormatKind::Block(b) if b.encode.is_none());
     if without
         && count <= MOST_SEARCHED
@@ -134,7 +138,7 @@ pub(super) fn rotate(packed: &mut [Packed], wanted: u64) -> Result<(), Error> {
     let wanted = wanted.min(MOST_BYTES / packed.len().max(1) as u64);
     for set in packed {
         let bytes: u64 = set.copies[0].iter().map(|t| t.bytes().len() as u64).sum();
-        let copies = wanted.div_ceil(bytes.max(1)).clamp(2, 1 << 12);
+        let copies = wanted.div_ceil(bytes.max(1)).clamp(1, MOST_COPIES);
         while (set.copies.len() as u64) < copies && bytes > 0 {
             let copy = set.copies[0]
                 .iter()

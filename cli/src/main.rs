@@ -7,6 +7,7 @@ mod commands;
 mod data;
 mod fidelity;
 mod formats;
+mod graph;
 mod importances;
 mod output;
 mod packed;

@@ -211,6 +211,89 @@ fn explain_lists_candidates_as_text_and_as_json() {
 }
 
 #[test]
+fn explain_says_what_a_weight_takes_and_what_is_rounded() {
+    let place = Place::new("explain-more");
+    let line =
+        "lowbit explain dsl-examples/int2_tables.lowbit --target x86-64-v2 --dim N=64 --dim K=256";
+    let text = place.line(line).good();
+    assert!(
+        text.contains(" bounded  ") && text.contains(" exact  "),
+        "{text}"
+    );
+    assert!(
+        text.contains("1/1000 of the product of their ranges"),
+        "{text}"
+    );
+    assert!(text.contains(" joint k:4 "), "{text}");
+    assert!(text.contains("× as much of it"), "{text}");
+    let json = place.line(&format!("{line} --batch 9 --json")).good();
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["batch"], 8);
+    let step = &json["steps"][0];
+    assert_eq!(step["per"], "weight");
+    let weights = 64.0 * 256.0;
+    for c in step["candidates"].as_array().expect("candidates") {
+        let of = |v: &serde_json::Value| v.as_f64().expect("a number");
+        let cycles = of(&c["cycles_per_weight"]) * weights;
+        assert!(
+            (cycles - of(&c["cost"]["cycles"])).abs() < 1e-6 * cycles,
+            "{c}"
+        );
+        let rounded = c["name"].as_str().expect("a name").contains("rounded sums");
+        assert_eq!(c["bound"].is_string(), rounded, "{c}");
+    }
+}
+
+#[test]
+fn explain_draws_the_term_in_its_graph() {
+    let place = Place::new("explain-draw");
+    let line =
+        "lowbit explain dsl-examples/int4_int8.lowbit --target x86-64-v3 --dim N=64 --dim K=256";
+    place
+        .line(&format!("{line} --dot graph.dot --svg term.svg"))
+        .good();
+    let read = |name: &str| String::from_utf8(place.read(name)).expect("text");
+    let (dot, svg) = (read("graph.dot"), read("term.svg"));
+    assert!(
+        dot.starts_with("digraph lowering {\n") && dot.ends_with("}\n"),
+        "{dot}"
+    );
+    assert!(
+        dot.contains("style=filled") && dot.contains("subgraph cluster_0 "),
+        "{dot}"
+    );
+    assert!(
+        svg.starts_with("<svg ") && svg.ends_with("</svg>\n"),
+        "{svg}"
+    );
+    place.line(&format!("{line} --dot again.dot")).good();
+    assert_eq!(dot, read("again.dot"), "a graph has one text");
+    let none = place
+        .line(&format!("{line} --dot graph.dot --step 7"))
+        .bad(1);
+    assert!(none.contains("has no step 7"), "{none}");
+}
+
+#[test]
+fn explain_measures_candidates_that_run_here() {
+    let place = Place::new("explain-measure");
+    let line = "lowbit explain dsl-examples/int4_int8.lowbit --measure --dim N=64 --dim K=256";
+    let json = place.line(&format!("{line} --json")).good();
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let step = &json["steps"][0];
+    for c in step["candidates"].as_array().expect("candidates") {
+        assert!(c["cached"].is_number() && c["streamed"].is_number(), "{c}");
+    }
+    assert!(step["streamed"]["rank_correlation"].is_number(), "{step}");
+    let elsewhere = match cfg!(target_arch = "aarch64") {
+        true => "x86-64-v3",
+        false => "aarch64",
+    };
+    let err = place.line(&format!("{line} --target {elsewhere}")).bad(1);
+    assert!(err.contains("does not run on this machine"), "{err}");
+}
+
+#[test]
 fn run_checks_the_weights_of_a_model() {
     let place = Place::new("run-model");
     let out = place

@@ -6,6 +6,7 @@ use crate::lower::{Chosen, EncodeJob, Job, lower};
 use crate::rewrite::cost::{CostVector, total};
 use crate::rewrite::{Lowering, RewriteError, Rewritten, RuleSet, rewrite};
 use crate::schedule::ScheduleError;
+use crate::schedule::amounts::{self, Amounts};
 use crate::schedule::normal::{Normal, Step, normalize};
 use crate::schedule::place::{Part, Placed, place};
 use crate::schedule::plan::{Layouts, Plan, layouts_of, plans, settle};
@@ -38,6 +39,19 @@ pub struct Request<'a> {
     pub layouts: Layouts,
     /// Only lowerings whose description contains this text, where a statement has one.
     pub force: Option<&'a str>,
+    /// One candidate of one step, and no other.
+    pub pick: Option<&'a Pick>,
+}
+
+/// A candidate, told apart from all others of its step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pick {
+    /// The computing step, counted from 0.
+    pub step: usize,
+    /// Its lane list.
+    pub lanes: String,
+    /// The hash of its term.
+    pub term: u64,
 }
 
 /// A lowering that was considered for a statement.
@@ -47,6 +61,10 @@ pub struct Candidate {
     pub lanes: String,
     /// How weights are decoded and products summed.
     pub name: String,
+    /// The hash of its term.
+    pub term: u64,
+    /// Whether it looks sums up in tables that are rounded.
+    pub rounded: bool,
     /// What it costs.
     pub cost: CostVector,
     /// Whether it is the one compiled.
@@ -62,6 +80,8 @@ pub struct Stage {
     pub parts: Vec<(Part, Placed, Rewritten, Lowering)>,
     /// All candidates, cheapest first.
     pub candidates: Vec<Candidate>,
+    /// What the costs are for.
+    pub amounts: Amounts,
     /// Nodes of the largest e-graph.
     pub nodes: usize,
     /// Whether every e-graph was saturated.
@@ -101,6 +121,7 @@ pub fn compile(
                 statement,
                 rules,
                 request,
+                request.pick.filter(|p| p.step == stages.len()),
                 &mut layouts,
             )?);
         }
@@ -179,6 +200,7 @@ fn choose(
     statement: &Statement,
     rules: &RuleSet,
     request: &Request<'_>,
+    pick: Option<&Pick>,
     layouts: &mut Layouts,
 ) -> Result<Stage, CompileError> {
     let main = Part {
@@ -188,6 +210,9 @@ fn choose(
     let mut tried = Vec::new();
     let mut failure = None;
     for plan in plans(kernel, statement, layouts, request.target) {
+        if pick.is_some_and(|p| p.lanes != plan.lane_list(kernel)) {
+            continue;
+        }
         match attempt(kernel, statement, plan, rules, request, layouts, main) {
             Ok(one) => tried.push(one),
             Err(error) => failure = failure.or(Some(error)),
@@ -198,12 +223,14 @@ fn choose(
     for (at, one) in tried.iter().enumerate() {
         let tiles = tiles(kernel, statement, one, request)?;
         for (which, lowering) in one.rewritten.lowerings.iter().enumerate() {
+            let picked = pick.is_none_or(|p| p.term == lowering.term.hash);
             let (plan, cost) = best_tile(&tiles, one, lowering, request)?;
             let lanes = one.plan.lane_list(kernel);
-            let allowed = request
+            let described = request
                 .force
                 .is_none_or(|f| format!("{lanes} {}", lowering.name).contains(f));
-            if allowed
+            if described
+                && picked
                 && best
                     .as_ref()
                     .is_none_or(|(_, _, _, c)| cost.cycles < c.cycles)
@@ -213,6 +240,8 @@ fn choose(
             candidates.push(Candidate {
                 lanes,
                 name: lowering.name.clone(),
+                term: lowering.term.hash,
+                rounded: lowering.is_rounded(),
                 cost,
                 chosen: false,
             });
@@ -221,12 +250,16 @@ fn choose(
     let Some((at, which, plan, _)) = best else {
         let none = RewriteError::NoLowering {
             target: request.target.name.clone(),
-            what: match request.force {
-                Some(text) if failure.is_none() => format!(
+            what: match (request.force, pick) {
+                (_, Some(pick)) => format!(
+                    "`{}`: step {} has no such candidate with lanes {}",
+                    kernel.name, pick.step, pick.lanes
+                ),
+                (Some(text), None) if failure.is_none() => format!(
                     "`{}`: none of those considered has `{text}` in its description",
                     kernel.name
                 ),
-                Some(_) | None => format!("`{}`", kernel.name),
+                (Some(_) | None, None) => format!("`{}`", kernel.name),
             },
         };
         return Err(failure.unwrap_or(none.into()));
@@ -262,10 +295,12 @@ fn choose(
         let lowering = rest.rewritten.lowerings[0].clone();
         parts.push((part, rest.placed, rest.rewritten, lowering));
     }
+    let amounts = amounts::nominal(kernel, statement, &plan, request.batch);
     Ok(Stage {
         plan,
         parts,
         candidates,
+        amounts,
         nodes,
         saturated,
     })

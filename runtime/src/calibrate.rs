@@ -141,6 +141,21 @@ pub fn calibrate(
     Ok(Calibration { costs, hertz })
 }
 
+/// Cycles of a second now, in the terms of the cost model.
+pub(crate) fn clock(target: &Target) -> Result<f64, Error> {
+    let effort = Effort {
+        repeats: 3,
+        run: Duration::from_micros(200),
+        memory: 0,
+    };
+    let mut bench = Bench::new(target, &effort)?;
+    let mut best = Duration::MAX;
+    for _ in 0..effort.repeats {
+        best = best.min(bench.time(None, bench.clock_rounds));
+    }
+    Ok(bench.clock_rounds as f64 * bench.cycles_of_clock / best.as_secs_f64())
+}
+
 /// What nothing costs less than: figures are rounded to this.
 const LEAST: f64 = 0.001;
 

@@ -147,6 +147,12 @@ pub enum Error {
     /// A file with tensors that cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Code that was to run, for another machine.
+    #[error("code for `{target}` does not run on this machine")]
+    Elsewhere {
+        /// The target.
+        target: String,
+    },
     /// Results would take more memory than can be addressed.
     #[error("a buffer of {0} bytes is too large")]
     TooLarge(u64),

@@ -4,9 +4,11 @@ use crate::{Error, Kernel};
 use lowbit_compiler::format::FormatKind;
 use lowbit_compiler::pipeline::{Candidate, Program, Stage};
 use lowbit_compiler::rewrite::cost::CostVector;
+use lowbit_compiler::rewrite::draw::{self, Picture};
 use lowbit_compiler::rewrite::proof::rules_behind;
+use lowbit_compiler::spec::interp::TABLE_SHARE;
 use lowbit_compiler::spec::kernel::Role;
-use lowbit_compiler::target::Unit;
+use lowbit_compiler::target::{Target, Unit};
 use serde::Serialize;
 use std::fmt;
 
@@ -17,6 +19,8 @@ pub struct Explanation {
     pub kernel: String,
     /// The target.
     pub target: String,
+    /// The rows of activations from which on calls run this code.
+    pub batch: u64,
     /// Operations that its target lacks although rules lead to them.
     pub missing: Vec<String>,
     /// Bits that each weight takes for an element: name, format's own, in memory, and the layout's text.
@@ -45,6 +49,8 @@ pub struct StepExplanation {
     pub nodes: usize,
     /// Whether every e-graph was saturated; otherwise a limit was reached.
     pub saturated: bool,
+    /// What `cycles_per_weight` and `bytes_per_weight` are for: a weight that is read; without weights a result.
+    pub per: &'static str,
     /// Rules on the way from the statement to the winner.
     pub rules: Vec<String>,
     /// Candidates, cheapest first.
@@ -60,14 +66,20 @@ pub struct CandidateExplanation {
     pub name: String,
     /// Whether it is the one compiled.
     pub chosen: bool,
+    /// Predicted cycles for each weight read (for each result, where there are no weights).
+    pub cycles_per_weight: f64,
+    /// Bytes of weights read for each of them.
+    pub bytes_per_weight: f64,
+    /// How far results may be off where the lowering rounds its tables; nothing where it does not.
+    pub bound: Option<String>,
     /// Its cost for all results.
     pub cost: CostVector,
     /// Why it lost, or what limits the winner.
     pub reason: String,
 }
 
-pub(crate) fn explain(kernel: &Kernel) -> Result<Explanation, Error> {
-    let program = kernel.program()?;
+pub(crate) fn explain(kernel: &Kernel, batch: u64) -> Result<Explanation, Error> {
+    let program = &kernel.class(batch)?.program;
     let target = kernel.target();
     let weights = kernel
         .spec()
@@ -94,11 +106,16 @@ pub(crate) fn explain(kernel: &Kernel) -> Result<Explanation, Error> {
         .map(|stage| StepExplanation {
             nodes: stage.nodes,
             saturated: stage.saturated,
+            per: if stage.amounts.weights > 0.0 {
+                "weight"
+            } else {
+                "result"
+            },
             rules: rules(kernel, program, stage),
             candidates: stage
                 .candidates
                 .iter()
-                .map(|c| candidate(c, &stage.candidates, target))
+                .map(|c| candidate(c, stage, target))
                 .collect(),
         })
         .collect();
@@ -110,10 +127,29 @@ pub(crate) fn explain(kernel: &Kernel) -> Result<Explanation, Error> {
     Ok(Explanation {
         kernel: kernel.name().to_owned(),
         target: target.name.clone(),
+        batch: kernel.class_of(batch),
         missing,
         weights,
         steps,
     })
+}
+
+pub(crate) fn picture(kernel: &Kernel, batch: u64, step: usize) -> Result<Picture, Error> {
+    let program = &kernel.class(batch)?.program;
+    let main = program.stages.get(step).and_then(|s| s.parts.first());
+    let Some((_, placed, _, lowering)) = main else {
+        return Err(Error::Argument {
+            name: kernel.name().to_owned(),
+            what: format!("has no step {step}, but {}", program.stages.len()),
+        });
+    };
+    let normal = &program.normal.kernel;
+    Ok(draw::picture(
+        placed,
+        normal,
+        kernel.rules(),
+        &lowering.term,
+    ))
 }
 
 /// Rules behind the main part of a step.
@@ -129,51 +165,100 @@ fn rules(kernel: &Kernel, program: &Program, stage: &Stage) -> Vec<String> {
     )
 }
 
-fn candidate(
-    candidate: &Candidate,
-    all: &[Candidate],
-    target: &lowbit_compiler::target::Target,
-) -> CandidateExplanation {
-    let limit = limit(&candidate.cost, target);
-    let reason = match all.iter().find(|c| c.chosen) {
-        Some(winner) if !candidate.chosen => {
-            let times = candidate.cost.cycles / winner.cost.cycles.max(1.0);
-            format!("{times:.2} × the winner: {limit}")
-        }
-        Some(_) | None => limit,
-    };
+fn candidate(candidate: &Candidate, stage: &Stage, target: &Target) -> CandidateExplanation {
+    let unit = stage.amounts.unit();
+    let winner = stage.candidates.iter().find(|c| c.chosen);
     CandidateExplanation {
         lanes: candidate.lanes.clone(),
         name: candidate.name.clone(),
         chosen: candidate.chosen,
+        cycles_per_weight: candidate.cost.cycles / unit,
+        bytes_per_weight: candidate.cost.bytes / unit,
+        bound: candidate.rounded.then(|| {
+            format!(
+                "a product of a code and an integer may be off by 1/{:.0} of the product of their ranges",
+                1.0 / TABLE_SHARE
+            )
+        }),
         cost: candidate.cost.clone(),
-        reason,
+        reason: match winner {
+            Some(winner) if !candidate.chosen => why_lost(&candidate.cost, &winner.cost, target),
+            Some(_) | None => limit(&candidate.cost, target).map_or_else(String::new, |l| {
+                format!("bound by {}{}", l.name, spilled(&candidate.cost, target))
+            }),
+        },
     }
 }
 
-/// What bounds the predicted time.
-fn limit(cost: &CostVector, target: &lowbit_compiler::target::Target) -> String {
+/// How much slower it is, what bounds it, and how much more of that it takes than the winner.
+fn why_lost(cost: &CostVector, winner: &CostVector, target: &Target) -> String {
+    let times = cost.cycles / winner.cycles.max(1.0);
+    let Some(limit) = limit(cost, target) else {
+        return format!("{times:.2} × the winner");
+    };
+    let same = limits(winner, target).into_iter();
+    let less = same
+        .filter(|l| l.name == limit.name)
+        .map(|l| l.cycles)
+        .next();
+    let more = match less {
+        Some(less) if less > 0.0 => format!("{:.2} × as much of it", limit.cycles / less),
+        Some(_) | None => "none of it in the winner".to_owned(),
+    };
+    let spilled = spilled(cost, target);
+    format!(
+        "{times:.2} × the winner: bound by {}, {more}{spilled}",
+        limit.name
+    )
+}
+
+/// What live values beyond the registers add to the reason.
+fn spilled(cost: &CostVector, target: &Target) -> String {
+    let registers = f64::from(target.throughput.registers);
+    if cost.registers > registers {
+        return format!("; {:.0} registers live of {registers:.0}", cost.registers);
+    }
+    String::new()
+}
+
+/// Cycles that something would take if nothing else bounded the time.
+struct Limit {
+    cycles: f64,
+    name: String,
+}
+
+/// What may bound the predicted time.
+fn limits(cost: &CostVector, target: &Target) -> Vec<Limit> {
     let rate = &target.throughput;
-    let mut limits: Vec<(f64, String)> = Unit::ALL
-        .iter()
-        .zip(cost.units.iter().zip(rate.units))
+    let limit = |cycles: f64, name: &str| Limit {
+        cycles,
+        name: name.to_owned(),
+    };
+    let units = Unit::ALL.iter().zip(cost.units.iter().zip(rate.units));
+    let mut limits: Vec<Limit> = units
         .map(|(unit, (uops, per_cycle))| {
-            (uops / per_cycle, format!("{unit:?} units").to_lowercase())
+            limit(uops / per_cycle, &format!("{unit:?} units").to_lowercase())
         })
         .collect();
-    limits.push((
-        cost.units.iter().sum::<f64>() / rate.issue,
-        "issue".to_owned(),
-    ));
-    limits.push((cost.chain, "the chain of an accumulator".to_owned()));
-    limits.push((cost.bytes / rate.memory, "memory".to_owned()));
-    let worst = limits.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
-    worst.map_or_else(String::new, |(_, name)| format!("bound by {name}"))
+    limits.push(limit(cost.units.iter().sum::<f64>() / rate.issue, "issue"));
+    limits.push(limit(cost.chain, "the chain of an accumulator"));
+    limits.push(limit(cost.bytes / rate.memory, "memory"));
+    limits
+}
+
+/// What bounds the predicted time.
+fn limit(cost: &CostVector, target: &Target) -> Option<Limit> {
+    let limits = limits(cost, target).into_iter();
+    limits.max_by(|a, b| a.cycles.total_cmp(&b.cycles))
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} for {}", self.kernel, self.target)?;
+        write!(f, "{} for {}", self.kernel, self.target)?;
+        match self.batch {
+            0 | 1 => writeln!(f)?,
+            batch => writeln!(f, ", {batch} rows and more")?,
+        }
         if !self.missing.is_empty() {
             writeln!(
                 f,
@@ -197,17 +282,33 @@ impl fmt::Display for Explanation {
             writeln!(f, "step {at}: e-graph of {} nodes, {end}", step.nodes)?;
             writeln!(
                 f,
-                "  {:>12} {:>10} {:>10}  lanes, lowering",
-                "cycles", "bytes", "registers"
+                "  {:>12} {:>8} {:>8} {:>10}  {:7}  lanes, lowering",
+                "cycles",
+                format!("a {}", step.per),
+                "bytes",
+                "registers",
+                "error"
             )?;
             for c in &step.candidates {
                 let mark = if c.chosen { '*' } else { ' ' };
                 let cost = &c.cost;
                 writeln!(
                     f,
-                    "{mark} {:12.0} {:10.0} {:10.0}  {} {}",
-                    cost.cycles, cost.bytes, cost.registers, c.lanes, c.name
+                    "{mark} {:12.0} {:8.4} {:8.4} {:10.0}  {:7}  {} {}",
+                    cost.cycles,
+                    c.cycles_per_weight,
+                    c.bytes_per_weight,
+                    cost.registers,
+                    match c.bound {
+                        Some(_) => "bounded",
+                        None => "exact",
+                    },
+                    c.lanes,
+                    c.name
                 )?;
+                if let Some(bound) = &c.bound {
+                    writeln!(f, "    {bound}")?;
+                }
                 let units: Vec<String> = Unit::ALL
                     .iter()
                     .zip(cost.units)

@@ -7,7 +7,7 @@ use lowbit_compiler::format::layout::{
     fields_differ, layout_id, plain_blocks, regroup, relayout, same_layout,
 };
 use lowbit_compiler::format::{BlockFormat, Format, FormatKind};
-use lowbit_compiler::pipeline::{self, Program, Request};
+use lowbit_compiler::pipeline::{self, Pick, Program, Request};
 use lowbit_compiler::schedule::plan::Layouts;
 use lowbit_compiler::spec::kernel::{Kernel as Spec, Role, TensorId};
 use std::borrow::Cow;
@@ -68,9 +68,21 @@ pub(crate) struct Made {
 struct Inner {
     engine: Engine,
     spec: Spec,
+    /// Layouts that were asked for.
+    wanted: Layouts,
+    /// Layouts that were asked for or chosen.
     layouts: Layouts,
-    force: Option<String>,
+    choice: Choice,
     classes: Vec<Class>,
+}
+
+/// What lowerings there are to choose from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Choice {
+    /// Only those whose description contains this text.
+    pub(crate) force: Option<String>,
+    /// This one.
+    pub(crate) pick: Option<Pick>,
 }
 
 /// A compiled kernel. Cloning shares it; its code memory is freed with the last clone.
@@ -96,17 +108,30 @@ impl Kernel {
         layouts: Layouts,
         force: Option<String>,
     ) -> Result<Kernel, Error> {
-        let first = make(&engine, &spec, &layouts, BATCHES[0], force.as_deref())?;
-        let mut fixed = layouts;
+        let free = spec.dims.values().any(|d| d.bound.is_none());
+        let count = if free { BATCHES.len() } else { 1 };
+        let choice = Choice { force, pick: None };
+        Kernel::for_batches(engine, spec, layouts, choice, &BATCHES[..count])
+    }
+
+    /// With code for some batches, of which there is at least one.
+    fn for_batches(
+        engine: Engine,
+        spec: Spec,
+        layouts: Layouts,
+        choice: Choice,
+        batches: &[u64],
+    ) -> Result<Kernel, Error> {
+        let first = batches.first().copied().unwrap_or(BATCHES[0]);
+        let first = make(&engine, &spec, &layouts, first, &choice)?;
+        let mut fixed = layouts.clone();
         for (id, tensor) in spec.tensors.iter() {
             if tensor.role == Role::Weight {
                 let chosen = first.program.layouts[id].clone();
                 fixed[id] = Some(chosen.unwrap_or_else(|| tensor.format.clone()));
             }
         }
-        let free = spec.dims.values().any(|d| d.bound.is_none());
-        let count = if free { BATCHES.len() } else { 1 };
-        let classes: Vec<Class> = BATCHES[..count]
+        let classes: Vec<Class> = batches
             .iter()
             .map(|b| Class {
                 batch: *b,
@@ -119,11 +144,32 @@ impl Kernel {
             inner: Arc::new(Inner {
                 engine,
                 spec,
+                wanted: layouts,
                 layouts: fixed,
-                force,
+                choice,
                 classes,
             }),
         })
+    }
+
+    /// The same kernel with one candidate of a batch class for all calls, as it would be if that one had been chosen: in the
+    /// first class with the layouts that it likes, in others with those of this kernel.
+    pub(crate) fn with_candidate(&self, batch: u64, pick: Pick) -> Result<Kernel, Error> {
+        let inner = &self.inner;
+        let class = self.class_of(batch);
+        let first = inner.classes[0].batch == class;
+        let layouts = if first { &inner.wanted } else { &inner.layouts };
+        let choice = Choice {
+            pick: Some(pick),
+            ..inner.choice.clone()
+        };
+        Kernel::for_batches(
+            inner.engine.clone(),
+            inner.spec.clone(),
+            layouts.clone(),
+            choice,
+            &[class],
+        )
     }
 
     /// The name.
@@ -252,7 +298,7 @@ impl Kernel {
                 &inner.spec,
                 &inner.layouts,
                 class.batch,
-                inner.force.as_deref(),
+                &inner.choice,
             )
             .map_err(|e| e.to_string())
         });
@@ -322,7 +368,7 @@ impl Kernel {
             target: Arc::new(target),
             rules: self.inner.engine.rules.clone(),
         };
-        let force = self.inner.force.clone();
+        let force = self.inner.choice.force.clone();
         Kernel::new(engine, self.inner.spec.clone(), Layouts::new(), force)
     }
 
@@ -338,7 +384,22 @@ impl Kernel {
 
     /// Which lowerings were considered, what each costs, why it lost, and the rules behind the winner.
     pub fn explain(&self) -> Result<crate::Explanation, Error> {
-        crate::explain::explain(self)
+        crate::explain::explain(self, 1)
+    }
+
+    /// Like [`Kernel::explain`], for the code that runs calls with so many rows of activations.
+    pub fn explain_batch(&self, batch: u64) -> Result<crate::Explanation, Error> {
+        crate::explain::explain(self, batch)
+    }
+
+    /// The e-graph of a computing step, counted from 0, with the winner's term marked: of the code that runs calls with so
+    /// many rows of activations, the main part.
+    pub fn picture(
+        &self,
+        batch: u64,
+        step: usize,
+    ) -> Result<lowbit_compiler::rewrite::draw::Picture, Error> {
+        crate::explain::picture(self, batch, step)
     }
 
     /// The program of the first batch class: plans, candidates, vector IR.
@@ -411,13 +472,14 @@ fn make(
     spec: &Spec,
     layouts: &Layouts,
     batch: u64,
-    force: Option<&str>,
+    choice: &Choice,
 ) -> Result<Made, Error> {
     let request = Request {
         target: &engine.target,
         batch,
         layouts: layouts.clone(),
-        force,
+        force: choice.force.as_deref(),
+        pick: choice.pick.as_ref(),
     };
     let program = pipeline::compile(spec, &engine.rules, &request)?;
     let features = &engine.target.features;

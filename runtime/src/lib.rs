@@ -25,6 +25,7 @@ mod error;
 mod explain;
 pub mod files;
 mod kernel;
+pub mod measure;
 mod object;
 mod search;
 mod show;

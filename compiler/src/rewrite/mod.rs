@@ -6,6 +6,7 @@
 pub mod analysis;
 pub mod canon;
 pub mod cost;
+pub mod draw;
 pub mod extract;
 mod integers;
 pub mod lang;
@@ -98,6 +99,14 @@ pub struct Lowering {
     pub term: Extracted,
     /// What it costs.
     pub cost: CostVector,
+}
+
+impl Lowering {
+    /// Whether it looks sums up in tables that are rounded to bytes: then results have the bound of
+    /// [`Tables::Int8`](crate::spec::kernel::Tables::Int8).
+    pub fn is_rounded(&self) -> bool {
+        is_rounded(&self.term)
+    }
 }
 
 /// What rewriting a placed statement gave.
@@ -290,6 +299,11 @@ fn weight_loads(placed: &Placed, kernel: &Kernel) -> Vec<bool> {
         .collect()
 }
 
+/// Entries of tables are rounded by a multiplication that keeps the high half, which nothing else needs.
+fn is_rounded(term: &Extracted) -> bool {
+    term.nodes.iter().any(|n| n.op == Op::VMulHigh)
+}
+
 /// A lowering in words: how weights are decoded, and how products are summed.
 fn name(term: &Extracted) -> String {
     let has = |op: Op| term.nodes.iter().any(|n| n.op == op);
@@ -310,7 +324,7 @@ fn name(term: &Extracted) -> String {
             .map(|(_, text)| *text),
     );
     let joined = has(Op::VJoin);
-    let rounded = has(Op::VMulHigh);
+    let rounded = is_rounded(term);
     let products = [
         (
             Op::VPick,

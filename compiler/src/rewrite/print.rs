@@ -44,32 +44,37 @@ impl fmt::Display for Shown<'_> {
 }
 
 impl Shown<'_> {
-    /// Data operands as words; lanes and types are in the result's type already.
+    /// Data operands as words.
     fn data(&self, node: &Picked) -> Vec<String> {
-        node.data
-            .iter()
-            .filter_map(|leaf| match (node.op, leaf) {
-                (_, Node::Lanes(_) | Node::Ty(_)) => None,
-                (_, Node::Axis(a)) => Some(self.facts.axes[*a].name.clone()),
-                (Op::VLookup8 | Op::VLookup32, Node::Ref(r)) => {
-                    let entries: Vec<String> = self.facts.tables[*r as usize]
-                        .iter()
-                        .map(|e| e.to_string())
-                        .collect();
-                    Some(format!("[{}]", entries.join(" ")))
-                }
-                (Op::VLoad, Node::Ref(r)) => Some(format!("ld{r}")),
-                (Op::VBits, Node::Ref(r)) => {
-                    let field = &self.facts.terms.fields[*r as usize];
-                    Some(match field.up {
-                        0 => format!("bits{}", field.width),
-                        up => format!("bits{}<<{up}", field.width),
-                    })
-                }
-                (_, Node::Ref(r)) => Some(format!("#{r}")),
-                (_, Node::Num(n)) => Some(f64::from_bits(*n).to_string()),
-                (_, Node::Op(..)) => None,
-            })
+        let leaves = node.data.iter();
+        leaves
+            .filter_map(|l| leaf(self.facts, node.op, l))
             .collect()
+    }
+}
+
+/// A data operand of an operation as words; nothing of lanes and types, which are in the result's type already.
+pub(super) fn leaf(facts: &Facts, op: Op, leaf: &Node) -> Option<String> {
+    match (op, leaf) {
+        (_, Node::Lanes(_) | Node::Ty(_)) => None,
+        (_, Node::Axis(a)) => Some(facts.axes[*a].name.clone()),
+        (Op::VLookup8 | Op::VLookup32, Node::Ref(r)) => {
+            let entries: Vec<String> = facts.tables[*r as usize]
+                .iter()
+                .map(|e| e.to_string())
+                .collect();
+            Some(format!("[{}]", entries.join(" ")))
+        }
+        (Op::VLoad, Node::Ref(r)) => Some(format!("ld{r}")),
+        (Op::VBits, Node::Ref(r)) => {
+            let field = &facts.terms.fields[*r as usize];
+            Some(match field.up {
+                0 => format!("bits{}", field.width),
+                up => format!("bits{}<<{up}", field.width),
+            })
+        }
+        (_, Node::Ref(r)) => Some(format!("#{r}")),
+        (_, Node::Num(n)) => Some(f64::from_bits(*n).to_string()),
+        (_, Node::Op(..)) => None,
     }
 }

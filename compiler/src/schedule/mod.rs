@@ -3,6 +3,7 @@
 //! In: a typed kernel with its statements brought to one form (`normal.rs`). Out: for each statement a few plans
 //! (`plan.rs`), and under a plan the statement as terms over loads with quasi-affine addresses (`place.rs`).
 
+pub mod amounts;
 pub mod fit;
 pub mod index;
 pub mod layout;

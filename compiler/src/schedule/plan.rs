@@ -50,7 +50,7 @@ impl Plan {
     pub fn joint(&self) -> u64 {
         self.vector.map_or(1, |(_, cut)| cut.joint)
     }
-    /// The lane list with the names of the indices: `[n:4, k:4]`.
+    /// The lane list with the names of the indices: `[n:4, k:4]`, and neighbours in joint codes: `[n:16] joint k:4`.
     pub fn lane_list(&self, kernel: &Kernel) -> String {
         let mut parts = Vec::new();
         if let Some((row, lanes)) = self.row
@@ -63,7 +63,13 @@ impl Plan {
         {
             parts.push(format!("{}:{}", kernel.indices[index].name, cut.lanes));
         }
-        format!("[{}]", parts.join(", "))
+        let joint = match self.vector {
+            Some((index, cut)) if cut.joint > 1 => {
+                format!(" joint {}:{}", kernel.indices[index].name, cut.joint)
+            }
+            Some(_) | None => String::new(),
+        };
+        format!("[{}]{joint}", parts.join(", "))
     }
 }
 

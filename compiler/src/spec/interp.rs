@@ -18,6 +18,8 @@ mod number;
 mod quantize;
 mod tables;
 
+pub use tables::SHARE as TABLE_SHARE;
+
 use number::{EPS, EXACT, Num, binary, select, unary};
 
 /// Most elements of a tensor.

@@ -93,7 +93,7 @@ struct Placer<'a> {
 }
 
 /// What free dimensions are assumed to be by the cost model.
-const NOMINAL: u64 = 4096;
+pub(crate) const NOMINAL: u64 = 4096;
 
 /// Places a part of a statement. `batch` is the assumed extent of the batch index.
 pub fn place(

@@ -10,7 +10,7 @@ use crate::format::{
 use crate::spec::kernel::{Binary, Expr, ExprId, Func};
 
 /// Products of codes and integers may be off by this part of the product of their ranges.
-const SHARE: f64 = 1.0 / 1000.0;
+pub const SHARE: f64 = 1.0 / 1000.0;
 
 /// The most bits of a code that tables are made over, or that their entries are made of.
 const CODE: u32 = 8;

@@ -1,0 +1,375 @@
+//! Measures every candidate of a kernel beside its prediction: each is compiled alone, and all are timed in turn.
+//!
+//! In one setting the same weights are read again and again, so that caches hold what they can; in the other copies of the
+//! weights are rotated, so that they come from memory. A prediction is in cycles; so are the times, by a clock that is
+//! measured in the same run. Lower quartiles count: what else runs on the machine only makes times longer.
+
+mod agree;
+mod data;
+mod timing;
+
+pub use agree::{Agreement, rank_correlation};
+
+use crate::{Error, Kernel, Tensor};
+use agree::agreement;
+use data::{Packed, inputs, pack, rotate};
+use lowbit_compiler::pipeline::{Pick, Program};
+use lowbit_compiler::schedule::amounts::amounts;
+use lowbit_compiler::schedule::normal::Step;
+use lowbit_compiler::spec::kernel::{Extent, Role};
+use serde::Serialize;
+use std::fmt;
+use std::time::Duration;
+use timing::{median, time};
+
+/// How much is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// How often each candidate is timed; a slow one less often.
+    pub repeats: usize,
+    /// How long a timing lasts at least.
+    pub run: Duration,
+    /// After this much time in a setting no round begins, but for the first two.
+    pub budget: Duration,
+    /// Measure with weights that are read again and again.
+    pub cached: bool,
+    /// Bytes of copies of the weights that are rotated; 0 to leave that setting out.
+    pub streamed: u64,
+}
+
+impl Default for Effort {
+    /// A few seconds for each setting.
+    fn default() -> Effort {
+        Effort {
+            repeats: 9,
+            run: Duration::from_millis(2),
+            budget: Duration::from_secs(4),
+            cached: true,
+            streamed: 256 << 20,
+        }
+    }
+}
+
+impl Effort {
+    /// Rounds of timings: what `progress` counts.
+    pub fn rounds(&self) -> u64 {
+        let settings = [self.cached, self.streamed > 0];
+        let settings = settings.iter().filter(|on| **on).count();
+        (settings * self.repeats.max(1)) as u64
+    }
+}
+
+/// What was measured of a kernel.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measurement {
+    /// The kernel.
+    pub kernel: String,
+    /// The target.
+    pub target: String,
+    /// The extent of the free dimensions.
+    pub batch: u64,
+    /// Cycles per second while it was measured.
+    pub hertz: f64,
+    /// One for each computing step: the others are as they are chosen.
+    pub steps: Vec<MeasuredStep>,
+}
+
+/// The candidates of a step.
+#[derive(Clone, Debug, Serialize)]
+pub struct MeasuredStep {
+    /// Candidates, in the order of their predictions.
+    pub candidates: Vec<MeasuredCandidate>,
+    /// With weights that caches may hold.
+    pub cached: Option<Agreement>,
+    /// With weights from memory.
+    pub streamed: Option<Agreement>,
+}
+
+/// A candidate: cycles of a call of the whole kernel.
+#[derive(Clone, Debug, Serialize)]
+pub struct MeasuredCandidate {
+    /// Its lane list.
+    pub lanes: String,
+    /// How weights are decoded and products summed.
+    pub name: String,
+    /// Whether it is the one compiled.
+    pub chosen: bool,
+    /// Cycles that are predicted.
+    pub predicted: f64,
+    /// Cycles with weights that caches may hold.
+    pub cached: Option<f64>,
+    /// Cycles with weights from memory.
+    pub streamed: Option<f64>,
+}
+
+/// A candidate, ready to be called.
+struct Contender {
+    step: usize,
+    kernel: Kernel,
+    /// Its weights, by their layouts.
+    packed: usize,
+    report: MeasuredCandidate,
+}
+
+/// Compiles every candidate of every step and times it, with `batch` as the extent of all free dimensions. `progress` is told
+/// how many of how many timings are done.
+///
+/// # Errors
+/// [`Error::Elsewhere`] if code for the target does not run here; [`Error::Argument`] if the extents of a weight are free.
+pub fn measure(
+    kernel: &Kernel,
+    batch: u64,
+    effort: &Effort,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Measurement, Error> {
+    let target = kernel.target();
+    if !target.features.runs_here() {
+        return Err(Error::Elsewhere {
+            target: target.name.clone(),
+        });
+    }
+    let spec = kernel.spec();
+    for tensor in spec.tensors.values().filter(|t| t.role == Role::Weight) {
+        let free = |e: &&Extent| e.dim().is_some_and(|d| spec.dims[d].bound.is_none());
+        if let Some(extent) = tensor.shape.iter().find(free) {
+            return Err(Error::Argument {
+                name: tensor.name.clone(),
+                what: format!(
+                    "dimension `{}` is free; bind it to measure the kernel",
+                    spec.extent_text(*extent)
+                ),
+            });
+        }
+    }
+    let dims: Vec<u64> = spec
+        .dims
+        .values()
+        .map(|d| d.bound.unwrap_or(batch))
+        .collect();
+    let inputs = inputs(kernel, &dims)?;
+    let (mut contenders, mut packed) = (Vec::new(), Vec::new());
+    contend(kernel, &dims, batch, &inputs, &mut contenders, &mut packed)?;
+    let all = effort.rounds();
+    let mut done = 0;
+    let mut step = |by: u64| {
+        done += by;
+        progress(done, all);
+    };
+    let mut clock = Vec::new();
+    if effort.cached {
+        let times = time(
+            &contenders,
+            &packed,
+            &inputs,
+            effort,
+            false,
+            &mut clock,
+            &mut step,
+        )?;
+        for (contender, cycles) in contenders.iter_mut().zip(times) {
+            contender.report.cached = Some(cycles);
+        }
+    }
+    if effort.streamed > 0 {
+        rotate(&mut packed, effort.streamed)?;
+        let times = time(
+            &contenders,
+            &packed,
+            &inputs,
+            effort,
+            true,
+            &mut clock,
+            &mut step,
+        )?;
+        for (contender, cycles) in contenders.iter_mut().zip(times) {
+            contender.report.streamed = Some(cycles);
+        }
+    }
+    let count = contenders.iter().map(|c| c.step + 1).max().unwrap_or(0);
+    let steps = (0..count).map(|at| {
+        let of = contenders.iter().filter(|c| c.step == at);
+        let candidates: Vec<MeasuredCandidate> = of.map(|c| c.report.clone()).collect();
+        MeasuredStep {
+            cached: agreement(&candidates, |c| c.cached),
+            streamed: agreement(&candidates, |c| c.streamed),
+            candidates,
+        }
+    });
+    Ok(Measurement {
+        kernel: kernel.name().to_owned(),
+        target: target.name.clone(),
+        batch,
+        hertz: median(&mut clock),
+        steps: steps.collect(),
+    })
+}
+
+/// Makes a contender of every candidate.
+fn contend(
+    kernel: &Kernel,
+    dims: &[u64],
+    batch: u64,
+    inputs: &[Option<Tensor>],
+    contenders: &mut Vec<Contender>,
+    packed: &mut Vec<Packed>,
+) -> Result<(), Error> {
+    let program = &kernel.class(batch)?.program;
+    for (step, stage) in program.stages.iter().enumerate() {
+        for candidate in &stage.candidates {
+            let pick = Pick {
+                step,
+                lanes: candidate.lanes.clone(),
+                term: candidate.term,
+            };
+            let kernel = kernel.with_candidate(batch, pick)?;
+            let predicted = predicted(&kernel.class(batch)?.program, dims);
+            let packed = pack(&kernel, inputs, packed)?;
+            contenders.push(Contender {
+                step,
+                packed,
+                report: MeasuredCandidate {
+                    lanes: candidate.lanes.clone(),
+                    name: candidate.name.clone(),
+                    chosen: candidate.chosen,
+                    predicted,
+                    cached: None,
+                    streamed: None,
+                },
+                kernel,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Cycles of all steps for given extents.
+fn predicted(program: &Program, dims: &[u64]) -> f64 {
+    let kernel = &program.normal.kernel;
+    let computed = program.normal.steps.iter().filter_map(|s| match s {
+        Step::Compute(statement) => Some(statement),
+        Step::Encode { .. } => None,
+    });
+    let cycles = computed.zip(&program.stages).map(|(statement, stage)| {
+        let extent = |index| {
+            let extent = kernel.indices[index].extent;
+            let known = extent.value(|d| dims.get(d.as_u32() as usize).copied());
+            known.unwrap_or(1)
+        };
+        let points = amounts(kernel, statement, &extent).points;
+        let chosen = stage.candidates.iter().find(|c| c.chosen);
+        chosen.map_or(0.0, |c| c.cost.cycles) * points / stage.amounts.points.max(1.0)
+    });
+    cycles.sum()
+}
+
+impl fmt::Display for Measurement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} for {}, free dimensions {}, at {:.2} GHz: cycles of a call",
+            self.kernel,
+            self.target,
+            self.batch,
+            self.hertz / 1e9
+        )?;
+        for (at, step) in self.steps.iter().enumerate() {
+            writeln!(f, "step {at}")?;
+            writeln!(
+                f,
+                "  {:>12} {:>12} {:>6} {:>12} {:>6}  lanes, lowering",
+                "predicted", "cached", "×", "streamed", "×"
+            )?;
+            for c in &step.candidates {
+                let mark = if c.chosen { '*' } else { ' ' };
+                write!(f, "{mark} {:12.0}", c.predicted)?;
+                for measured in [c.cached, c.streamed] {
+                    match measured {
+                        Some(m) => write!(f, " {m:12.0} {:6.2}", m / c.predicted.max(1.0))?,
+                        None => write!(f, " {:>12} {:>6}", "-", "-")?,
+                    }
+                }
+                writeln!(f, "  {} {}", c.lanes, c.name)?;
+            }
+            for (setting, agreement) in [("cached", step.cached), ("streamed", step.streamed)] {
+                if let Some(a) = agreement {
+                    writeln!(
+                        f,
+                        "  {setting}: the chosen one takes {:.2} × the fastest, rank correlation {:.2}",
+                        a.chosen_over_fastest, a.rank_correlation
+                    )?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Effort, measure};
+    use crate::{Engine, Error};
+    use lowbit_compiler::target::Target;
+    use std::time::Duration;
+
+    const TEXT: &str = "language 1; import \"std/ints\";
+        kernel linear(weight w: int4_32[N, K], input x: q8_32[M, K]) -> output y: f32[M, N] {
+            y[m, n] = sum(k) w[n, k] * x[m, k];
+        }";
+
+    fn quick() -> Effort {
+        Effort {
+            repeats: 1,
+            run: Duration::from_micros(1),
+            budget: Duration::ZERO,
+            cached: true,
+            streamed: 1 << 16,
+        }
+    }
+
+    #[test]
+    fn every_candidate_of_every_class_is_measured() -> Result<(), Error> {
+        let kernel = Engine::host()?.compile(TEXT, &[("N", 128), ("K", 256)])?;
+        for batch in [1, 8, 11] {
+            let explained = kernel.explain_batch(batch)?;
+            let mut told = 0;
+            let found = measure(&kernel, batch, &quick(), &mut |done, all| {
+                assert!(done <= all);
+                told += 1;
+            })?;
+            assert!(told > 0);
+            let candidates = &found.steps[0].candidates;
+            let words: Vec<&str> = candidates.iter().map(|c| c.name.as_str()).collect();
+            let wanted = &explained.steps[0].candidates;
+            let wanted: Vec<&str> = wanted.iter().map(|c| c.name.as_str()).collect();
+            assert_eq!(words, wanted);
+            assert_eq!(candidates.iter().filter(|c| c.chosen).count(), 1);
+            for c in candidates {
+                assert!(c.cached.is_some() && c.streamed.is_some(), "{c:?}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused() -> Result<(), Error> {
+        let host = Engine::host()?;
+        let free = measure(
+            &host.compile(TEXT, &[("K", 256)])?,
+            1,
+            &quick(),
+            &mut |_, _| {},
+        );
+        assert!(matches!(free, Err(Error::Argument { .. })), "{free:?}");
+        let other = match cfg!(target_arch = "aarch64") {
+            true => "x86-64-v3",
+            false => "aarch64",
+        };
+        let kernel = Engine::new(Target::named(other)?)?.compile(TEXT, &[("N", 64), ("K", 256)])?;
+        let elsewhere = measure(&kernel, 1, &quick(), &mut |_, _| {});
+        assert!(
+            matches!(elsewhere, Err(Error::Elsewhere { .. })),
+            "{elsewhere:?}"
+        );
+        Ok(())
+    }
+}

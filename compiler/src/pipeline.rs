@@ -37,7 +37,7 @@ pub struct Request<'a> {
     pub batch: u64,
     /// Layouts that are required for weights, by tensor; the others are chosen.
     pub layouts: Layouts,
-    /// Only lowerings whose description contains this text, where a statement has one.
+    /// Only lowerings whose description is this text, or where there is none, contains it.
     pub force: Option<&'a str>,
     /// One candidate of one step, and no other.
     pub pick: Option<&'a Pick>,
@@ -82,6 +82,8 @@ pub struct Stage {
     pub candidates: Vec<Candidate>,
     /// What the costs are for.
     pub amounts: Amounts,
+    /// E-graphs that were made: one for each plan, and one for each part that the chosen one leaves over.
+    pub graphs: usize,
     /// Nodes of the largest e-graph.
     pub nodes: usize,
     /// Whether every e-graph was saturated.
@@ -218,6 +220,17 @@ fn choose(
             Err(error) => failure = failure.or(Some(error)),
         }
     }
+    let description = |one: &Tried, lowering: &Lowering| {
+        format!("{} {}", one.plan.lane_list(kernel), lowering.name)
+    };
+    let exactly = |text: &str| {
+        let is = |one: &Tried| {
+            let mut lowerings = one.rewritten.lowerings.iter();
+            lowerings.any(|l| description(one, l) == text)
+        };
+        tried.iter().any(is)
+    };
+    let exact = request.force.is_some_and(exactly);
     let mut best: Option<(usize, usize, Plan, CostVector)> = None;
     let mut candidates = Vec::new();
     for (at, one) in tried.iter().enumerate() {
@@ -226,10 +239,11 @@ fn choose(
             let picked = pick.is_none_or(|p| p.term == lowering.term.hash);
             let (plan, cost) = best_tile(&tiles, one, lowering, request)?;
             let lanes = one.plan.lane_list(kernel);
-            let described = request
-                .force
-                .is_none_or(|f| format!("{lanes} {}", lowering.name).contains(f));
-            if described
+            let allowed = request.force.is_none_or(|f| {
+                let text = description(one, lowering);
+                text == f || !exact && text.contains(f)
+            });
+            if allowed
                 && picked
                 && best
                     .as_ref()
@@ -270,8 +284,9 @@ fn choose(
         .sum::<usize>()
         + which;
     candidates[flat].chosen = true;
-    let nodes = tried.iter().map(|t| t.rewritten.nodes).max().unwrap_or(0);
-    let saturated = tried.iter().all(|t| t.rewritten.saturated);
+    let plans = tried.len();
+    let mut nodes = tried.iter().map(|t| t.rewritten.nodes).max().unwrap_or(0);
+    let mut saturated = tried.iter().all(|t| t.rewritten.saturated);
     candidates.sort_by(|a, b| a.cost.order(&b.cost));
     // Terms that differ only in what the words do not say are one candidate, at the best of their costs.
     let mut told = BTreeSet::new();
@@ -292,12 +307,15 @@ fn choose(
             plan.clone()
         };
         let rest = attempt(kernel, statement, narrow, rules, request, layouts, part)?;
+        nodes = nodes.max(rest.rewritten.nodes);
+        saturated &= rest.rewritten.saturated;
         let lowering = rest.rewritten.lowerings[0].clone();
         parts.push((part, rest.placed, rest.rewritten, lowering));
     }
     let amounts = amounts::nominal(kernel, statement, &plan, request.batch);
     Ok(Stage {
         plan,
+        graphs: plans + parts.len() - 1,
         parts,
         candidates,
         amounts,

@@ -21,7 +21,8 @@ pub struct Engine {
 pub struct Options {
     /// The kernel's name, where the text has several.
     pub kernel: Option<String>,
-    /// Only lowerings whose description contains this text: to look at one, or to measure it.
+    /// Only lowerings whose description (lanes and words) is this text, or where there is none, contains it: to look at one, or
+    /// to measure it.
     pub force: Option<String>,
     /// Layouts that weights must have (by name): those of another kernel, to share tensors with it.
     pub layouts: Vec<(String, Arc<lowbit_compiler::format::Format>)>,

@@ -377,7 +377,8 @@ pub fn total(
     weights: &[bool],
 ) -> CostVector {
     let mut sum = CostVector::default();
-    let mut live = 0.0;
+    // Accumulators, with how often they are added to.
+    let mut accumulators: Vec<(f64, f64)> = Vec::new();
     let mut streams = 1.0;
     for (at, node) in extracted.nodes.iter().enumerate() {
         let children: Vec<&Picked> = node.children.iter().map(|c| &extracted.nodes[*c]).collect();
@@ -408,7 +409,8 @@ pub fn total(
                 );
             }
             if node.mode == Mode::Main {
-                live += registers(target, axes, node.lanes, node.ty) * copies;
+                let held = registers(target, axes, node.lanes, node.ty) * copies;
+                accumulators.push((times / copies, held));
             }
         }
         if let (Op::VLoad, Some(Node::Ref(load))) = (node.op, node.data.last())
@@ -428,6 +430,7 @@ pub fn total(
             streams = f64::max(streams, copies.map(|a| axes[a].nominal as f64).product());
         }
     }
+    let live = live(&accumulators);
     sum.registers = live;
     let rate = &target.throughput;
     let spill = (live - f64::from(rate.registers) + 4.0).max(0.0) / f64::from(rate.registers);
@@ -448,6 +451,18 @@ pub fn total(
         + busy * 0.05;
     sum
 }
+
+/// Registers of the accumulators that the hottest loop keeps: those of the loops around can wait in memory.
+fn live(accumulators: &[(f64, f64)]) -> f64 {
+    let most = accumulators.iter().map(|a| a.0).fold(0.0, f64::max);
+    let hot = accumulators
+        .iter()
+        .filter(|(times, _)| times * RARE >= most);
+    hot.map(|(_, registers)| registers).sum()
+}
+
+/// How many times as often the hottest loop runs as one whose accumulators need not stay in registers.
+const RARE: f64 = 4.0;
 
 /// What one thread gets of the memory's rate when it reads several distant streams at once (measured: four lose 40 %).
 fn stream_share(streams: f64) -> f64 {

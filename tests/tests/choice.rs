@@ -163,10 +163,10 @@ const FLIPS: &[Flip] = &[
     (
         "mxfp4_linear",
         "x86-64-vnni",
-        Op::VFetch,
-        100.0,
-        "values in memory",
+        Op::VDecode,
+        200.0,
         "bit arithmetic to f32",
+        "values in memory",
     ),
     (
         "ternary_linear",

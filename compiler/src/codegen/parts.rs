@@ -89,6 +89,8 @@ impl<'f> Emit<'f, '_> {
             Op::Convert(Convert::WidenS | Convert::WidenU, a) if self.loads[*a].is_none() => {
                 shape(self.ty(*a)).parts.max(operands)
             }
+            // Bytes read as words are read twice: for their sums, and for those of their high halves.
+            Op::Bitcast(a) if self.ty(*a).elem == Elem::I8 => count.max(operands),
             Op::Join { lo, hi } => {
                 let narrow = |v: &Value| match self.loads[*v].is_none() {
                     true => shape(self.ty(*v)).parts,

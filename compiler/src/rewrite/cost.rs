@@ -433,7 +433,9 @@ pub fn total(
     let live = live(&accumulators);
     sum.registers = live;
     let rate = &target.throughput;
-    let spill = (live - f64::from(rate.registers) + 4.0).max(0.0) / f64::from(rate.registers);
+    // A quarter of the registers is for what is on the way.
+    let room = f64::from(rate.registers) * 0.75;
+    let spill = (live - room).max(0.0) / f64::from(rate.registers);
     let of = |unit: Unit| sum.units[unit as usize];
     // Multiplies, shuffles and sums of floats run on vector units that can do them.
     let vectors = of(Unit::Vector) + of(Unit::Multiply) + of(Unit::Shuffle) + of(Unit::Add);

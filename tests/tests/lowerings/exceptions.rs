@@ -36,6 +36,8 @@ const WITHOUT_DOTS: &[&str] = &["x86-64", "x86-64-v2", "x86-64-v3", "aarch64"];
 
 const LAYOUT: &str = "the layout is the one for a row, which leaves few lane lists";
 const PLACES: &str = "the place of a value in a codebook of several is an integer product";
+const SCALES: &str =
+    "scales of four bits are multiplied to the codes as integers; the activations stay f32";
 const FRACTIONS: &str = "the values are no integers";
 const PANELS: &str = "weights are decoded for each tile of rows: there are no panels yet";
 const PRICES: &str = "look-ups are priced below the dot products of the target";
@@ -48,7 +50,7 @@ const SEVERAL: &str = "codes of several values are read one by one from a table 
 pub(crate) const EXCEPTIONS: &[Exception] = &[
     Exception {
         of: "one and two bits with tables take look-ups",
-        targets: &["x86-64-v2", "x86-64-v3"],
+        targets: &["x86-64-v2", "x86-64-v3", "aarch64"],
         formats: &["q2_k"],
         activations: &[],
         rows: &[],
@@ -63,6 +65,14 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         why: WIDE,
     },
     Exception {
+        of: "codebooks of bytes take look-ups and dot products",
+        targets: &["x86-64-v2", "x86-64-v3"],
+        formats: &["iq4_nl"],
+        activations: &[],
+        rows: MANY,
+        why: LAYOUT,
+    },
+    Exception {
         of: "three candidates",
         targets: &[],
         formats: &["ternary2_128", "ternary3_96", "tq1_0", "nf4_64"],
@@ -72,7 +82,7 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         of: "three candidates",
-        targets: &["aarch64", "aarch64-dotprod", "aarch64-i8mm"],
+        targets: &[],
         formats: &["q2_k", "q4_k"],
         activations: &[Activations::F32],
         rows: MANY,
@@ -93,6 +103,14 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         activations: &[],
         rows: &[],
         why: PLACES,
+    },
+    Exception {
+        of: "f32 takes no integers",
+        targets: &["x86-64", "x86-64-v2"],
+        formats: &["q2_k"],
+        activations: &[],
+        rows: MANY,
+        why: SCALES,
     },
     Exception {
         of: "two bits and more take dot products",

@@ -1,0 +1,106 @@
+//! Saturation is bounded: what each example and each format that ships makes of e-graphs before the first callable kernel.
+//! That other batches compile when first needed is tested in `runtime.rs`.
+
+use lowbit::compiler::pipeline::Stage;
+use lowbit::compiler::target::Target;
+use lowbit::{Engine, Kernel};
+use lowbit_tests::{examples, is_woven, kernels, library};
+use std::sync::Mutex;
+
+/// Targets whose rules do the most: with look-ups and products in pairs, and with dot products too.
+const TARGETS: [&str; 2] = ["x86-64-v3", "x86-64-vnni"];
+
+/// Nodes of an e-graph.
+const NODES: usize = 4000;
+/// E-graphs of a kernel.
+const GRAPHS: usize = 8;
+
+const EXTENTS: [(&str, u64); 5] = [
+    ("N", 4096),
+    ("K", 4096),
+    ("V", 4096),
+    ("D", 4096),
+    ("H", 4096),
+];
+
+/// Names and texts: the examples, and linear layers over every format.
+fn texts() -> Vec<(String, String, bool)> {
+    let examples = examples().into_iter();
+    let mut texts: Vec<_> = examples.map(|(name, text)| (name, text, false)).collect();
+    for (module, format) in library() {
+        let name = &format.name;
+        let layer = |kernel: &str, input: &str, tables: &str| {
+            format!(
+                "kernel {kernel}(weight w: {name}[N, K], input x: {input}[M, K]) -> output y: f32[M, N]{tables} {{
+                    y[m, n] = sum(k) w[n, k] * x[m, k];
+                }}\n"
+            )
+        };
+        let text = format!(
+            "language 1; import \"std/ints\"; import \"{module}\";\n{}{}{}",
+            layer("with_f32", "f32", ""),
+            layer("with_int8", "q8_32", ""),
+            layer("with_tables", "q8_32", " tables int8")
+        );
+        texts.push((name.clone(), text, is_woven(&format)));
+    }
+    texts
+}
+
+/// What is beyond the budget in a kernel.
+fn beyond(kernel: &Kernel) -> Vec<String> {
+    let program = kernel.program().expect("a program");
+    let stages: &[Stage] = &program.stages;
+    let mut found = Vec::new();
+    let nodes = stages.iter().map(|s| s.nodes).max().unwrap_or(0);
+    let graphs: usize = stages.iter().map(|s| s.graphs).sum();
+    if nodes > NODES {
+        found.push(format!("{nodes} nodes"));
+    }
+    if graphs > GRAPHS {
+        found.push(format!("{graphs} e-graphs"));
+    }
+    if !stages.iter().all(|s| s.saturated) {
+        found.push("a limit was reached".to_owned());
+    }
+    found
+}
+
+#[test]
+fn saturation_stays_within_its_budget() {
+    let texts = texts();
+    let jobs = TARGETS
+        .into_iter()
+        .flat_map(|t| texts.iter().map(move |x| (t, x)));
+    let waiting = Mutex::new(jobs.collect::<Vec<_>>());
+    let found = Mutex::new(Vec::new());
+    let next = || waiting.lock().expect("a lock").pop();
+    let work = || {
+        while let Some((target, (name, text, refusable))) = next() {
+            let engine = Engine::new(Target::named(target).expect("a target"));
+            let kernels = match kernels(&engine.expect("an engine"), text, &EXTENTS) {
+                Ok(kernels) => kernels,
+                Err(e) if *refusable && e.to_string().contains("not supported yet") => continue,
+                Err(e) => panic!("{name} on {target}: {e}"),
+            };
+            for kernel in kernels {
+                let place = format!("{name}, {} on {target}", kernel.name());
+                let lines = beyond(&kernel);
+                let lines = lines.iter().map(|line| format!("{place}: {line}"));
+                found.lock().expect("a lock").extend(lines);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
+    let mut found = found.into_inner().expect("a lock");
+    found.sort();
+    assert!(
+        found.is_empty(),
+        "{} beyond:\n{}",
+        found.len(),
+        found.join("\n")
+    );
+}

@@ -81,18 +81,7 @@ enum Base {
 
 /// Lowers the jobs of a kernel into one function. The last job is the one that row ranges divide.
 pub fn lower(kernel: &Kernel, jobs: &[Job<'_>]) -> Result<Function, ScheduleError> {
-    let mut lower = Lower {
-        kernel,
-        b: Builder::new(&kernel.name),
-        depth: BTreeMap::new(),
-        pointers: BTreeMap::new(),
-        scalars: BTreeMap::new(),
-        constants: BTreeMap::new(),
-        range: None,
-        addresses: vec![BTreeMap::new()],
-        counters: BTreeMap::new(),
-        stages: 0,
-    };
+    let mut lower = Lower::new(kernel, &kernel.name);
     lower.parameters();
     for (at, job) in jobs.iter().enumerate() {
         let last = at + 1 == jobs.len();
@@ -107,6 +96,24 @@ pub fn lower(kernel: &Kernel, jobs: &[Job<'_>]) -> Result<Function, ScheduleErro
         }
     }
     Ok(lower.b.finish())
+}
+
+impl<'a> Lower<'a> {
+    /// A function with nothing in it.
+    fn new(kernel: &'a Kernel, name: &str) -> Lower<'a> {
+        Lower {
+            kernel,
+            b: Builder::new(name),
+            depth: BTreeMap::new(),
+            pointers: BTreeMap::new(),
+            scalars: BTreeMap::new(),
+            constants: BTreeMap::new(),
+            range: None,
+            addresses: vec![BTreeMap::new()],
+            counters: BTreeMap::new(),
+            stages: 0,
+        }
+    }
 }
 
 impl Lower<'_> {

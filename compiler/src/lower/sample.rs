@@ -11,10 +11,8 @@ mod tests;
 use super::{I64, Lower};
 use crate::rewrite::lang::Op as Term;
 use crate::spec::kernel::Kernel;
-use crate::vector::build::Builder;
 use crate::vector::ir::{Bin, Elem, Function, Op, ParamKind, Scalar, Type, Value};
 use cranelift_entity::PrimaryMap;
-use std::collections::BTreeMap;
 
 /// A function to measure.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,7 +99,7 @@ fn links(op: Term) -> u32 {
 pub fn operation(op: Term, chains: u16) -> Option<Sample> {
     let ty = chain_type(op)?;
     let kernel = nothing();
-    let mut lower = start(&kernel, op.name());
+    let mut lower = Lower::new(&kernel, op.name());
     let (data, out, rounds) = lower.sample_parameters();
     let first: Vec<Value> = (0..i32::from(chains))
         .map(|at| lower.first(ty, data, 16 * at))
@@ -136,7 +134,7 @@ pub fn operation(op: Term, chains: u16) -> Option<Sample> {
 /// Accesses of a kind through a buffer of so many bytes (a multiple of 256); `None` if there is no such kind.
 pub fn access(kind: &str, window: u64) -> Option<Sample> {
     let kernel = nothing();
-    let mut lower = start(&kernel, kind);
+    let mut lower = Lower::new(&kernel, kind);
     let (data, out, rounds) = lower.sample_parameters();
     let zero = lower.put_at(0, I64, Op::IConst(0));
     let end = lower.put_at(0, I64, Op::IConst(window as i64));
@@ -194,7 +192,7 @@ pub fn access(kind: &str, window: u64) -> Option<Sample> {
 /// Loads of an address from that address, which the buffer holds at its start.
 pub fn chase() -> Sample {
     let kernel = nothing();
-    let mut lower = start(&kernel, "chase");
+    let mut lower = Lower::new(&kernel, "chase");
     let (data, out, rounds) = lower.sample_parameters();
     let zero = lower.put_at(0, I64, Op::IConst(0));
     let (_, inside) = lower.open("round", zero, rounds, 1, &[data]);
@@ -224,7 +222,7 @@ pub fn chase() -> Sample {
 /// Sums and exclusive ors of integers, each of the one before: one a cycle.
 pub fn clock() -> Sample {
     let kernel = nothing();
-    let mut lower = start(&kernel, "clock");
+    let mut lower = Lower::new(&kernel, "clock");
     let (data, out, rounds) = lower.sample_parameters();
     let zero = lower.put_at(0, I64, Op::IConst(0));
     let (_, inside) = lower.open("round", zero, rounds, 1, &[data]);
@@ -248,7 +246,7 @@ pub fn clock() -> Sample {
 /// Sums of scalars and of vectors beside each other, as many as a machine takes at once, and the three of the loop itself.
 pub fn issue() -> Sample {
     let kernel = nothing();
-    let mut lower = start(&kernel, "issue");
+    let mut lower = Lower::new(&kernel, "issue");
     let (data, out, rounds) = lower.sample_parameters();
     let zero = lower.put_at(0, I64, Op::IConst(0));
     let step = lower.first(I32, data, 16 * 6);
@@ -291,21 +289,6 @@ fn nothing() -> Kernel {
         indices: PrimaryMap::new(),
         exprs: PrimaryMap::new(),
         statements: Vec::new(),
-    }
-}
-
-fn start<'k>(kernel: &'k Kernel, name: &str) -> Lower<'k> {
-    Lower {
-        kernel,
-        b: Builder::new(name),
-        depth: BTreeMap::new(),
-        pointers: BTreeMap::new(),
-        scalars: BTreeMap::new(),
-        constants: BTreeMap::new(),
-        range: None,
-        addresses: vec![BTreeMap::new()],
-        counters: BTreeMap::new(),
-        stages: 0,
     }
 }
 

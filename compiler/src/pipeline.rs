@@ -255,7 +255,7 @@ fn choose(
                 lanes,
                 name: lowering.name.clone(),
                 term: lowering.term.hash,
-                rounded: lowering.is_rounded(),
+                rounded: lowering.rounded,
                 cost,
                 chosen: false,
             });
@@ -377,8 +377,10 @@ fn tiles(
                 main,
                 request.batch,
             )?;
-            // Rewriting made fields of joint codes.
-            placed.terms.fields = tried.rewritten.facts.terms.fields.clone();
+            // Rewriting made fields of joint codes, and elements.
+            let made = &tried.rewritten.facts.terms;
+            placed.terms.fields = made.fields.clone();
+            placed.terms.elements = made.elements.clone();
             tiles.push((plan, placed));
         }
     }

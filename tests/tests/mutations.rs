@@ -88,6 +88,16 @@ const SMALL: &[&str] = &[
     kernel triples(weight w: ternary3_96[N, K], input x: i8[M, K]) -> output y: f32[M, N] {
         y[m, n] = sum(k) w[n, k] * x[m, k];
     }",
+    // Digits of a byte: of a number, of a fraction, before and behind their places.
+    "language 1;
+    import \"std/ternary\";
+    import \"std/ggml\";
+    kernel digits(weight w: ternary5_160[N, K], input x: i8[M, K]) -> output y: f32[M, N] {
+        y[m, n] = sum(k) w[n, k] * x[m, k];
+    }
+    kernel fractions(weight w: tq1_0[N, K], input x: i8[M, K]) -> output y: f32[M, N] {
+        y[m, n] = sum(k) w[n, k] * x[m, k];
+    }",
     // The unsigned factor second.
     "language 1;
     kernel unsigned(weight w: i8[N, K], input x: u8[M, K]) -> output y: i32[M, N] {

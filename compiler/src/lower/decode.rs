@@ -51,6 +51,9 @@ impl Lower<'_> {
         ty: Type,
         codes: Value,
     ) -> Value {
+        if let Some(known) = self.known_entries(entries, ty, codes) {
+            return known;
+        }
         let bytes: Vec<u8> = match ty.elem {
             Elem::F32 => entries
                 .iter()

@@ -258,6 +258,10 @@ impl Nest<'_, '_, '_> {
             .lower
             .address(Base::Tensor(load.tensor), &load.address, zeros)?;
         let window = self.window(base, offset + start as i32, size);
+        let in_order = |(at, place): (usize, &At)| place.bit() == 8 * (start + at as u64);
+        if bits == 8 && size == WINDOW && places.iter().enumerate().all(in_order) {
+            return Ok(Some(window.bytes));
+        }
         let look_up = |nest: &mut Self, byte: &dyn Fn(&At) -> u64| {
             let index = places.iter().map(|p| window.place(byte(p) - start));
             let index = Op::VConst(index.collect());

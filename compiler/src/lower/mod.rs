@@ -8,6 +8,7 @@ mod address;
 mod codes;
 mod decode;
 mod encode;
+mod known;
 mod loads;
 mod math;
 mod nearest;
@@ -61,6 +62,8 @@ struct Lower<'a> {
     scalars: BTreeMap<Scalar, Value>,
     /// Constants by type and contents; all are made in the body.
     constants: BTreeMap<String, Value>,
+    /// The lanes of constants that are integers.
+    known: BTreeMap<Value, Vec<u64>>,
     range: Option<(Value, Value)>,
     /// Pointers and counts made on the way, by region depth.
     addresses: Vec<BTreeMap<Prefix, Value>>,
@@ -108,6 +111,7 @@ impl<'a> Lower<'a> {
             pointers: BTreeMap::new(),
             scalars: BTreeMap::new(),
             constants: BTreeMap::new(),
+            known: BTreeMap::new(),
             range: None,
             addresses: vec![BTreeMap::new()],
             counters: BTreeMap::new(),
@@ -196,7 +200,8 @@ impl Lower<'_> {
             return *value;
         }
         let depth = if constant { 0 } else { depth };
-        let value = self.b.push_at(depth, ty, op);
+        let value = self.b.push_at(depth, ty, op.clone());
+        self.remember(value, ty, &op);
         self.depth.insert(value, depth);
         if let Some(key) = key {
             self.constants.insert(key, value);

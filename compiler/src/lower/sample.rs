@@ -69,7 +69,7 @@ fn chain_type(op: Term) -> Option<Type> {
         Term::VBits | Term::VSigned | Term::VBias | Term::VLookup8 | Term::VLookup32 => I8,
         Term::VPick | Term::VJoin => I8,
         Term::VWiden | Term::VDot4 | Term::VDot4S | Term::VMulPairs8 => I8,
-        Term::VMulPairs16 | Term::VAddPairs16 | Term::VMulHigh => I16,
+        Term::VMulPairs16 | Term::VAddPairs16 | Term::VMulHigh | Term::VMulLow => I16,
         Term::VFetch | Term::VTable | Term::VDecode | Term::VFloat => I32,
         Term::VIAdd | Term::VIMul => I32,
         Term::VFAdd | Term::VFSub | Term::VFMul | Term::VFDiv | Term::VFMin | Term::VFMax => F32,
@@ -89,7 +89,9 @@ fn links(op: Term) -> u32 {
         Term::VFAdd | Term::VFSub | Term::VFMul | Term::VFDiv | Term::VSum => 4,
         Term::VFMin | Term::VFMax | Term::VMaxOver | Term::VSqrt => 4,
         Term::VSelectLt | Term::VSelectLe | Term::VSelectEq | Term::VIAdd | Term::VIMul => 4,
-        Term::VDot4 | Term::VDot4S | Term::VPick | Term::VJoin | Term::VMulHigh => 4,
+        Term::VDot4 | Term::VDot4S | Term::VPick | Term::VJoin | Term::VMulHigh | Term::VMulLow => {
+            4
+        }
         Term::VMulPairs8 | Term::VMulPairs16 | Term::VAddPairs16 => 4,
         _ => 1,
     }

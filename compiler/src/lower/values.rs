@@ -125,7 +125,7 @@ impl Nest<'_, '_, '_> {
             Term::VFMin => bin(Bin::FMin),
             Term::VFMax => bin(Bin::FMax),
             Term::VIAdd => bin(Bin::IAdd),
-            Term::VIMul => bin(Bin::IMul),
+            Term::VIMul | Term::VMulLow => bin(Bin::IMul),
             Term::VAbs => self.lower.put(ty, Op::Un(Un::FAbs, c[0]), c),
             Term::VSqrt => self.lower.put(ty, Op::Un(Un::FSqrt, c[0]), c),
             Term::VRound => self.lower.declared_unary(UnOp::Round, c[0], ty),
@@ -150,7 +150,7 @@ impl Nest<'_, '_, '_> {
                 } else {
                     Convert::WidenS
                 };
-                self.lower.put(ty, Op::Convert(kind, c[0]), c)
+                self.lower.widen(kind, ty, c[0])
             }
             Term::VBias => {
                 let flip = self.lower.put_at(0, ty, Op::IConst(-128));
@@ -169,7 +169,7 @@ impl Nest<'_, '_, '_> {
                 let (lo, hi) = (c[0], c[1]);
                 self.lower.put(ty, Op::Join { lo, hi }, c)
             }
-            Term::VLow | Term::VNarrow => self.lower.put(ty, Op::Convert(Convert::Narrow, c[0]), c),
+            Term::VLow | Term::VNarrow => self.lower.narrow(ty, c[0]),
             Term::VHigh => {
                 let wide = Type::new(Elem::I16, ty.lanes);
                 let high = self.lower.put(wide, Op::Shift(Shift::UShr, c[0], 8), c);
@@ -260,6 +260,7 @@ impl Nest<'_, '_, '_> {
             | Term::At
             | Term::LowByte
             | Term::HighByte
+            | Term::Wrap
             | Term::Sum
             | Term::MaxOver
             | Term::Vec

@@ -1,13 +1,16 @@
 //! What every class knows: for reals the free axes, an interval, whether they are integers, whether they are a table over
 //! one small code; for vectors the lanes and the type. A rule fires only where these facts prove that it may.
 
+use super::digits::Digits;
 use super::lang::{Node, Op, Ty};
 use super::word::{self, Word};
+use crate::format::Element;
 use crate::schedule::index::{Axes, AxisId, AxisKind, AxisSet};
 use crate::schedule::term::{BitField, Storage, Terms};
 use crate::spec::kernel::{Kernel, Role};
 use crate::vector::ir::Scalar;
 use egg::{Analysis, DidMerge, EGraph, Id};
+use std::collections::BTreeMap;
 
 /// Facts of a real term.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +68,8 @@ pub struct Facts {
     pub rounding: crate::spec::kernel::Tables,
     /// Hashes of the contents of loads, bit fields and elements: they order terms independently of numbering.
     pub hashes: Hashes,
+    /// The digits that elements are found to be, by number and width.
+    pub(super) digits: BTreeMap<(u32, usize), Option<Digits>>,
 }
 
 /// Hashes of contents, by number.
@@ -105,6 +110,7 @@ impl Facts {
             tables: Vec::new(),
             rounding: kernel.tables,
             hashes,
+            digits: BTreeMap::new(),
         }
     }
     /// The number of a table, new or known.
@@ -128,6 +134,28 @@ impl Facts {
             self.terms.fields.len() - 1
         });
         at as u32
+    }
+    /// The number of an element, new or known.
+    pub fn element(&mut self, element: Element) -> u32 {
+        let known = self.terms.elements.iter().position(|e| *e == element);
+        let at = known.unwrap_or_else(|| {
+            self.hashes.elements.push(hash_of(&element));
+            self.terms.elements.push(element);
+            self.terms.elements.len() - 1
+        });
+        at as u32
+    }
+    /// How the entries of an element, at `code * width + place`, follow from products.
+    pub fn digits(&mut self, element: u32, width: usize) -> Option<Digits> {
+        let elements = &self.terms.elements;
+        let found = self.digits.entry((element, width)).or_insert_with(|| {
+            let Element::Codebook(book) = elements.get(element as usize)? else {
+                return None;
+            };
+            let entries = (0..book.codes() as u32).map(|c| f64::from(book.worth(c, 0)));
+            Digits::of(&entries.collect::<Vec<f64>>(), width)
+        });
+        found.clone()
     }
     /// How many values an axis takes, if that is known at compile time.
     pub fn extent(&self, axis: AxisId) -> Option<u64> {
@@ -169,7 +197,8 @@ impl Facts {
             Storage::I16 => Ty::I16,
             Storage::I32 => Ty::I32,
             Storage::F32 => Ty::F32,
-            Storage::Code { bits } | Storage::Place { bits } if bits <= 8 => Ty::U8,
+            Storage::Code { bits } if bits <= 8 => Ty::U8,
+            Storage::Place { below } if below <= 256 => Ty::U8,
             Storage::Code { .. } | Storage::Place { .. } => Ty::I32,
         }
     }
@@ -350,6 +379,7 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         Op::VJoin => Some((of(0)?.0, Ty::I16)),
         Op::VNarrow => Some((of(1)?.0, ty(0))),
         Op::VMulHigh => of(1),
+        Op::VMulLow => of(0),
         Op::VWiden => Some((of(1)?.0, ty(0))),
         Op::VFloat => Some((of(0)?.0, Ty::F32)),
         Op::VFAdd
@@ -419,6 +449,7 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         | Op::At
         | Op::LowByte
         | Op::HighByte
+        | Op::Wrap
         | Op::Sum
         | Op::MaxOver => None,
     }
@@ -438,9 +469,8 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], operands: &[&Real], own: Id
             };
             let id = crate::schedule::term::LoadId::from_u32(load);
             let (low, high) = match facts.terms.loads[id].storage {
-                Storage::Code { bits } | Storage::Place { bits } => {
-                    (0.0, 2f64.powi(i32::from(bits)) - 1.0)
-                }
+                Storage::Code { bits } => (0.0, 2f64.powi(i32::from(bits)) - 1.0),
+                Storage::Place { below } => (0.0, f64::from(below) - 1.0),
                 _ => facts.load_ty(load).range(),
             };
             let integer = facts.load_ty(load) != Ty::F32;
@@ -589,6 +619,15 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], operands: &[&Real], own: Id
             Real {
                 low: (low / 256.0).floor(),
                 high: (high / 256.0).floor(),
+                integer: true,
+                ..unknown(free, call)
+            }
+        }
+        Op::Wrap => {
+            let (low, high) = Ty::I16.range();
+            Real {
+                low,
+                high,
                 integer: true,
                 ..unknown(free, call)
             }

@@ -154,6 +154,14 @@ pub fn node_cost(
                 latency: 12.0,
             };
             match terms.loads[load].storage {
+                Storage::Code { bits } if shuffled(terms, axes, load, node) => {
+                    let whole = bits == 8;
+                    return named("load").map(|_| Cost {
+                        unit: Unit::Shuffle,
+                        uops: regs * if whole { WHOLE_CODE } else { PART_CODE },
+                        latency: 8.0,
+                    });
+                }
                 Storage::Code { bits } => {
                     return Some(by(by_hand(8.0 + f64::from(bits / 8)), lanes));
                 }
@@ -261,6 +269,7 @@ pub fn node_cost(
         | Op::VSelectEq
         | Op::VIAdd
         | Op::VIMul
+        | Op::VMulLow
         | Op::VMaxOver => plain.map(|c| by(c, regs)),
         Op::VStage => plain,
         Op::Add
@@ -299,11 +308,31 @@ pub fn node_cost(
         | Op::At
         | Op::LowByte
         | Op::HighByte
+        | Op::Wrap
         | Op::Sum
         | Op::MaxOver
         | Op::Vec => None,
     }
 }
+
+/// Whether codes are brought to their lanes by shuffles of a register: their places are known, and are those of one block.
+fn shuffled(terms: &Terms, axes: &Axes, load: LoadId, node: &Picked) -> bool {
+    let load = &terms.loads[load];
+    let lanes: u64 = node.lanes.iter().map(|a| axes[a].nominal).product();
+    let moves = |a: AxisId| axes[a].kind == AxisKind::Loop;
+    let known = load
+        .bit
+        .as_ref()
+        .is_some_and(|b| !b.axes().iter().any(moves));
+    let shared = load.address.axes().intersect(node.lanes).is_empty();
+    known && shared && lanes >= 4 && node.ty == Ty::U8
+}
+
+/// Micro-operations of a shuffle that brings bytes to their lanes, with its share of the load.
+const WHOLE_CODE: f64 = 1.5;
+
+/// The same for codes that are part of a byte, or lie in two.
+const PART_CODE: f64 = 5.0;
 
 /// What taking bits out of bytes costs, relative to a shift and a mask of a byte: at the ends of a byte one of them, or the
 /// instruction that clears what a shift of words brings in, is not needed.

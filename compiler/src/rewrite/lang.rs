@@ -160,6 +160,8 @@ ops! {
     LowByte = "low-byte" / 1,
     /// An integer over 256, rounded down.
     HighByte = "high-byte" / 1,
+    /// The integer from -2^15 on below 2^15 that differs by a multiple of 2^16.
+    Wrap = "wrap" / 1,
     /// Sum over an axis.
     Sum = "sum" / 2,
     /// Largest over an axis.
@@ -252,6 +254,8 @@ ops! {
     VIAdd = "v.iadd" / 3,
     /// Integer product: type, vectors.
     VIMul = "v.imul" / 3,
+    /// Low half of products of i16: vectors.
+    VMulLow = "v.mul-low" / 2,
     /// Accumulation over a loop or copies: axis, vector.
     VSum = "v.sum" / 2,
     /// Bytes summed over copies in 16 bits: axis, vector.

@@ -6,6 +6,7 @@
 pub mod analysis;
 pub mod canon;
 pub mod cost;
+pub mod digits;
 pub mod draw;
 pub mod extract;
 mod integers;
@@ -22,6 +23,7 @@ pub mod word;
 use crate::format::Element;
 use crate::schedule::index::AxisSet;
 use crate::schedule::place::Placed;
+use crate::schedule::term::{LoadId, Storage, Terms};
 use crate::spec::kernel::{Kernel, Role};
 use crate::target::Target;
 use analysis::{Facts, Graph};
@@ -99,14 +101,9 @@ pub struct Lowering {
     pub term: Extracted,
     /// What it costs.
     pub cost: CostVector,
-}
-
-impl Lowering {
     /// Whether it looks sums up in tables that are rounded to bytes: then results have the bound of
     /// [`Tables::Int8`](crate::spec::kernel::Tables::Int8).
-    pub fn is_rounded(&self) -> bool {
-        is_rounded(&self.term)
-    }
+    pub rounded: bool,
 }
 
 /// What rewriting a placed statement gave.
@@ -219,10 +216,12 @@ pub fn rewrite(
             }
             let facts = &graph.analysis;
             let cost = cost::total(target, &facts.terms, &facts.axes, &term, &weights);
+            let rounded = is_rounded(&term, &weights);
             lowerings.push(Lowering {
-                name: name(&term),
+                name: name(&term, &facts.terms, rounded),
                 term,
                 cost,
+                rounded,
             });
         }
     }
@@ -299,14 +298,36 @@ fn weight_loads(placed: &Placed, kernel: &Kernel) -> Vec<bool> {
         .collect()
 }
 
-/// Entries of tables are rounded by a multiplication that keeps the high half, which nothing else needs.
-fn is_rounded(term: &Extracted) -> bool {
-    term.nodes.iter().any(|n| n.op == Op::VMulHigh)
+/// Whether some node of an operation depends on a load of a kind.
+fn has_of(term: &Extracted, op: Op, kind: impl Fn(LoadId) -> bool) -> bool {
+    let mut depends: Vec<bool> = Vec::new();
+    for node in &term.nodes {
+        let own = match (node.op, node.data.last()) {
+            (Op::VLoad, Some(Node::Ref(load))) => kind(LoadId::from_u32(*load)),
+            _ => node.children.iter().any(|c| depends[*c]),
+        };
+        if own && node.op == op {
+            return true;
+        }
+        depends.push(own);
+    }
+    false
+}
+
+/// Whether entries of tables are rounded: a multiplication that keeps the high half, of data of the call. Of weights it gives
+/// digits, exactly.
+fn is_rounded(term: &Extracted, weights: &[bool]) -> bool {
+    has_of(term, Op::VMulHigh, |load| !weights[load.as_u32() as usize])
 }
 
 /// A lowering in words: how weights are decoded, and how products are summed.
-fn name(term: &Extracted) -> String {
-    let has = |op: Op| term.nodes.iter().any(|n| n.op == op);
+fn name(term: &Extracted, terms: &Terms, rounded: bool) -> String {
+    let read = |load: LoadId| !matches!(terms.loads[load].storage, Storage::Place { .. });
+    let has = |op: Op| match op {
+        // What tables hold at known places is a constant.
+        Op::VFetch | Op::VTable => has_of(term, op, read),
+        _ => term.nodes.iter().any(|n| n.op == op),
+    };
     let mut parts: Vec<&str> = Vec::new();
     let decoders = [
         (Op::VLookup8, "table look-up to bytes"),
@@ -323,8 +344,10 @@ fn name(term: &Extracted) -> String {
             .filter(|(op, _)| has(*op))
             .map(|(_, text)| *text),
     );
+    if has(Op::VMulHigh) && !rounded {
+        parts.push("digits by multiplication");
+    }
     let joined = has(Op::VJoin);
-    let rounded = is_rounded(term);
     let products = [
         (
             Op::VPick,

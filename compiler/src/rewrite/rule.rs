@@ -1,9 +1,10 @@
 //! What a rule is: data with a name, two patterns, side conditions and computed variables. See `rules/README.md`.
 
 use super::analysis::{Facts, Graph, axis, data, real, reference};
+use super::digits::Digits;
 use super::lang::{Node, Ty};
 use super::word::{self, Word};
-use crate::format::Element;
+use crate::format::{Codebook, Element};
 use crate::schedule::index::{AxisId, AxisKind, AxisSet, TableAxis};
 use egg::{Applier, Id, Pattern, PatternAst, Rewrite, Subst, Symbol, Var};
 use std::collections::BTreeSet;
@@ -65,6 +66,8 @@ pub enum When {
     FitsVar(&'static str, &'static str),
     /// The sum over the axis of the product stays within the type.
     ProductSumFits(&'static str, &'static str, &'static str, Ty),
+    /// The first term is an integer from 0 on, below the second, which is a constant.
+    Indexes(&'static str, &'static str),
     /// Every entry of the table is an integer within the type.
     TableFits(&'static str, Ty),
     /// The element is a float whose value is computed by bit arithmetic.
@@ -110,6 +113,23 @@ pub enum Bind {
     Only(&'static str, &'static str),
     /// The constant times 2^15, if that is an integer above 0 that 16 bits hold.
     Fraction(&'static str, &'static str),
+    /// How the entries at `code * width + place` follow from products: see [`super::digits::Digits`], whose fields these are.
+    Digits {
+        /// The element of multipliers.
+        multipliers: &'static str,
+        /// What is added to twice the code.
+        half: &'static str,
+        /// The first factor.
+        first: &'static str,
+        /// The second factor.
+        second: &'static str,
+        /// The middle digit.
+        middle: &'static str,
+        /// The element of entries.
+        of: &'static str,
+        /// The width.
+        width: &'static str,
+    },
 }
 
 /// A rewrite.
@@ -191,6 +211,18 @@ impl Bind {
             Bind::ScaleTable(new, factor, t) | Bind::OffsetTable(new, factor, t) => {
                 (vec![new, factor], vec![t])
             }
+            Bind::Digits {
+                multipliers,
+                half,
+                first,
+                second,
+                middle,
+                of,
+                width,
+            } => (
+                vec![multipliers, half, first, second, middle],
+                vec![of, width],
+            ),
         }
     }
 
@@ -234,6 +266,31 @@ impl Bind {
             }
             Bind::OffsetTable(new, offset, t) => {
                 return offset_table(graph, subst, new, offset, t).is_some();
+            }
+            Bind::Digits {
+                multipliers,
+                half,
+                first,
+                second,
+                middle,
+                of,
+                width,
+            } => {
+                let Some((entries, digits)) = digits(graph, subst, of, width) else {
+                    return false;
+                };
+                let leaves = [
+                    (multipliers, Node::Ref(entries)),
+                    (half, Node::num(digits.half)),
+                    (first, Node::num(digits.first)),
+                    (second, Node::num(digits.second)),
+                    (middle, Node::num(digits.middle)),
+                ];
+                for (name, leaf) in leaves {
+                    let id = graph.add(leaf);
+                    subst.insert(var(name), id);
+                }
+                return true;
             }
         };
         let Some((name, node)) = node else {
@@ -304,6 +361,19 @@ fn offset_table(
     Some(())
 }
 
+/// The digits that the entries of an element are, and the number of the element of their multipliers.
+fn digits(graph: &mut Graph, subst: &Subst, of: &str, width: &str) -> Option<(u32, Digits)> {
+    let number = reference(graph, get(subst, of))?;
+    let width = real(graph, get(subst, width))?.constant?;
+    let several = width.fract() == 0.0 && (2.0..=16.0).contains(&width);
+    let digits = graph
+        .analysis
+        .digits(number, several.then_some(width as usize)?)?;
+    let multipliers = digits.multipliers.iter().map(|m| f32::from(*m)).collect();
+    let multipliers = Element::Codebook(Codebook::scalar(multipliers).into());
+    Some((graph.analysis.element(multipliers), digits))
+}
+
 /// Whether a term is an integer of a type.
 fn within(graph: &Graph, term: Id, ty: Ty) -> bool {
     let (low, high) = ty.range();
@@ -328,6 +398,7 @@ impl When {
             | When::Lanes(a, b)
             | When::Apart(a, b)
             | When::StageableTable(a, b)
+            | When::Indexes(a, b)
             | When::SumFits(a, b, _) => vec![a, b],
             When::ProductSumFits(a, b, c, _) => vec![a, b, c],
             When::Loop(a)
@@ -471,6 +542,11 @@ impl When {
                     r.call && !rows.is_empty() && free.intersect(rows.union(lanes)).is_empty()
                 })
             }),
+            When::Indexes(p, n) => {
+                let most = real(graph, id(n)).and_then(|r| r.constant);
+                let index = real(graph, id(p)).filter(|r| r.integer && r.low >= 0.0);
+                index.zip(most).is_some_and(|(r, most)| r.high < most)
+            }
             When::TableFits(t, ty) => table_of(graph, subst, t).is_some_and(|entries| {
                 let (low, high) = ty.range();
                 entries

@@ -1,8 +1,12 @@
 //! Plans: the few schedules of a statement that are worth an e-graph each. A plan says which index goes to the lanes,
 //! how the blocked index is cut, and which layout each weight takes.
 
-use super::layout::{Cut, JOINT_BITS, interleave, joint_width, values_per_code, widths};
-use crate::format::{BlockFormat, Codebook, Element, Field, Format, FormatKind, Scope};
+use super::cuts::{
+    JOINT_COPIES, MOST_COPIED, MOST_VECTORS, PLAIN_COPIES, chunk, copies_wanted, cut,
+    has_scattered_codes, joints,
+};
+use super::layout::{Cut, interleave};
+use crate::format::{BlockFormat, Element, Format, FormatKind};
 use crate::spec::kernel::{Expr, ExprId, IndexId, Kernel, Role, Statement, Subscript, TensorId};
 use crate::target::Target;
 use cranelift_entity::SecondaryMap;
@@ -31,6 +35,8 @@ pub struct Plan {
     pub batch_tile: Option<(IndexId, u64)>,
     /// Positions within the chunk where another block or sub-block begins, ascending, each dividing the next.
     pub bounds: Vec<u64>,
+    /// Whether the runs between those positions are copies, too: every place in a chunk is then known where code is emitted.
+    pub unrolled: bool,
 }
 
 impl Plan {
@@ -85,27 +91,27 @@ impl fmt::Display for Cut {
 
 /// A load of a block tensor along an index.
 #[derive(Clone)]
-struct BlockUse<'a> {
-    tensor: TensorId,
-    block: Cow<'a, BlockFormat>,
-    subscripts: &'a [Subscript],
+pub(super) struct BlockUse<'a> {
+    pub(super) tensor: TensorId,
+    pub(super) block: Cow<'a, BlockFormat>,
+    pub(super) subscripts: &'a [Subscript],
     /// Whether its layout is still to be chosen.
-    free: bool,
+    pub(super) free: bool,
 }
 
 /// What plans depend on: facts of a statement.
-struct Facts<'a> {
-    outputs: Vec<IndexId>,
-    reduced: Vec<IndexId>,
-    uses: Vec<(TensorId, &'a [Subscript])>,
+pub(super) struct Facts<'a> {
+    pub(super) outputs: Vec<IndexId>,
+    pub(super) reduced: Vec<IndexId>,
+    pub(super) uses: Vec<(TensorId, &'a [Subscript])>,
 }
 
 /// Lanes of a plan before it is cut.
 #[derive(Clone, Copy)]
-struct Lanes {
-    rows: u64,
-    vector: u64,
-    joint: u64,
+pub(super) struct Lanes {
+    pub(super) rows: u64,
+    pub(super) vector: u64,
+    pub(super) joint: u64,
 }
 
 impl Lanes {
@@ -221,7 +227,21 @@ pub fn plans(
             continue;
         }
         let copied = over_results && chunk <= MOST_COPIED;
-        if let Some(cut) = cut(&blocks, inner, list, wanted, copied.then_some(chunk)) {
+        let run = inner.filter(|run| run.is_multiple_of(lanes * joint));
+        let unrolled = joint == 1
+            && chunk / lanes <= MOST_VECTORS
+            && run.is_some()
+            && has_scattered_codes(&blocks, inner);
+        let found = match run.filter(|_| unrolled) {
+            Some(run) => Some(Cut {
+                lanes,
+                joint,
+                copies: run / lanes,
+                span: run,
+            }),
+            None => cut(&blocks, inner, list, wanted, copied.then_some(chunk)),
+        };
+        if let Some(cut) = found {
             let chunk = if free { cut.span } else { chunk };
             let bounds = if free || cut.span == chunk {
                 vec![cut.span]
@@ -237,6 +257,7 @@ pub fn plans(
                 row_tile: 1,
                 batch_tile,
                 bounds,
+                unrolled,
             };
             if !plans.contains(&plan) {
                 plans.push(plan);
@@ -260,6 +281,7 @@ pub fn plans(
             row_tile: 1,
             batch_tile: batch_index(&facts, row, vector).map(|i| (i, 1)),
             bounds: if free { vec![1] } else { bounds },
+            unrolled: false,
         });
     }
     plans
@@ -324,9 +346,6 @@ pub fn settle(kernel: &Kernel, statement: &Statement, layouts: &mut Layouts) {
         }
     }
 }
-
-/// Copies of the lanes in a block of plain values: they spread the cost of the loop.
-const PLAIN_COPIES: u64 = 4;
 
 /// Weights in plain values along the vector index whose rows may be interleaved, as blocks.
 fn plain_blocks<'a>(
@@ -498,249 +517,6 @@ fn steps(facts: &Facts<'_>, vector: Option<IndexId>) -> Vec<u64> {
 
 /// The largest divisor that chunks are made for.
 const MAX_STEP: u64 = 1 << 12;
-
-/// The most elements of a chunk: tables over its positions are made and searched.
-const MAX_CHUNK: u64 = 1 << 16;
-
-/// Elements of a chunk (least common multiple of the blocks, and of what the index is divided by, as far as they go together)
-/// and the boundaries inside it.
-fn chunk(blocks: &[BlockUse<'_>], steps: &[u64], vector_bytes: u64) -> (u64, Vec<u64>) {
-    let mut lens: Vec<u64> = Vec::new();
-    let mut chunk = 1;
-    let mut fits = |len: u64| {
-        let longer = lcm(chunk, len);
-        let fits = longer <= MAX_CHUNK;
-        chunk = if fits { longer } else { chunk };
-        fits
-    };
-    for BlockUse { block, .. } in blocks {
-        let len = u64::from(block.len);
-        if !fits(len) {
-            continue;
-        }
-        lens.push(len);
-        for field in block.fields.values() {
-            let run = u64::from(block.len / field.count.max(1));
-            let regular = field
-                .occurrence
-                .iter()
-                .enumerate()
-                .all(|(i, o)| i as u64 / run.max(1) == u64::from(*o));
-            // A code of several values is read for each of them anyway.
-            if regular && run > 1 && field.element.width() == 1 {
-                lens.push(run);
-            }
-        }
-    }
-    lens.extend(steps.iter().copied().filter(|by| fits(*by)));
-    // Lanes may run over several blocks that are shorter than a vector, if their elements share nothing.
-    let alone = |b: &BlockUse<'_>| !b.free && b.block.fields.values().all(Field::per_element);
-    let short = chunk < vector_bytes && steps.is_empty();
-    if short && !blocks.is_empty() && blocks.iter().all(alone) {
-        let several = lcm(chunk, vector_bytes);
-        return (several, vec![several]);
-    }
-    lens.push(chunk);
-    lens.sort_unstable();
-    lens.dedup();
-    let mut bounds: Vec<u64> = Vec::new();
-    for len in lens {
-        if bounds.last().is_none_or(|b| len.is_multiple_of(*b)) {
-            bounds.push(len);
-        }
-    }
-    (chunk, bounds)
-}
-
-fn lcm(a: u64, b: u64) -> u64 {
-    let gcd = |mut a: u64, mut b: u64| {
-        while b != 0 {
-            (a, b) = (b, a % b);
-        }
-        a
-    };
-    (a / gcd(a, b)).saturating_mul(b)
-}
-
-/// Copies that let the codes of one byte go to different copies.
-fn copies_wanted(blocks: &[BlockUse<'_>]) -> u64 {
-    blocks
-        .iter()
-        .filter(|b| b.free)
-        .flat_map(|b| b.block.fields.values().filter(|f| f.count == b.block.len))
-        .flat_map(|f| widths(f.element.bits(), true, 1))
-        .filter(|bits| *bits < 8)
-        .map(|bits| u64::from(8 / bits))
-        .max()
-        .unwrap_or_else(|| {
-            if blocks.iter().any(|b| matches!(b.block, Cow::Owned(_))) {
-                PLAIN_COPIES
-            } else {
-                1
-            }
-        })
-}
-
-/// Copies of joint codes beside each other.
-const JOINT_COPIES: u64 = 8;
-
-/// How many neighbours the joint codes may have that the weights of a statement are cut into: where each weight along the
-/// vector index has a code of few bits that can be cut so, and integers of the call meet them. The parts of an integer are
-/// its bits; other codes stay whole.
-fn joints(
-    kernel: &Kernel,
-    facts: &Facts<'_>,
-    vector: Option<IndexId>,
-    blocks: &[BlockUse<'_>],
-) -> Vec<u64> {
-    let along = |t: &TensorId, s: &[Subscript]| {
-        let own = vector.map(Subscript::Index);
-        own.is_some() && s.last() == own.as_ref() && kernel.tensors[*t].role != Role::Stored
-    };
-    let integers = facts.uses.iter().any(|(t, s)| {
-        let given = matches!(kernel.tensors[*t].role, Role::Input | Role::Local);
-        let elements: Vec<&Element> = match &kernel.tensors[*t].format.kind {
-            FormatKind::Plain(element) => vec![element],
-            FormatKind::Block(block) => {
-                let own = block.fields.values().filter(|f| f.count == block.len);
-                own.map(|f| &f.element).collect()
-            }
-        };
-        let small = |e: &&Element| e.is_integer() && e.bits() <= 8;
-        given && along(t, s) && !elements.is_empty() && elements.iter().all(small)
-    });
-    let weights = blocks
-        .iter()
-        .filter(|b| matches!(kernel.tensors[b.tensor].role, Role::Weight | Role::Stored));
-    let codes = weights.flat_map(|b| {
-        let fields = b.block.fields.values();
-        fields.filter(|f| values_per_code(f, b.block.len).is_some())
-    });
-    let mut wanted: Vec<u64> = codes.map(joint_of).collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    match wanted[..] {
-        [joint] if integers && joint > 1 => vec![joint],
-        _ => Vec::new(),
-    }
-}
-
-/// Whether a code of several values is a joint code, but for a bit that is the sign of all values.
-fn is_joint_code(book: &Codebook) -> bool {
-    book.bits() <= JOINT_BITS || book.bits() == JOINT_BITS + 1 && book.is_mirrored()
-}
-
-/// How many neighbours make up a joint code of a field; 1 where none do.
-fn joint_of(field: &Field) -> u64 {
-    let whole = match &field.element {
-        Element::UInt { .. } | Element::Int { .. } => 1,
-        Element::Codebook(book) if book.width == 1 => field.element.bits(),
-        Element::Codebook(book) if is_joint_code(book) => return u64::from(book.width),
-        Element::Codebook(_) | Element::Float(_) => return 1,
-    };
-    let joint = u64::from(JOINT_BITS / whole.clamp(1, JOINT_BITS));
-    joint_width(field.element.bits(), joint).map_or(1, |_| joint)
-}
-
-/// Most elements of a chunk that become copies of lanes.
-const MOST_COPIED: u64 = 256;
-
-/// A cut with the wanted lanes that divides the smallest run between boundaries and suits the codes of the tensors whose
-/// layout is fixed. Where none does, a chunk that may be copied becomes copies of lanes: every place is then known where code
-/// is emitted.
-fn cut(
-    blocks: &[BlockUse<'_>],
-    inner: Option<u64>,
-    list: Lanes,
-    wanted: u64,
-    copied: Option<u64>,
-) -> Option<Cut> {
-    let (lanes, joint) = (list.vector, list.joint);
-    let step = lanes * joint;
-    let cut = |copies: u64, span: u64| Cut {
-        lanes,
-        joint,
-        copies,
-        span,
-    };
-    let Some(inner) = inner else {
-        // Nothing is packed: a few copies only spread the cost of the loop.
-        let copies = if lanes > 1 { 4 } else { 1 };
-        return Some(cut(copies, step * copies));
-    };
-    if !inner.is_multiple_of(step) {
-        return None;
-    }
-    let fixed: Vec<&BlockUse<'_>> = blocks.iter().filter(|b| !b.free).collect();
-    let copied = copied
-        .filter(|_| !fixed.is_empty())
-        .map(|chunk| cut(chunk / step, chunk));
-    let of_several = |f: &Field| f.element.width() > 1;
-    if copied.is_some()
-        && fixed
-            .iter()
-            .any(|b| b.block.fields.values().any(of_several))
-    {
-        return copied;
-    }
-    let mut best = None;
-    for copies in [wanted, 8, 4, 2, 1] {
-        let mut span = step * copies;
-        while span <= inner {
-            let cut = cut(copies, span);
-            if inner.is_multiple_of(span) {
-                let fits = fixed.iter().filter(|b| fits(&b.block, cut)).count();
-                if fits == fixed.len() {
-                    return Some(cut);
-                }
-                if best.as_ref().is_none_or(|(f, _)| fits > *f) {
-                    best = Some((fits, cut));
-                }
-            }
-            span *= 2;
-        }
-    }
-    // Joint codes that lie otherwise are none.
-    if joint > 1 {
-        return None;
-    }
-    copied.or(best.map(|(_, cut)| cut))
-}
-
-/// Whether the codes of a fixed layout lie in lanes under a cut: same shift in all lanes, neighbouring bytes; the parts of a
-/// joint code side by side.
-fn fits(block: &BlockFormat, cut: Cut) -> bool {
-    let run = cut.span / cut.copies;
-    let step = cut.lanes * cut.joint;
-    block
-        .fields
-        .values()
-        .filter(|f| f.scope == Scope::Block && f.count == block.len)
-        .flat_map(|f| f.parts.iter().map(move |p| (f, p)))
-        .all(|(f, part)| {
-            let bits = u32::from(part.bits);
-            let address = |i: u64| part.address[f.occurrence[i as usize] as usize];
-            let width = if bits < 8 { 8 } else { bits };
-            // Neighbours in one joint code, or one after the other.
-            let together = bits * cut.joint as u32 == JOINT_BITS;
-            let (unit, next) = match together {
-                true => (cut.joint, bits),
-                false => (1, width),
-            };
-            let apart = (cut.joint / unit) as u32 * width;
-            (together || cut.joint == 1 || bits >= 8)
-                && (0..u64::from(block.len)).all(|i| {
-                    let (lane, at) = (i % step / cut.joint, i % cut.joint);
-                    let first = address(i - i % step);
-                    let steps = (i - i % step) % run;
-                    let run_start = address(i - i % step - steps);
-                    address(i) == first + lane as u32 * apart + at as u32 * next
-                        && first == run_start + (steps / unit) as u32 * width
-                        && address(i) % width + bits <= width
-                        && (i / cut.span == 0 || address(i) % 8 == address(i % cut.span) % 8)
-                })
-        })
-}
 
 /// Rows that tensors of fixed layout interleave.
 fn layouts_rows(blocks: &[BlockUse<'_>]) -> Option<u64> {

@@ -37,10 +37,10 @@ pub enum Storage {
         /// Width of the code, 1 to 32.
         bits: u8,
     },
-    /// Nothing in memory: a number below `2^bits` that follows from the place alone.
+    /// Nothing in memory: a number that follows from the place alone.
     Place {
-        /// Bits of the largest.
-        bits: u8,
+        /// What it is below.
+        below: u32,
     },
 }
 

@@ -90,6 +90,7 @@ const SHORT: &[(&str, &str)] = &[
     ("table in memory", "table"),
     ("bit arithmetic to f32", "bits->f32"),
     ("sign extension", "sext"),
+    ("digits by multiplication", "digits"),
     ("unpack to bytes", "unpack"),
     ("dot product of four bytes", "dot4"),
     ("dot product of four signed bytes", "dot4s"),

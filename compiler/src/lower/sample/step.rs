@@ -56,6 +56,7 @@ impl Lower<'_> {
                 let (table, index) = (other, x);
                 self.put(I8, Op::Lookup { table, index }, &[table, index])
             }
+            Term::VMulLow => self.bin(Bin::IMul, x, other),
             Term::VMulHigh => self.bin(Bin::MulHigh, x, other),
             Term::VJoin => {
                 let (lo, hi) = (x, other);

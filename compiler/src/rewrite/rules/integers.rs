@@ -86,6 +86,14 @@ pub const RULES: &[Rule] = &[
         why: "wraps only where the product itself does not fit",
     },
     Rule {
+        name: "mul-low",
+        left: "(vec ?l i16 (wrap (mul ?a ?b)))",
+        right: "(v.mul-low (vec ?l i16 ?a) (vec ?l i16 ?b))",
+        when: &[Fits("?a", Ty::I16), Fits("?b", Ty::I16)],
+        bind: &[],
+        why: "the low half of a product is what an instruction keeps",
+    },
+    Rule {
         name: "mul-i32",
         left: "(vec ?l i32 (mul ?a ?b))",
         right: "(v.imul i32 (vec ?l i32 ?a) (vec ?l i32 ?b))",

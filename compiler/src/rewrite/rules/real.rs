@@ -40,6 +40,14 @@ pub const RULES: &[Rule] = &[
         why: "factors of fewer axes come first, so that sums can leave them outside",
     },
     Rule {
+        name: "add-zero",
+        left: "(add 0 ?x)",
+        right: "?x",
+        when: &[],
+        bind: &[],
+        why: "digits about 0 have no middle to add",
+    },
+    Rule {
         name: "split-sum",
         left: "(sum ?i (add ?a ?b))",
         right: "(add (sum ?i ?a) (sum ?i ?b))",

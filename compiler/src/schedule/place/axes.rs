@@ -165,11 +165,15 @@ impl Placer<'_> {
         let mut inner = chunk;
         let mut bounds = self.plan.bounds.clone();
         bounds.insert(0, cut.span);
+        let between = match self.plan.unrolled {
+            true => AxisKind::Unroll,
+            false => AxisKind::Loop,
+        };
         for bound in bounds.into_iter().rev() {
             if bound < inner && inner.is_multiple_of(bound) {
                 let axis = self.axis(
                     format!("{name}.{bound}"),
-                    AxisKind::Loop,
+                    between,
                     Scalar::Const(inner / bound),
                     inner / bound,
                     output,

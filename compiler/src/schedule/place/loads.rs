@@ -332,9 +332,7 @@ impl Placer<'_> {
         let place = Affine::symbol(Sym::Table(std::sync::Arc::new(entries), Box::new(at)));
         let place = self.terms.load(Load {
             tensor,
-            storage: Storage::Place {
-                bits: (32 - (book.width - 1).leading_zeros()) as u8,
-            },
+            storage: Storage::Place { below: book.width },
             address: Affine::constant(0),
             bit: Some(place),
         });
@@ -550,7 +548,8 @@ fn bytes(storage: Storage) -> u32 {
         Storage::U8 | Storage::I8 => 1,
         Storage::U16 | Storage::I16 => 2,
         Storage::I32 | Storage::F32 => 4,
-        Storage::Code { bits } | Storage::Place { bits } => u32::from(bits).div_ceil(8),
+        Storage::Code { bits } => u32::from(bits).div_ceil(8),
+        Storage::Place { .. } => 0,
     }
 }
 

@@ -60,6 +60,16 @@ enum Sort {
     Load,
     Field,
     Element,
+    /// An element whose codes have several values, one after the other.
+    Several,
+    /// The number of such a value: that of the first of its code, and its place.
+    Entry,
+    FirstEntry,
+    /// How many values a code has.
+    Width,
+    CodeOfSeveral,
+    /// The place of a value of a code.
+    Place,
     Table,
     Extent,
     Data,
@@ -97,6 +107,8 @@ pub(super) struct Builder<'r> {
     pub(super) random: &'r mut Random,
     /// What there is of it.
     pub(super) instance: Instance,
+    /// How many values the codes of the last element with several have.
+    pub(super) width: u32,
     variables: BTreeMap<Var, Id>,
     /// Axes that have a binder in the pattern, or are lanes of a vector around.
     bound: AxisSet,
@@ -118,6 +130,7 @@ pub(super) fn draw(pattern: &PatternAst<Node>, random: &mut Random) -> Instance 
     let mut builder = Builder {
         random,
         instance,
+        width: 1,
         variables: BTreeMap::new(),
         bound: AxisSet::default(),
     };
@@ -285,7 +298,17 @@ impl Builder<'_> {
         };
         let (mut children, mut free, mut first) = (Vec::new(), free, 0);
         for (i, child) in node.children().iter().enumerate() {
-            let sort = sort_of(op, i, first, &self.instance.facts);
+            let is_node = |child: Id| matches!(pattern[child], ENodeOrVar::ENode(_));
+            let own = sort_of(op, i, first, &self.instance.facts);
+            let sort = match (op, i, sort) {
+                (Op::Elem, 0, _) if is_node(node.children()[1]) => Sort::Several,
+                (Op::Elem, 1, _) if is_node(*child) => Sort::Entry,
+                (Op::Add, _, Sort::Entry) if is_node(*child) => Sort::FirstEntry,
+                (Op::Add, _, Sort::Entry) => Sort::Place,
+                (Op::Mul, 0, Sort::FirstEntry) => Sort::Width,
+                (Op::Mul, _, Sort::FirstEntry) => Sort::CodeOfSeveral,
+                _ => own,
+            };
             let id = self.build(pattern, *child, sort, free);
             children.push(id);
             if i > 0 {
@@ -329,6 +352,22 @@ impl Builder<'_> {
                 let element = self.element();
                 self.add(Node::Ref(element))
             }
+            Sort::Several => {
+                let element = self.several();
+                self.add(Node::Ref(element))
+            }
+            Sort::Width => self.add(Node::num(f64::from(self.width))),
+            Sort::Place => {
+                let below = self.width + u32::from(self.random.one_in(4));
+                self.load_of(Storage::Place { below }, free)
+            }
+            // The table is padded to a power of two, so there are codes above those of a byte.
+            Sort::CodeOfSeveral if self.random.one_in(4) => {
+                let codes = (256 * self.width).next_power_of_two();
+                let below = codes / self.width;
+                self.load_of(Storage::Place { below }, free)
+            }
+            Sort::Entry | Sort::FirstEntry | Sort::CodeOfSeveral => self.code(8, free),
             Sort::Table => {
                 let table = self.table();
                 self.add(Node::Ref(table))

@@ -34,7 +34,8 @@ impl Builder<'_> {
                 address = address.plus(&Affine::axis(axis, 1));
             }
         }
-        let bit = matches!(storage, Storage::Code { .. }).then(|| Affine::constant(0));
+        let bit = matches!(storage, Storage::Code { .. } | Storage::Place { .. });
+        let bit = bit.then(|| Affine::constant(0));
         let call = self.random.one_in(2);
         self.instance.facts.call_loads.push(call);
         let tensor = TensorId::from_u32(0);
@@ -145,6 +146,28 @@ impl Builder<'_> {
             elements.len()
         };
         let element = self.random.pick(&elements[..which]);
+        self.instance.facts.terms.elements.push(element);
+        self.instance.facts.terms.elements.len() as u32 - 1
+    }
+
+    /// An element whose codes are bytes of several digits: of a number or of a fraction, and sometimes with one that is wrong.
+    pub(super) fn several(&mut self) -> u32 {
+        let (base, width) = self.random.pick(&[(3u32, 5u32), (5, 3), (7, 2)]);
+        let fraction = self.random.one_in(2);
+        let digit = |c: u32, j: u32| match fraction {
+            true => c * base.pow(j) % 256 * base / 256,
+            false => c / base.pow(j) % base,
+        };
+        let lowest = self.random.pick(&[0.0, -1.0, -2.0, 100.0]);
+        let places = |c| (0..width).map(move |j| (c, j));
+        let worth = |(c, j)| lowest + digit(c, j) as f32;
+        let mut entries: Vec<f32> = (0..256).flat_map(places).map(worth).collect();
+        if self.random.one_in(8) {
+            let at = self.random.below(entries.len() as u64) as usize;
+            entries[at] = lowest + base as f32 - 1.0 - (entries[at] - lowest) / 2.0;
+        }
+        self.width = width;
+        let element = Element::Codebook(Codebook::scalar(entries).into());
         self.instance.facts.terms.elements.push(element);
         self.instance.facts.terms.elements.len() as u32 - 1
     }

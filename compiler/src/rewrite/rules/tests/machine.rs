@@ -247,13 +247,14 @@ impl<'a> Machine<'a> {
                 let word = entry << self.shift(self.number(c[1]), env)?;
                 self.real(c[3], env.over(self.number(c[2]), word)?)
             }
-            Op::LowByte | Op::HighByte => {
+            Op::LowByte | Op::HighByte | Op::Wrap => {
                 let Some(number) = self.real(c[0], env)?.integer() else {
                     return Err(Bad::Undefined);
                 };
                 Ok(Num::Int(match op {
                     Op::LowByte => number.rem_euclid(256),
-                    _ => number.div_euclid(256),
+                    Op::HighByte => number.div_euclid(256),
+                    _ => (number + (1 << 15)).rem_euclid(1 << 16) - (1 << 15),
                 }))
             }
             Op::Biased => match self.real(c[0], env)?.integer() {
@@ -302,7 +303,8 @@ impl<'a> Machine<'a> {
             Storage::U16 => (0, 65535),
             Storage::I16 => (-32768, 32767),
             Storage::I32 => (-(1 << 31), (1 << 31) - 1),
-            Storage::Code { bits } | Storage::Place { bits } => (0, (1 << bits) - 1),
+            Storage::Code { bits } => (0, (1 << bits) - 1),
+            Storage::Place { below } => (0, i128::from(below) - 1),
             Storage::F32 if other.is_some() => return Err(Bad::Undefined),
             Storage::F32 => {
                 let sixteenths = (draw >> 8) % 2048;

@@ -84,6 +84,7 @@ fn commutes(op: Op, at: usize) -> bool {
         | Op::VFMax
         | Op::VIAdd
         | Op::VIMul
+        | Op::VMulLow
         | Op::VDot4S
         | Op::VMulPairs16 => true,
         _ => false,

@@ -174,6 +174,14 @@ impl Machine<'_> {
                     hold(Ty::I16, Num::Int(rounded))
                 })
             }
+            Op::VMulLow => zip(
+                Ty::I16,
+                &[integer(0, Ty::I16)?, integer(1, Ty::I16)?],
+                |x| {
+                    let low = reinterpret(Ty::I16, x[0].integer() * x[1].integer());
+                    hold(Ty::I16, Num::Int(low))
+                },
+            ),
             Op::VTable => {
                 let (ty, entries) = (self.ty(c[0]), self.entries(c[1])?);
                 integer(2, Ty::I32)?.map(ty, |l| in_memory(ty, entry(entries, l)?))

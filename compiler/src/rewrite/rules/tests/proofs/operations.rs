@@ -83,6 +83,10 @@ const LINES: &[(Op, Line)] = &[
     (Op::VBias, Lanes(&[Ty::I8], Ty::U8, "(bvxor %0 #x80)")),
     (Op::VIAdd, Typed("(bvadd %0 %1)")),
     (Op::VIMul, Typed("(bvmul %0 %1)")),
+    (
+        Op::VMulLow,
+        Lanes(&[Ty::I16, Ty::I16], Ty::I16, "(bvmul %0 %1)"),
+    ),
     (Op::VSum, By(m::v_sum)),
     (Op::VFold, By(m::fold)),
     (Op::VDot4, Groups(2, U8_I8, PRODUCT, Wraps(Ty::I32))),
@@ -105,6 +109,10 @@ const LINES: &[(Op, Line)] = &[
     ),
     (Op::LowByte, Number("(bvand %0 (_ bv255 80))")),
     (Op::HighByte, Number("(bvashr %0 (_ bv8 80))")),
+    (
+        Op::Wrap,
+        Number("((_ sign_extend 64) ((_ extract 15 0) %0))"),
+    ),
     (Op::VJoin, Lanes(U8_I8, Ty::I16, "(concat %1 %0)")),
     (Op::VLow, Lanes(&[Ty::I16], Ty::U8, "((_ extract 7 0) %0)")),
     (

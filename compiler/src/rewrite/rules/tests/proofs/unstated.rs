@@ -4,6 +4,7 @@ const LAW: &str = "a law of real numbers, of which integers of some width prove 
 const FLOATS: &str =
     "floats: each operation denotes the exact result, and what it rounds goes into a bound";
 const ENTRIES: &str = "a term with the number of an entry in place of a code: nothing is computed that could overflow";
+const DIGITS: &str = "fractions of 2^15, rounded; each factor is found by trying all codes";
 const FRACTIONS: &str = "entries of the table are fractions";
 
 /// Rule, and why it is not proved by the solver.
@@ -12,11 +13,14 @@ pub(super) const UNSTATED: &[(&str, &str)] = &[
     ("distribute-right", LAW),
     ("associate", LAW),
     ("split-sum", LAW),
+    ("add-zero", LAW),
     ("factor-sum", LAW),
     ("constant-sum", LAW),
     ("fold-inwards", LAW),
     ("fold-pair-inwards", LAW),
     ("scale-table", FRACTIONS),
+    ("digits", DIGITS),
+    ("digits-swapped", DIGITS),
     ("mul-high", "a fraction of 2^15, rounded"),
     ("narrow-floor", "what is rounded is a fraction"),
     ("at-code", ENTRIES),

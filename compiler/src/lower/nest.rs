@@ -43,6 +43,16 @@ struct Want {
     init: Option<Value>,
 }
 
+/// A sum to be made.
+struct Sum {
+    /// What it starts from; `None` for nothing.
+    acc: Option<Value>,
+    node: usize,
+    env: Env,
+    /// Whether the larger is taken instead.
+    max: bool,
+}
+
 /// Lowers a part of a statement. In the last statement the row range divides the outermost loop; what whole tiles leave over
 /// is done by the call whose range goes past the last of the `tiles`.
 pub(super) fn statement(
@@ -437,11 +447,21 @@ impl Nest<'_, '_, '_> {
             })
             .collect();
         self.demand(&needed)?;
-        for at in plain {
-            let want = &wants[at];
+        self.side_by_side(&needed)?;
+        let sums = plain.iter().map(|at| {
+            let want = &wants[*at];
             let child = self.node(want.node).children[0];
             let max = self.node(want.node).op == Term::VMaxOver;
-            next[at] = Some(self.accumulate(inside[at], child, &want.env, max)?);
+            Sum {
+                acc: Some(inside[*at]),
+                node: child,
+                env: want.env.clone(),
+                max,
+            }
+        });
+        let sums = self.sums(sums.collect())?;
+        for (at, sum) in plain.into_iter().zip(sums) {
+            next[at] = Some(sum);
         }
         let next: Vec<Value> = next
             .into_iter()
@@ -450,6 +470,95 @@ impl Nest<'_, '_, '_> {
             .collect();
         self.lower.counters.remove(&axis);
         Ok(self.leave(&next))
+    }
+
+    /// Makes sums over copies that the values need, those of several copies of results together.
+    fn side_by_side(&mut self, wants: &[(usize, Env)]) -> Result<(), ScheduleError> {
+        let mut found = Vec::new();
+        for (node, env) in wants {
+            // What is added to an accumulator is no value of its own.
+            if !self.is_copies_sum(*node) {
+                self.collect_copies(*node, env, &mut found);
+            }
+        }
+        let keys: Vec<Key> = found.iter().map(|s| self.key(s.node, &s.env)).collect();
+        let values = self.sums(found)?;
+        for (key, value) in keys.into_iter().zip(values) {
+            self.remember(key, value);
+        }
+        Ok(())
+    }
+
+    fn is_copies_sum(&self, at: usize) -> bool {
+        self.node(at).op == Term::VSum && self.axes[self.bound_axis(at)].kind == AxisKind::Unroll
+    }
+
+    /// Outermost sums over copies that a value needs and that are not made yet.
+    fn collect_copies(&self, at: usize, env: &Env, found: &mut Vec<Sum>) {
+        let key = self.key(at, env);
+        if self.known(&key).is_some() || self.is_loop_sum(at) {
+            return;
+        }
+        let node = self.node(at);
+        match node.op {
+            Term::VStage | Term::VSumBytes | Term::VMaxOver => {}
+            Term::VSum => {
+                if !found.iter().any(|s| self.key(s.node, &s.env) == key) {
+                    found.push(Sum {
+                        acc: None,
+                        node: at,
+                        env: env.clone(),
+                        max: false,
+                    });
+                }
+            }
+            _ => {
+                for child in &node.children {
+                    self.collect_copies(*child, env, found);
+                }
+            }
+        }
+    }
+
+    /// Sums, in the order of what they are of: copies of the same node go forward together, so that what they share is used
+    /// soon after it was made.
+    fn sums(&mut self, sums: Vec<Sum>) -> Result<Vec<Value>, ScheduleError> {
+        let mut nodes: Vec<usize> = Vec::new();
+        for sum in &sums {
+            if !nodes.contains(&sum.node) {
+                nodes.push(sum.node);
+            }
+        }
+        let mut values: Vec<Option<Value>> = sums.iter().map(|s| s.acc).collect();
+        for node in nodes {
+            let added = sums.iter().any(|s| s.node == node && s.acc.is_some());
+            let (axes, leaf) = match added && self.uses[node] > 1 {
+                true => (Vec::new(), node),
+                false => self.copies_of_sum(node),
+            };
+            for copy in environments(&axes, &self.axes) {
+                for (sum, value) in sums.iter().zip(&mut values).filter(|(s, _)| s.node == node) {
+                    let mut env = sum.env.clone();
+                    env.extend(copy.clone());
+                    *value = Some(match *value {
+                        None => self.value(leaf, &env)?,
+                        Some(acc) => self.accumulate(acc, leaf, &env, sum.max)?,
+                    });
+                }
+            }
+        }
+        let all: Option<Vec<Value>> = values.into_iter().collect();
+        all.ok_or(ScheduleError::Internal("a sum over no copies"))
+    }
+
+    /// The axes of copies that a node sums over, from the outside in, and what it sums; none of a node that is no such sum.
+    fn copies_of_sum(&self, mut at: usize) -> (Vec<AxisId>, usize) {
+        let mut axes = Vec::new();
+        while self.is_copies_sum(at) && (axes.is_empty() || self.uses[at] == 1) {
+            axes.push(self.bound_axis(at));
+            at = self.node(at).children[0];
+        }
+        (axes, at)
     }
 
     /// `acc` plus (or the larger of `acc` and) a value, fused where the operation has an accumulator.

@@ -374,17 +374,22 @@ impl Nest<'_, '_, '_> {
             .ok_or(ScheduleError::Internal("a shift that changes in a loop"))?;
         let up = u64::from(field.up);
         let mut value = byte;
-        let moved = match shift >= up {
+        let (moved, by) = match shift >= up {
             true => (Shift::UShr, shift - up),
             false => (Shift::Shl, up - shift),
         };
-        if moved.1 > 0 {
-            value = self
-                .lower
-                .put(ty, Op::Shift(moved.0, value, moved.1 as u8), &[value]);
-        }
         // What lies beside the bits is dropped, unless the shift has done it.
-        if ty.elem != Elem::I8 || up > 0 || shift + u64::from(field.width) < 8 {
+        let masked = ty.elem != Elem::I8 || up > 0 || shift + u64::from(field.width) < 8;
+        if by > 0 {
+            value = match masked && ty.elem == Elem::I8 && ty.lanes >= 16 {
+                true => self.shift_words(ty, moved, value, by as u8),
+                false => {
+                    let op = Op::Shift(moved, value, by as u8);
+                    self.lower.put(ty, op, &[value])
+                }
+            };
+        }
+        if masked {
             let mask = ((1 << field.width) - 1) << field.up;
             let mask = self.lower.put_at(0, ty, Op::IConst(mask));
             value = self
@@ -392,6 +397,15 @@ impl Nest<'_, '_, '_> {
                 .put(ty, Op::Bin(Bin::And, value, mask), &[value, mask]);
         }
         Ok(value)
+    }
+
+    /// Bytes shifted as words: bits of neighbours come in, which a mask is to drop. No processor shifts bytes; a shift of bytes
+    /// would have a mask of its own.
+    fn shift_words(&mut self, ty: Type, shift: Shift, bytes: Value, by: u8) -> Value {
+        let wide = Type::new(Elem::I16, ty.lanes / 2);
+        let words = self.lower.put(wide, Op::Bitcast(bytes), &[bytes]);
+        let moved = self.lower.put(wide, Op::Shift(shift, words, by), &[words]);
+        self.lower.put(ty, Op::Bitcast(moved), &[moved])
     }
 
     fn entries(&self, number: u32) -> Vec<f64> {

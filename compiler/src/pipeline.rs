@@ -9,7 +9,7 @@ use crate::schedule::ScheduleError;
 use crate::schedule::amounts::{self, Amounts};
 use crate::schedule::normal::{Normal, Step, normalize};
 use crate::schedule::place::{Part, Placed, place};
-use crate::schedule::plan::{Layouts, Plan, layouts_of, plans, settle};
+use crate::schedule::plan::{Layouts, Plan, known_extent, layouts_of, plans, settle};
 use crate::schedule::views::{shrunk, stretched};
 use crate::spec::kernel::{Kernel, Statement};
 use crate::target::Target;
@@ -355,12 +355,15 @@ fn tiles(
         rest_rows: false,
         tail: false,
     };
+    let batch_index = tried.plan.batch_tile.map(|(index, _)| index);
+    let known = batch_index.and_then(|index| known_extent(kernel, index));
+    let most = known.unwrap_or(request.batch);
     let mut tiles = Vec::new();
     for rows in ROW_TILES {
         for batch in BATCH_TILES {
             let useless = (rows > 1 && tried.plan.row.is_none())
                 || (rows * batch > 1 && tried.plan.woven > 1)
-                || (batch > 1 && (tried.plan.batch_tile.is_none() || request.batch < batch));
+                || (batch > 1 && (batch_index.is_none() || most < batch));
             if useless {
                 continue;
             }
@@ -415,7 +418,6 @@ fn best_tile(
 
 /// Parts that the main part of a plan leaves over.
 fn rest(kernel: &Kernel, statement: &Statement, plan: &Plan) -> Vec<Part> {
-    use crate::schedule::plan::known_extent;
     let mut parts = Vec::new();
     let divides =
         |index, by: u64| known_extent(kernel, index).is_some_and(|n| n.is_multiple_of(by));

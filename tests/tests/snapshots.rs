@@ -85,7 +85,9 @@ const TOUCHING: &[(&str, &str, &str)] = &[
     ("ternary_linear", "x86-64", SCALAR),
     ("int2_int8", "x86-64", ROUNDING),
     ("rmsnorm_quantize", "x86-64", ROUNDING),
+    ("int2_int8", "aarch64", LONG),
 ];
+const LONG: &str = "two planes of bits, eight copies of each and tables of two bytes are one straight piece of code";
 const ROUNDING: &str =
     "SSE2 has no rounding: its numbers do not fit the registers beside those of the conversion";
 const SCALAR: &str =

@@ -20,7 +20,7 @@ pub struct CostVector {
     pub chain: f64,
     /// Bytes of weights read.
     pub bytes: f64,
-    /// Vector registers live in the innermost loop (accumulators and constants), estimated.
+    /// Vector registers live in the innermost loop (accumulators, tables and what is looked up, one value), estimated.
     pub registers: f64,
     /// Predicted cycles.
     pub cycles: f64,
@@ -179,11 +179,9 @@ pub fn node_cost(
                 Access::Gather => named("gather").map(|c| by(c, lanes * once)),
             }
         }
-        Op::VSpread => {
-            // A load into all lanes is one instruction.
-            let loaded = children.first()?.op == Op::VLoad;
-            plain.map(|c| by(c, if loaded { 0.0 } else { 1.0 }))
-        }
+        // All registers of the result are one. A load into all lanes is two instructions: Cranelift joins them only where the
+        // result has a single use.
+        Op::VSpread => plain,
         Op::VSum => {
             let fused = children.first().is_some_and(|c| {
                 matches!(c.op, Op::VDot4 | Op::VDot4S | Op::VSum)
@@ -409,12 +407,18 @@ pub fn total(
     // Accumulators, with how often they are added to.
     let mut accumulators: Vec<(f64, f64)> = Vec::new();
     let mut streams = 1.0;
+    let mut tables = 0.0;
+    let mut widest = 1.0;
     for (at, node) in extracted.nodes.iter().enumerate() {
         let children: Vec<&Picked> = node.children.iter().map(|c| &extracted.nodes[*c]).collect();
         let Some(cost) = node_cost(target, terms, axes, node, &children) else {
             continue;
         };
         let times = trips(axes, node.runs, node.mode);
+        if node.mode == Mode::Main {
+            tables += table_registers(node);
+            widest = f64::max(widest, registers(target, axes, node.lanes, node.ty));
+        }
         let unit = Unit::ALL.iter().position(|u| *u == cost.unit).unwrap_or(0);
         sum.units[unit] += cost.uops * times;
         if node.op == Op::VSum {
@@ -431,13 +435,14 @@ pub fn total(
                 .product();
             // A short chain overlaps with those of other rows; a long one fills the window of the machine.
             let length = axes[bound_axis(node)].nominal as f64 * chained(extracted, axes, child);
-            if !inner_of_chain(extracted, at) && length >= LONG_CHAIN {
+            let own = !inner_of_chain(extracted, at);
+            if own && length >= LONG_CHAIN {
                 sum.chain = f64::max(
                     sum.chain,
                     times / copies * chained(extracted, axes, child) * latency,
                 );
             }
-            if node.mode == Mode::Main {
+            if own && node.mode == Mode::Main {
                 let held = registers(target, axes, node.lanes, node.ty) * copies;
                 accumulators.push((times / copies, held));
             }
@@ -459,7 +464,7 @@ pub fn total(
             streams = f64::max(streams, copies.map(|a| axes[a].nominal as f64).product());
         }
     }
-    let live = live(&accumulators);
+    let live = live(&accumulators) + tables + widest;
     sum.registers = live;
     let rate = &target.throughput;
     // A quarter of the registers is for what is on the way.
@@ -483,13 +488,27 @@ pub fn total(
     sum
 }
 
-/// Registers of the accumulators that the hottest loop keeps: those of the loops around can wait in memory.
+/// Registers of the accumulators: those of the hottest loop, and a part of those of the loops around, which can wait in memory
+/// but do not always.
 fn live(accumulators: &[(f64, f64)]) -> f64 {
     let most = accumulators.iter().map(|a| a.0).fold(0.0, f64::max);
-    let hot = accumulators
-        .iter()
-        .filter(|(times, _)| times * RARE >= most);
-    hot.map(|(_, registers)| registers).sum()
+    let held = |(times, registers): &(f64, f64)| match times * RARE >= most {
+        true => *registers,
+        false => registers * WAITING,
+    };
+    accumulators.iter().map(held).sum()
+}
+
+/// What an accumulator counts that can wait in memory.
+const WAITING: f64 = 0.25;
+
+/// Registers of the tables of a look-up.
+fn table_registers(node: &Picked) -> f64 {
+    match node.op {
+        Op::VLookup8 => 1.0,
+        Op::VLookup32 => planes(node),
+        _ => 0.0,
+    }
 }
 
 /// How many times as often the hottest loop runs as one whose accumulators need not stay in registers.

@@ -106,10 +106,10 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         of: "f32 takes no integers",
-        targets: &["x86-64", "x86-64-v2"],
+        targets: &["x86-64", "x86-64-v2", "x86-64-v3", "x86-64-vnni"],
         formats: &["q2_k"],
         activations: &[],
-        rows: MANY,
+        rows: &[],
         why: SCALES,
     },
     Exception {

@@ -10,7 +10,7 @@ const LONG: &[u64] = &[
 ];
 
 /// The kinds of kernels.
-pub(crate) const FORMS: [&str; 23] = [
+pub(crate) const FORMS: [&str; 24] = [
     "linear",
     "elementwise",
     "elementwise",
@@ -34,6 +34,7 @@ pub(crate) const FORMS: [&str; 23] = [
     "scales apart",
     "block activations",
     "joint codes",
+    "digits",
 ];
 
 /// What lowerings of tables made at a call say.
@@ -189,6 +190,30 @@ fn small_codes(m: &mut Maker, name: &'static str) {
     );
     m.formats.push(format!(
         "format {name} = block i < {len} {{ {scale}q[i]: {element}; value = {value}; }}\n"
+    ));
+}
+
+/// A block of bytes with several digits each: of a number or of a fraction, of neighbours or of elements far apart.
+fn digits(m: &mut Maker, name: &'static str) {
+    let (radix, width) = m.pick(&[(3, 5), (3, 5), (5, 3), (7, 2)]);
+    let bytes = m.pick(&[4, 8, 16, 24]);
+    let len = width * bytes;
+    let middle = m.pick(&[0, (radix - 1) / 2]);
+    let digit = match m.once_in(2) {
+        true => format!("c * pow({radix}, j) % 256 * {radix} / 256"),
+        false => format!("c / pow({radix}, j) % {radix}"),
+    };
+    let apart = m.once_in(2);
+    let place = match apart {
+        true => format!("q[i % {bytes}, i / {bytes}]"),
+        false => format!("q[i / {width}, i % {width}]"),
+    };
+    let value = m.pick(&["s * q[i]", "s * (q[i] - 1)", "q[i]"]);
+    let scale = if value.contains('s') { "s: f16; " } else { "" };
+    m.tag("digits", if apart { "far apart" } else { "of neighbours" });
+    m.formats.push(format!(
+        "format {name}_digits = codebook c < 256, j < {width}: {digit} - {middle};\n\
+         format {name} = block i < {len} {{ {place}: {name}_digits; {scale}value = {value}; }}\n"
     ));
 }
 
@@ -391,6 +416,15 @@ fn kernel(m: &mut Maker, form: usize) -> String {
             let value = body(m, "w[n, k]", "x[m, k]");
             format!(
                 "kernel k(weight w: w0[N, K], input x: {x}[M, K]) -> output y: f32[M, N] {{ y[m, n] = sum(k) {value}; }}"
+            )
+        }
+        "digits" => {
+            m.dims[1].1 = m.pick(&[1, 3, 5, 16, 17]);
+            m.dims[2].1 = m.pick(&[7, 40, 80, 97, 160, 240]);
+            digits(m, "w0");
+            let x = m.pick(&["q8_32", "i8", "f32"]);
+            format!(
+                "kernel k({r} w: w0[N, K], input x: {x}[M, K]) -> output y: f32[M, N] {{ y[m, n] = sum(k) w[n, k] * x[m, k]; }}"
             )
         }
         _ => {

@@ -3,7 +3,7 @@
 use super::{Part, Placer, Spot, Variant};
 use crate::schedule::fit::Digit;
 use crate::schedule::index::{Affine, AxisId, AxisKind, TableAxis, div, div_ceil, mul, rem};
-use crate::schedule::layout::JOINT_BITS;
+use crate::schedule::layout::{Cut, JOINT_BITS};
 use crate::spec::kernel::{Expr, ExprId, IndexId, Kernel, Statement};
 use crate::vector::ir::Scalar;
 
@@ -160,81 +160,26 @@ impl Placer<'_> {
             nominal / chunk,
             output,
         );
-        let mut loops = vec![chunks];
         let mut digits = Vec::new();
-        let mut inner = chunk;
-        let mut bounds = self.plan.bounds.clone();
-        bounds.insert(0, cut.span);
-        let between = match self.plan.unrolled {
-            true => AxisKind::Unroll,
-            false => AxisKind::Loop,
-        };
-        for bound in bounds.into_iter().rev() {
-            if bound < inner && inner.is_multiple_of(bound) {
-                let axis = self.axis(
-                    format!("{name}.{bound}"),
-                    between,
-                    Scalar::Const(inner / bound),
-                    inner / bound,
-                    output,
-                );
-                digits.push(Digit {
-                    axis,
-                    stride: bound,
-                    extent: inner / bound,
-                });
-                loops.push(axis);
-                inner = bound;
+        for (suffix, kind, stride, extent) in self.inner_loops(cut, output) {
+            let axis = self.axis(
+                format!("{name}.{suffix}"),
+                kind,
+                Scalar::Const(extent),
+                extent,
+                output,
+            );
+            digits.push(Digit {
+                axis,
+                stride,
+                extent,
+            });
+            if suffix == JOINT {
+                self.axes[axis].tables = TableAxis::Joint;
             }
         }
-        let run = cut.span / cut.copies;
-        if cut.steps() > 1 {
-            let axis = self.axis(
-                format!("{name}.t"),
-                AxisKind::Loop,
-                Scalar::Const(cut.steps()),
-                cut.steps(),
-                output,
-            );
-            digits.push(Digit {
-                axis,
-                stride: cut.lanes * cut.joint,
-                extent: cut.steps(),
-            });
-            loops.push(axis);
-        }
-        if cut.copies > 1 {
-            let axis = self.axis(
-                format!("{name}.u"),
-                AxisKind::Unroll,
-                Scalar::Const(cut.copies),
-                cut.copies,
-                output,
-            );
-            digits.push(Digit {
-                axis,
-                stride: run,
-                extent: cut.copies,
-            });
-            loops.push(axis);
-        }
-        if cut.joint > 1 {
-            let axis = self.axis(
-                format!("{name}.j"),
-                AxisKind::Unroll,
-                Scalar::Const(cut.joint),
-                cut.joint,
-                output,
-            );
-            self.axes[axis].tables = TableAxis::Joint;
-            digits.push(Digit {
-                axis,
-                stride: 1,
-                extent: cut.joint,
-            });
-            loops.push(axis);
-        }
-        self.chunk_loops = loops;
+        self.chunk_loops = vec![chunks];
+        self.chunk_loops.extend(digits.iter().map(|d| d.axis));
         let value = digits.iter().fold(Affine::axis(chunks, chunk), |v, d| {
             v.plus(&Affine::axis(d.axis, d.stride))
         });
@@ -249,6 +194,41 @@ impl Placer<'_> {
             self.group += 1;
             self.tail = Some(self.tail_axes(&name, &extent, chunk, false));
         }
+    }
+
+    /// What a chunk is cut into, from the outside in: the name of each part, loop or copies, the stride and how many.
+    fn inner_loops(&self, cut: Cut, output: bool) -> Vec<(String, AxisKind, u64, u64)> {
+        let mut loops = Vec::new();
+        let mut inner = self.plan.chunk;
+        let mut bounds = self.plan.bounds.clone();
+        bounds.insert(0, cut.span);
+        for bound in bounds.into_iter().rev() {
+            if bound < inner && inner.is_multiple_of(bound) {
+                loops.push((bound.to_string(), bound, inner / bound));
+                inner = bound;
+            }
+        }
+        if cut.steps() > 1 {
+            loops.push(("t".to_owned(), cut.lanes * cut.joint, cut.steps()));
+        }
+        let innermost = loops.len();
+        let mut placed = Vec::new();
+        for (at, (name, stride, extent)) in loops.into_iter().enumerate() {
+            let short = extent * cut.copies * cut.joint <= MOST_UNROLLED;
+            let kind = match self.plan.unrolled || at + 1 == innermost && short && !output {
+                true => AxisKind::Unroll,
+                false => AxisKind::Loop,
+            };
+            placed.push((name, kind, stride, extent));
+        }
+        if cut.copies > 1 {
+            let run = cut.span / cut.copies;
+            placed.push(("u".to_owned(), AxisKind::Unroll, run, cut.copies));
+        }
+        if cut.joint > 1 {
+            placed.push((JOINT.to_owned(), AxisKind::Unroll, 1, cut.joint));
+        }
+        placed
     }
 
     /// The elements past whole chunks: a loop of at most one round over the ragged chunk (so that nothing of it is touched
@@ -421,6 +401,13 @@ impl Placer<'_> {
         }
     }
 }
+
+/// The name of the axis over the parts of a joint code.
+const JOINT: &str = "j";
+
+/// Vectors of an innermost loop that is written out: then it is none. Of longer ones nothing is: measured, some rounds beside
+/// each other gain nothing.
+const MOST_UNROLLED: u64 = 8;
 
 fn collect_reduced(kernel: &Kernel, expr: ExprId, into: &mut Vec<IndexId>) {
     match &kernel.exprs[expr] {

@@ -44,7 +44,7 @@ fn moved(without: &[&str], limits: &[Limit], by: i32) -> RuleSet {
 /// The lowerings that some rules admit; none where they have no lowering at all.
 fn lowerings(case: &Case, code: i64, set: RuleSet) -> Result<Vec<Alternative>, Error> {
     let engine = Engine::with_rules(Target::named(case.target).expect("a target"), set);
-    match engine.compile(&case.text(code), &case.dims()) {
+    match engine.compile(&case.text(code), &case.dims(code)) {
         Err(Error::Compile(CompileError::Rewrite(RewriteError::NoLowering { .. }))) => {
             Ok(Vec::new())
         }

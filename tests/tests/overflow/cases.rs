@@ -4,7 +4,7 @@
 /// A condition of a rule: the rule's name, and which of its conditions.
 pub(crate) type Limit = (&'static str, usize);
 
-/// A kernel with a code to be chosen.
+/// A kernel with a code to be chosen, or the length of a block.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) target: &'static str,
@@ -12,7 +12,7 @@ pub(crate) struct Case {
     pub(crate) formats: &'static str,
     /// Its tensors, result and value.
     pub(crate) kernel: &'static str,
-    /// Extents that are bound.
+    /// Extents that are bound; 0 stands for the code.
     pub(crate) dims: &'static [(&'static str, u64)],
     /// The largest code that fits.
     pub(crate) tight: i64,
@@ -33,9 +33,13 @@ impl Case {
         format!("language 1; {formats} kernel k{}", self.kernel)
     }
 
-    /// Extents that are bound.
-    pub(crate) fn dims(&self) -> Vec<(&'static str, u64)> {
-        self.dims.to_vec()
+    /// Extents that are bound for a code.
+    pub(crate) fn dims(&self, code: i64) -> Vec<(&'static str, u64)> {
+        let own = |(name, extent): &(&'static str, u64)| match extent {
+            0 => (*name, code.unsigned_abs()),
+            _ => (*name, *extent),
+        };
+        self.dims.iter().map(own).collect()
     }
 }
 
@@ -129,6 +133,17 @@ pub(crate) const CASES: &[Case] = &[
         tight: 32,
         over: 33,
         by: 1024,
+        chain: &[("widen-i16", 0), ("sum-i16", 2)],
+        ..CASE
+    },
+    Case {
+        name: "an accumulator of 16 bits over a block, one product in each lane more",
+        formats: "format w0 = block i < A { s: f16; q[i]: codebook [0, 2]; value = s * q[i]; } format x0 = int(8);",
+        kernel: REAL_SUM,
+        dims: &[("N", 16), ("K", 0)],
+        tight: 2048,
+        over: 2064,
+        by: 256,
         chain: &[("widen-i16", 0), ("sum-i16", 2)],
         ..CASE
     },

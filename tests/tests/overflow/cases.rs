@@ -8,7 +8,7 @@ pub(crate) type Limit = (&'static str, usize);
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) target: &'static str,
-    /// Its formats, with `A` in place of the code.
+    /// Its formats, with `A` in place of the code, and `B` for what a code of `A` bits has beyond four.
     pub(crate) formats: &'static str,
     /// Its tensors, result and value.
     pub(crate) kernel: &'static str,
@@ -30,6 +30,7 @@ impl Case {
     /// The text with a code.
     pub(crate) fn text(&self, code: i64) -> String {
         let formats = self.formats.replace('A', &code.to_string());
+        let formats = formats.replace('B', &(code - 4).to_string());
         format!("language 1; {formats} kernel k{}", self.kernel)
     }
 
@@ -48,9 +49,15 @@ const SUM: &str = "(weight w: w0[N, K], input x: x0[M, K]) -> output y: i32[M, N
 /// The same as real numbers.
 const REAL_SUM: &str = "(weight w: w0[N, K], input x: x0[M, K]) -> output y: f32[M, N] { y[m, n] = sum(k) w[n, k] * x[m, k]; }";
 /// Products with sums of two weights.
-const SUM_OF_TWO: &str = "(weight v: v0[N, K], weight w: w0[N, K], input x: x0[M, K]) -> output y: i32[M, N] { y[m, n] = sum(k) (v[n, k] + w[n, k]) * x[m, k]; }";
+const SUM_OF_TWO: &str =
+    "(weight v: v0[N, K], weight w: w0[N, K], input x: x0[M, K]) -> output y: i32[M, N] {
+    y[m, n] = sum(k) (v[n, k] + w[n, k]) * x[m, k];
+}";
 /// Products with sums of two activations.
-const SUM_OF_TWO_INPUTS: &str = "(weight x: x0[N, K], input v: v0[M, K], input w: w0[M, K]) -> output y: i32[M, N] { y[m, n] = sum(k) (v[m, k] + w[m, k]) * x[n, k]; }";
+const SUM_OF_TWO_INPUTS: &str =
+    "(weight x: x0[N, K], input v: v0[M, K], input w: w0[M, K]) -> output y: i32[M, N] {
+    y[m, n] = sum(k) (v[m, k] + w[m, k]) * x[n, k];
+}";
 /// Products, one by one.
 const PRODUCT: &str = "(input w: w0[M, K], input x: x0[M, K]) -> output y: i32[M, K] { y[m, k] = w[m, k] * x[m, k]; }";
 /// The same as real numbers.
@@ -150,7 +157,9 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "bytes summed over copies",
         formats: "format v0 = uint(7); format w0 = codebook [0, A]; format x0 = int(8);",
-        kernel: "(weight v: v0[N, K], weight w: w0[N, K], input x: x0[M]) -> output y: i32[M, N] { y[m, n] = sum(k) (v[n, k] + w[n, k]) * x[m]; }",
+        kernel: "(weight v: v0[N, K], weight w: w0[N, K], input x: x0[M]) -> output y: i32[M, N] {
+            y[m, n] = sum(k) (v[n, k] + w[n, k]) * x[m];
+        }",
         tight: 128,
         over: 129,
         chain: &[("sum-bytes", 2)],
@@ -365,6 +374,17 @@ pub(crate) const CASES: &[Case] = &[
         over: 65,
         by: 512,
         chain: &[("add-pairs16", 3), ("sum-i16", 2)],
+        ..CASE
+    },
+    Case {
+        name: "signed codes of eight bits, in two places",
+        formats: "format w0 = block i < 32 { s: f16 at 0; q[i]: int(A) at (4: 16 + 4 * i, B: 144 + 8 * i); value = s * q[i]; }
+            format x0 = int(8);",
+        kernel: "(stored w: w0[N, K], input x: x0[M, K]) -> output y: f32[M, N] { y[m, n] = sum(k) w[n, k] * x[m, k]; }",
+        tight: 8,
+        over: 9,
+        by: 256,
+        chain: &[("widen-i8", 0), ("signed-bytes", 1), ("add-u8", 1)],
         ..CASE
     },
 ];

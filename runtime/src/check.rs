@@ -266,6 +266,11 @@ impl Reference {
         self.outputs.iter().map(|(_, f, s, _)| (f, s.as_slice()))
     }
 
+    /// What was evaluated of each output, in the order declared.
+    pub fn evaluated(&self) -> impl Iterator<Item = &Evaluated> {
+        self.outputs.iter().map(|(_, _, _, evaluated)| evaluated)
+    }
+
     /// Compares outputs, in the order declared.
     pub fn compare(&self, outputs: &[Tensor]) -> Result<Comparison, Error> {
         let mut comparison = Comparison {

@@ -7,7 +7,7 @@ use lowbit_compiler::format::layout::{
     fields_differ, layout_id, plain_blocks, regroup, relayout, same_layout,
 };
 use lowbit_compiler::format::{BlockFormat, Format, FormatKind};
-use lowbit_compiler::pipeline::{self, Pick, Program, Request};
+use lowbit_compiler::pipeline::{self, Candidate, Program, Request};
 use lowbit_compiler::schedule::plan::Layouts;
 use lowbit_compiler::spec::kernel::{Kernel as Spec, Role, TensorId};
 use std::borrow::Cow;
@@ -72,17 +72,20 @@ struct Inner {
     wanted: Layouts,
     /// Layouts that were asked for or chosen.
     layouts: Layouts,
-    choice: Choice,
+    /// Only lowerings whose description contains this text.
+    force: Option<String>,
     classes: Vec<Class>,
 }
 
-/// What lowerings there are to choose from.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Choice {
-    /// Only those whose description contains this text.
-    pub(crate) force: Option<String>,
-    /// This one.
-    pub(crate) pick: Option<Pick>,
+/// A kernel as it would be if a candidate of a step had been chosen, for calls of all batches.
+#[derive(Clone, Debug)]
+pub struct Alternative {
+    /// The computing step, counted from 0; the others are as they are chosen.
+    pub step: usize,
+    /// The candidate; `chosen` says whether it is that of the kernel it is an alternative to.
+    pub candidate: Candidate,
+    /// The kernel.
+    pub kernel: Kernel,
 }
 
 /// A compiled kernel. Cloning shares it; its code memory is freed with the last clone.
@@ -110,21 +113,22 @@ impl Kernel {
     ) -> Result<Kernel, Error> {
         let free = spec.dims.values().any(|d| d.bound.is_none());
         let count = if free { BATCHES.len() } else { 1 };
-        let choice = Choice { force, pick: None };
-        Kernel::for_batches(engine, spec, layouts, choice, &BATCHES[..count])
+        let request = request(&engine, &layouts, BATCHES[0], force.as_deref());
+        let program = pipeline::compile(&spec, &engine.rules, &request)?;
+        let first = Made::new(&engine, program)?;
+        Kernel::with_first(engine, spec, layouts, force, &BATCHES[..count], first)
     }
 
-    /// With code for some batches, of which there is at least one.
-    fn for_batches(
+    /// With code for some batches, the first of which is made.
+    fn with_first(
         engine: Engine,
         spec: Spec,
-        layouts: Layouts,
-        choice: Choice,
+        wanted: Layouts,
+        force: Option<String>,
         batches: &[u64],
+        first: Made,
     ) -> Result<Kernel, Error> {
-        let first = batches.first().copied().unwrap_or(BATCHES[0]);
-        let first = make(&engine, &spec, &layouts, first, &choice)?;
-        let mut fixed = layouts.clone();
+        let mut fixed = wanted.clone();
         for (id, tensor) in spec.tensors.iter() {
             if tensor.role == Role::Weight {
                 let chosen = first.program.layouts[id].clone();
@@ -144,32 +148,44 @@ impl Kernel {
             inner: Arc::new(Inner {
                 engine,
                 spec,
-                wanted: layouts,
+                wanted,
                 layouts: fixed,
-                choice,
+                force,
                 classes,
             }),
         })
     }
 
-    /// The same kernel with one candidate of a batch class for all calls, as it would be if that one had been chosen: in the
-    /// first class with the layouts that it likes, in others with those of this kernel.
-    pub(crate) fn with_candidate(&self, batch: u64, pick: Pick) -> Result<Kernel, Error> {
+    /// The same kernel with each candidate of each step of a batch class, as it would be if that one had been chosen: in the
+    /// first class with the layouts that it likes, in others with those of this kernel. Cheaper than compiling each anew.
+    ///
+    /// # Errors
+    /// If code cannot be made for one of them.
+    pub fn alternatives(&self, batch: u64) -> Result<Vec<Alternative>, Error> {
         let inner = &self.inner;
         let class = self.class_of(batch);
         let first = inner.classes[0].batch == class;
         let layouts = if first { &inner.wanted } else { &inner.layouts };
-        let choice = Choice {
-            pick: Some(pick),
-            ..inner.choice.clone()
-        };
-        Kernel::for_batches(
-            inner.engine.clone(),
-            inner.spec.clone(),
-            layouts.clone(),
-            choice,
-            &[class],
-        )
+        let request = request(&inner.engine, layouts, class, inner.force.as_deref());
+        let mut considered = pipeline::consider(&inner.spec, &inner.engine.rules, &request)?;
+        let candidates = considered.candidates();
+        let compiled = candidates.into_iter().map(|(step, candidate)| {
+            let program = considered.finish(Some(&candidate.pick(step)))?;
+            let kernel = Kernel::with_first(
+                inner.engine.clone(),
+                inner.spec.clone(),
+                layouts.clone(),
+                inner.force.clone(),
+                &[class],
+                Made::new(&inner.engine, program)?,
+            )?;
+            Ok(Alternative {
+                step,
+                candidate,
+                kernel,
+            })
+        });
+        compiled.collect()
     }
 
     /// The name.
@@ -293,14 +309,16 @@ impl Kernel {
         let class = self.class_at(batch);
         let made = class.made.get_or_init(|| {
             let inner = &self.inner;
-            make(
+            let request = request(
                 &inner.engine,
-                &inner.spec,
                 &inner.layouts,
                 class.batch,
-                &inner.choice,
-            )
-            .map_err(|e| e.to_string())
+                inner.force.as_deref(),
+            );
+            pipeline::compile(&inner.spec, &inner.engine.rules, &request)
+                .map_err(Error::from)
+                .and_then(|program| Made::new(&inner.engine, program))
+                .map_err(|e| e.to_string())
         });
         made.as_ref().map_err(|e| Error::Argument {
             name: self.name().into(),
@@ -368,7 +386,7 @@ impl Kernel {
             target: Arc::new(target),
             rules: self.inner.engine.rules.clone(),
         };
-        let force = self.inner.choice.force.clone();
+        let force = self.inner.force.clone();
         Kernel::new(engine, self.inner.spec.clone(), Layouts::new(), force)
     }
 
@@ -467,26 +485,29 @@ pub(crate) fn layout_error(name: &str, tensor: &Tensor, wanted: &Format) -> Erro
     }
 }
 
-fn make(
-    engine: &Engine,
-    spec: &Spec,
+fn request<'a>(
+    engine: &'a Engine,
     layouts: &Layouts,
     batch: u64,
-    choice: &Choice,
-) -> Result<Made, Error> {
-    let request = Request {
+    force: Option<&'a str>,
+) -> Request<'a> {
+    Request {
         target: &engine.target,
         batch,
         layouts: layouts.clone(),
-        force: choice.force.as_deref(),
-        pick: choice.pick.as_ref(),
-    };
-    let program = pipeline::compile(spec, &engine.rules, &request)?;
-    let features = &engine.target.features;
-    let code = if features.runs_here() {
-        Some(codegen::compile(&program.function, features)?)
-    } else {
-        None
-    };
-    Ok(Made { program, code })
+        force,
+    }
+}
+
+impl Made {
+    /// Machine code for a program, if it runs here.
+    fn new(engine: &Engine, program: Program) -> Result<Made, Error> {
+        let features = &engine.target.features;
+        let code = if features.runs_here() {
+            Some(codegen::compile(&program.function, features)?)
+        } else {
+            None
+        };
+        Ok(Made { program, code })
+    }
 }

@@ -36,7 +36,7 @@ pub use call::{Prepared, Rows, Scratch, Word};
 pub use engine::{Engine, Options, find_kernel};
 pub use error::Error;
 pub use explain::{CandidateExplanation, Explanation, Resident, StepExplanation};
-pub use kernel::{Kernel, Stage};
+pub use kernel::{Alternative, Kernel, Stage};
 pub use lowbit_compiler as compiler;
 pub use object::Object;
 pub use search::Searcher;

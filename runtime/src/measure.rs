@@ -10,10 +10,10 @@ mod timing;
 
 pub use agree::{Agreement, rank_correlation};
 
-use crate::{Error, Kernel, Tensor};
+use crate::{Alternative, Error, Kernel, Tensor};
 use agree::agreement;
 use data::{Packed, inputs, pack, rotate};
-use lowbit_compiler::pipeline::{Pick, Program};
+use lowbit_compiler::pipeline::Program;
 use lowbit_compiler::schedule::amounts::amounts;
 use lowbit_compiler::schedule::normal::Step;
 use lowbit_compiler::spec::kernel::{Extent, Role};
@@ -213,31 +213,27 @@ fn contend(
     contenders: &mut Vec<Contender>,
     packed: &mut Vec<Packed>,
 ) -> Result<(), Error> {
-    let program = &kernel.class(batch)?.program;
-    for (step, stage) in program.stages.iter().enumerate() {
-        for candidate in &stage.candidates {
-            let pick = Pick {
-                step,
-                lanes: candidate.lanes.clone(),
-                term: candidate.term,
-            };
-            let kernel = kernel.with_candidate(batch, pick)?;
-            let predicted = predicted(&kernel.class(batch)?.program, dims);
-            let packed = pack(&kernel, inputs, packed)?;
-            contenders.push(Contender {
-                step,
-                packed,
-                report: MeasuredCandidate {
-                    lanes: candidate.lanes.clone(),
-                    name: candidate.name.clone(),
-                    chosen: candidate.chosen,
-                    predicted,
-                    cached: None,
-                    streamed: None,
-                },
-                kernel,
-            });
-        }
+    for Alternative {
+        step,
+        candidate,
+        kernel,
+    } in kernel.alternatives(batch)?
+    {
+        let predicted = predicted(&kernel.class(batch)?.program, dims);
+        let packed = pack(&kernel, inputs, packed)?;
+        contenders.push(Contender {
+            step,
+            packed,
+            report: MeasuredCandidate {
+                lanes: candidate.lanes,
+                name: candidate.name,
+                chosen: candidate.chosen,
+                predicted,
+                cached: None,
+                streamed: None,
+            },
+            kernel,
+        });
     }
     Ok(())
 }

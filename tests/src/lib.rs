@@ -1,6 +1,8 @@
 //! Tests that span the crates of lowbit: see `tests/`. What they share is [`lowbit::check`] and what is here. The Rust code
 //! of the book is run as tests of this documentation.
 
+pub mod data;
+
 use lowbit::compiler::format::std as shipped;
 use lowbit::compiler::format::{Format, FormatKind};
 use lowbit::compiler::spec::load;

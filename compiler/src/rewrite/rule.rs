@@ -92,6 +92,9 @@ pub enum When {
     FloorFits(&'static str, Ty),
     /// The lanes are the entries of a table, whose terms depend on data of the call, and on no other lane and no axis over rows.
     StageableTable(&'static str, &'static str),
+    /// The condition with the range of its type this much wider at both ends, or narrower. It proves nothing: no rule of the
+    /// compiler has it, but tests move the limits of rules by it, to show that these are tight.
+    Widened(&'static When, i32),
 }
 
 /// A computed variable.
@@ -374,13 +377,27 @@ fn digits(graph: &mut Graph, subst: &Subst, of: &str, width: &str) -> Option<(u3
     Some((graph.analysis.element(multipliers), digits))
 }
 
-/// Whether a term is an integer of a type.
-fn within(graph: &Graph, term: Id, ty: Ty) -> bool {
-    let (low, high) = ty.range();
+/// Whether a term is an integer of a range.
+fn within(graph: &Graph, term: Id, (low, high): (f64, f64)) -> bool {
     real(graph, term).is_some_and(|r| r.integer && r.low >= low && r.high <= high)
 }
 
 impl When {
+    /// Whether it asks that numbers are within the range of a type.
+    pub fn has_limit(&self) -> bool {
+        match self {
+            When::Fits(..)
+            | When::SumFits(..)
+            | When::ProductSumFits(..)
+            | When::FitsVar(..)
+            | When::TableFits(..)
+            | When::ElementFits(..)
+            | When::FloorFits(..) => true,
+            When::Widened(when, _) => when.has_limit(),
+            _ => false,
+        }
+    }
+
     fn names(&self) -> Vec<&'static str> {
         match *self {
             When::NotFree(a, b)
@@ -422,11 +439,21 @@ impl When {
             | When::ElementFits(a, _)
             | When::FloorFits(a, _)
             | When::Tabular(a) => vec![a],
+            When::Widened(when, _) => when.names(),
         }
     }
 
     /// Whether the condition is proved here.
     fn holds(&self, graph: &Graph, subst: &Subst) -> bool {
+        self.holds_within(graph, subst, 0.0)
+    }
+
+    /// The same with the ranges of types wider at both ends.
+    fn holds_within(&self, graph: &Graph, subst: &Subst, slack: f64) -> bool {
+        let range = |ty: Ty| {
+            let (low, high) = ty.range();
+            (low - slack, high + slack)
+        };
         let id = |name: &str| get(subst, name);
         let facts = &graph.analysis;
         let on_axis = |name: &str, f: &dyn Fn(AxisId) -> bool| axis(graph, id(name)).is_some_and(f);
@@ -450,9 +477,9 @@ impl When {
             }),
             When::Before(a, b) => on_axis(a, &|a| on_axis(b, &|b| a < b)),
             When::Integer(e) => real(graph, id(e)).is_some_and(|r| r.integer),
-            When::Fits(e, ty) => within(graph, id(e), ty),
+            When::Fits(e, ty) => within(graph, id(e), range(ty)),
             When::SumFits(a, e, ty) => on_axis(a, &|a| {
-                let (low, high) = ty.range();
+                let (low, high) = range(ty);
                 let n = facts.most(a).map(|n| n as f64);
                 real(graph, id(e))
                     .zip(n)
@@ -495,7 +522,7 @@ impl When {
             }
             When::WideField(f, e) => {
                 let wide = |f: u32| facts.terms.fields[f as usize].most() > 255.0;
-                reference(graph, id(f)).is_some_and(wide) || !within(graph, id(e), Ty::U8)
+                reference(graph, id(f)).is_some_and(wide) || !within(graph, id(e), range(Ty::U8))
             }
             When::StoredAs16(x) => {
                 reference(graph, id(x)).is_some_and(|l| facts.load_ty(l) == Ty::U16)
@@ -506,13 +533,13 @@ impl When {
                 let Some(Node::Ty(ty)) = data(graph, id(ty)) else {
                     return false;
                 };
-                let (low, high) = ty.range();
+                let (low, high) = range(*ty);
                 real(graph, id(e)).is_some_and(|r| {
                     (*ty == Ty::F32 || r.integer) && r.low >= low && r.high <= high
                 })
             }
             When::ProductSumFits(a, x, y, ty) => on_axis(a, &|a| {
-                let (low, high) = ty.range();
+                let (low, high) = range(ty);
                 let (Some(x), Some(y), Some(n)) =
                     (real(graph, id(x)), real(graph, id(y)), facts.extent(a))
                 else {
@@ -548,7 +575,7 @@ impl When {
                 index.zip(most).is_some_and(|(r, most)| r.high < most)
             }
             When::TableFits(t, ty) => table_of(graph, subst, t).is_some_and(|entries| {
-                let (low, high) = ty.range();
+                let (low, high) = range(ty);
                 entries
                     .iter()
                     .all(|e| e.fract() == 0.0 && *e >= low && *e <= high)
@@ -561,7 +588,7 @@ impl When {
                 element(graph, subst, e).is_some_and(|e| matches!(e, Element::Int { .. }))
             }
             When::ElementFits(e, ty) => element(graph, subst, e).is_some_and(|e| {
-                let ((low, high), (least, most)) = (ty.range(), e.range());
+                let ((low, high), (least, most)) = (range(ty), e.range());
                 e.is_integer() && least >= low && most <= high
             }),
             When::Tabular(e) => element(graph, subst, e).is_some_and(|e| e.bits() <= 16),
@@ -585,9 +612,10 @@ impl When {
                 .zip(real(graph, id(e)))
                 .is_some_and(|(set, r)| set.intersect(r.free).is_empty()),
             When::FloorFits(e, ty) => {
-                let (low, high) = ty.range();
+                let (low, high) = range(ty);
                 real(graph, id(e)).is_some_and(|r| r.low.floor() >= low && r.high.floor() <= high)
             }
+            When::Widened(when, by) => when.holds_within(graph, subst, slack + f64::from(by)),
             When::StageableTable(l, e) => {
                 let Some((set, r)) = lanes(graph, subst, l).zip(real(graph, id(e))) else {
                     return false;

@@ -228,7 +228,6 @@ fn of_format(row: Row, target: &Target, rules: &RuleSet) -> Vec<Cell> {
         let mut layouts = Layouts::new();
         for rows in ROWS {
             let request = Request {
-                pick: None,
                 target,
                 batch: rows,
                 layouts: layouts.clone(),

@@ -1,0 +1,395 @@
+//! One computing step: its plans, an e-graph for each, and the candidates that these give.
+
+use super::{Candidate, CompileError, Pick, Request, Stage};
+use crate::rewrite::cost::{CostVector, total};
+use crate::rewrite::{Lowering, RewriteError, Rewritten, RuleSet, rewrite};
+use crate::schedule::ScheduleError;
+use crate::schedule::amounts;
+use crate::schedule::place::{Part, Placed, place};
+use crate::schedule::plan::{Layouts, Plan, known_extent, layouts_of, plans, settle};
+use crate::spec::kernel::{Kernel, Statement};
+use std::collections::BTreeSet;
+
+/// Row tiles that are tried, and batch tiles.
+const ROW_TILES: [u64; 3] = [1, 2, 4];
+const BATCH_TILES: [u64; 3] = [1, 2, 4];
+
+/// Whole tiles.
+const MAIN: Part = Part {
+    rest_rows: false,
+    tail: false,
+};
+
+/// A plan with its rewritten main part.
+struct Tried {
+    plan: Plan,
+    layouts: Layouts,
+    placed: Placed,
+    rewritten: Rewritten,
+}
+
+/// A lowering of one of the plans that were tried, with its best tile.
+struct Contender {
+    /// Which of the plans.
+    tried: usize,
+    /// Which of its lowerings.
+    which: usize,
+    plan: Plan,
+    candidate: Candidate,
+}
+
+/// What there is to choose from for a statement.
+pub(super) struct Choice {
+    /// The layouts that it was considered under.
+    pub(super) layouts: Layouts,
+    tried: Vec<Tried>,
+    contenders: Vec<Contender>,
+    /// The cheapest contender that may be chosen.
+    pub(super) best: usize,
+    /// What plans leave over, rewritten when it was first needed: by the plan that was tried, and the one it became.
+    rests: Vec<(usize, Plan, Part, Tried)>,
+}
+
+/// A contender that was chosen, with what it is compiled from.
+pub(super) struct Settled<'a> {
+    pub(super) kernel: &'a Kernel,
+    pub(super) statement: &'a Statement,
+    pub(super) rules: &'a RuleSet,
+    pub(super) request: &'a Request<'a>,
+    /// The contender.
+    pub(super) at: usize,
+}
+
+/// The error where nothing that was considered may be chosen.
+pub(super) fn not_there(
+    kernel: &Kernel,
+    request: &Request<'_>,
+    pick: Option<&Pick>,
+) -> CompileError {
+    let what = match (request.force, pick) {
+        (_, Some(pick)) => format!(
+            "`{}`: step {} has no such candidate with lanes {}",
+            kernel.name, pick.step, pick.lanes
+        ),
+        (Some(text), None) => format!(
+            "`{}`: none of those considered has `{text}` in its description",
+            kernel.name
+        ),
+        (None, None) => format!("`{}`", kernel.name),
+    };
+    let target = request.target.name.clone();
+    RewriteError::NoLowering { target, what }.into()
+}
+
+impl Choice {
+    /// Plans a statement, rewrites it under each plan, and costs every lowering with its best tile.
+    pub(super) fn new(
+        kernel: &Kernel,
+        statement: &Statement,
+        rules: &RuleSet,
+        request: &Request<'_>,
+        layouts: &Layouts,
+    ) -> Result<Choice, CompileError> {
+        let mut tried = Vec::new();
+        let mut failure = None;
+        for plan in plans(kernel, statement, layouts, request.target) {
+            match attempt(kernel, statement, plan, rules, request, layouts, MAIN) {
+                Ok(one) => tried.push(one),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        let mut contenders = Vec::new();
+        for (at, one) in tried.iter().enumerate() {
+            let tiles = tiles(kernel, statement, one, request)?;
+            for (which, lowering) in one.rewritten.lowerings.iter().enumerate() {
+                let (plan, cost) = best_tile(&tiles, one, lowering, request)?;
+                let candidate = Candidate {
+                    lanes: one.plan.lane_list(kernel),
+                    name: lowering.name.clone(),
+                    term: lowering.term.hash,
+                    rounded: lowering.rounded,
+                    cost,
+                    chosen: false,
+                };
+                contenders.push(Contender {
+                    tried: at,
+                    which,
+                    plan,
+                    candidate,
+                });
+            }
+        }
+        let Some(best) = best(&contenders, request.force) else {
+            return Err(failure.unwrap_or_else(|| not_there(kernel, request, None)));
+        };
+        Ok(Choice {
+            layouts: layouts.clone(),
+            tried,
+            contenders,
+            best,
+            rests: Vec::new(),
+        })
+    }
+
+    /// The contender that is picked; the best if none is.
+    pub(super) fn find(&self, pick: Option<&Pick>) -> Option<usize> {
+        let Some(pick) = pick else {
+            return Some(self.best);
+        };
+        let picked = |c: &Candidate| c.lanes == pick.lanes && c.term == pick.term;
+        cheapest(&self.contenders, picked)
+    }
+
+    /// The layouts once a contender is chosen.
+    pub(super) fn layouts_after(
+        &self,
+        kernel: &Kernel,
+        statement: &Statement,
+        at: usize,
+    ) -> Layouts {
+        let mut layouts = self.tried[self.contenders[at].tried].layouts.clone();
+        settle(kernel, statement, &mut layouts);
+        layouts
+    }
+
+    /// All candidates, cheapest first, with one of them chosen. Terms that differ only in what the words do not say are one
+    /// candidate, at the best of their costs.
+    pub(super) fn candidates(&self, chosen: usize) -> Vec<Candidate> {
+        let all = self.contenders.iter().enumerate();
+        let mut candidates: Vec<Candidate> = all
+            .map(|(at, c)| Candidate {
+                chosen: at == chosen,
+                ..c.candidate.clone()
+            })
+            .collect();
+        candidates.sort_by(|a, b| a.cost.order(&b.cost));
+        let mut told = BTreeSet::new();
+        candidates.retain(|c| told.insert((c.lanes.clone(), c.name.clone())) || c.chosen);
+        candidates
+    }
+
+    /// A contender with all its parts. `layouts` are those after it is chosen.
+    pub(super) fn settle(
+        &mut self,
+        settled: &Settled<'_>,
+        layouts: &Layouts,
+    ) -> Result<Stage, CompileError> {
+        let Settled {
+            kernel,
+            statement,
+            request,
+            ..
+        } = *settled;
+        let Contender {
+            tried, which, plan, ..
+        } = &self.contenders[settled.at];
+        let (tried, plan) = (*tried, plan.clone());
+        let rewritten = self.tried[tried].rewritten.clone();
+        let lowering = rewritten.lowerings[*which].clone();
+        let placed = place(kernel, statement, &plan, layouts, MAIN, request.batch)?;
+        let every = || self.tried.iter().map(|t| &t.rewritten);
+        let mut nodes = every().map(|r| r.nodes).max().unwrap_or(0);
+        let mut saturated = every().all(|r| r.saturated);
+        let mut parts = vec![(MAIN, placed, rewritten, lowering)];
+        for part in rest(kernel, statement, &plan) {
+            let rest = self.rest(settled, tried, &plan, part, layouts)?;
+            nodes = nodes.max(rest.rewritten.nodes);
+            saturated &= rest.rewritten.saturated;
+            let lowering = rest.rewritten.lowerings[0].clone();
+            parts.push((part, rest.placed.clone(), rest.rewritten.clone(), lowering));
+        }
+        let amounts = amounts::nominal(kernel, statement, &plan, request.batch);
+        Ok(Stage {
+            plan,
+            graphs: self.tried.len() + parts.len() - 1,
+            parts,
+            candidates: self.candidates(settled.at),
+            amounts,
+            nodes,
+            saturated,
+        })
+    }
+
+    /// What a plan leaves over, rewritten.
+    fn rest(
+        &mut self,
+        settled: &Settled<'_>,
+        tried: usize,
+        plan: &Plan,
+        part: Part,
+        layouts: &Layouts,
+    ) -> Result<&Tried, CompileError> {
+        let row_tile = if part.rest_rows { 1 } else { plan.row_tile };
+        let narrow = Plan {
+            row_tile,
+            ..plan.clone()
+        };
+        let known =
+            |(t, n, p, _): &(usize, Plan, Part, Tried)| *t == tried && *n == narrow && *p == part;
+        let at = match self.rests.iter().position(known) {
+            Some(at) => at,
+            None => {
+                let rest = attempt(
+                    settled.kernel,
+                    settled.statement,
+                    narrow.clone(),
+                    settled.rules,
+                    settled.request,
+                    layouts,
+                    part,
+                )?;
+                self.rests.push((tried, narrow, part, rest));
+                self.rests.len() - 1
+            }
+        };
+        Ok(&self.rests[at].3)
+    }
+}
+
+/// The first of the cheapest contenders that a condition holds for.
+fn cheapest(contenders: &[Contender], allowed: impl Fn(&Candidate) -> bool) -> Option<usize> {
+    let cycles = |at: usize| contenders[at].candidate.cost.cycles;
+    let mut best = None;
+    for (at, _) in contenders
+        .iter()
+        .enumerate()
+        .filter(|(_, c)| allowed(&c.candidate))
+    {
+        if best.is_none_or(|b| cycles(at) < cycles(b)) {
+            best = Some(at);
+        }
+    }
+    best
+}
+
+/// The cheapest contender whose description is the text, or where there is none, contains it.
+fn best(contenders: &[Contender], force: Option<&str>) -> Option<usize> {
+    let described = |c: &Candidate| format!("{} {}", c.lanes, c.name);
+    let Some(text) = force else {
+        return cheapest(contenders, |_| true);
+    };
+    let exactly = cheapest(contenders, |c| described(c) == text);
+    exactly.or_else(|| cheapest(contenders, |c| described(c).contains(text)))
+}
+
+fn attempt(
+    kernel: &Kernel,
+    statement: &Statement,
+    plan: Plan,
+    rules: &RuleSet,
+    request: &Request<'_>,
+    layouts: &Layouts,
+    part: Part,
+) -> Result<Tried, CompileError> {
+    let layouts = layouts_of(kernel, statement, &plan, layouts);
+    let placed = place(kernel, statement, &plan, &layouts, part, request.batch)?;
+    let rewritten = rewrite(&placed, kernel, request.target, rules)?;
+    Ok(Tried {
+        plan,
+        layouts,
+        placed,
+        rewritten,
+    })
+}
+
+/// The statement under a plan with each tile that is tried: the terms are the same, only the copies differ.
+fn tiles(
+    kernel: &Kernel,
+    statement: &Statement,
+    tried: &Tried,
+    request: &Request<'_>,
+) -> Result<Vec<(Plan, Placed)>, CompileError> {
+    let batch_index = tried.plan.batch_tile.map(|(index, _)| index);
+    let known = batch_index.and_then(|index| known_extent(kernel, index));
+    let most = known.unwrap_or(request.batch);
+    let mut tiles = Vec::new();
+    for rows in ROW_TILES {
+        for batch in BATCH_TILES {
+            let useless = (rows > 1 && tried.plan.row.is_none())
+                || (rows * batch > 1 && tried.plan.woven > 1)
+                || (batch > 1 && (batch_index.is_none() || most < batch));
+            if useless {
+                continue;
+            }
+            let mut plan = Plan {
+                row_tile: rows,
+                ..tried.plan.clone()
+            };
+            plan.batch_tile = plan.batch_tile.map(|(i, _)| (i, batch));
+            let mut placed = place(
+                kernel,
+                statement,
+                &plan,
+                &tried.layouts,
+                MAIN,
+                request.batch,
+            )?;
+            // Rewriting made fields of joint codes, and elements.
+            let made = &tried.rewritten.facts.terms;
+            placed.terms.fields = made.fields.clone();
+            placed.terms.elements = made.elements.clone();
+            tiles.push((plan, placed));
+        }
+    }
+    Ok(tiles)
+}
+
+/// The best tile for a lowering.
+fn best_tile(
+    tiles: &[(Plan, Placed)],
+    tried: &Tried,
+    lowering: &Lowering,
+    request: &Request<'_>,
+) -> Result<(Plan, CostVector), CompileError> {
+    let mut best: Option<(Plan, CostVector)> = None;
+    for (plan, placed) in tiles {
+        let cost = total(
+            request.target,
+            &placed.terms,
+            &placed.axes,
+            &lowering.term,
+            &tried.rewritten.weights,
+        );
+        if best
+            .as_ref()
+            .is_none_or(|(_, c)| cost.cycles < c.cycles * 0.999)
+        {
+            best = Some((plan.clone(), cost));
+        }
+    }
+    best.ok_or(CompileError::Schedule(ScheduleError::Internal("no tile")))
+}
+
+/// Parts that the main part of a plan leaves over.
+fn rest(kernel: &Kernel, statement: &Statement, plan: &Plan) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let divides =
+        |index, by: u64| known_extent(kernel, index).is_some_and(|n| n.is_multiple_of(by));
+    let outputs = &statement.targets[0].index;
+    let tail = plan
+        .vector
+        .is_some_and(|(i, _)| outputs.contains(&i) && !divides(i, plan.chunk));
+    let group = plan.row_group();
+    let rest_rows = plan
+        .row
+        .is_some_and(|(row, _)| group > 1 && outputs.contains(&row) && !divides(row, group));
+    if rest_rows {
+        parts.push(Part {
+            rest_rows: true,
+            tail: false,
+        });
+    }
+    if rest_rows && tail {
+        parts.push(Part {
+            rest_rows: true,
+            tail: true,
+        });
+    }
+    if tail {
+        parts.push(Part {
+            rest_rows: false,
+            tail: true,
+        });
+    }
+    parts
+}

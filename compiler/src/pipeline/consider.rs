@@ -1,0 +1,162 @@
+//! What there is to choose from, and compiling one choice. The e-graphs are made once; any candidate of any step can then be
+//! compiled from them.
+
+use super::choice::{Choice, Settled};
+use super::{Candidate, CompileError, Pick, Program, Request, Stage};
+use crate::lower::{Chosen, EncodeJob, Job, lower};
+use crate::rewrite::{Lowering, Rewritten, RuleSet};
+use crate::schedule::ScheduleError;
+use crate::schedule::normal::{Normal, Step, normalize};
+use crate::schedule::place::{Part, Placed};
+use crate::schedule::plan::Layouts;
+use crate::schedule::views::{shrunk, stretched};
+use crate::spec::kernel::{Kernel, Statement};
+
+/// A bound kernel with the candidates of all its steps.
+pub struct Considered<'a> {
+    kernel: &'a Kernel,
+    rules: &'a RuleSet,
+    request: &'a Request<'a>,
+    normal: Normal,
+    /// One for each computing step, under the layouts that the best of the steps before it choose.
+    choices: Vec<Choice>,
+}
+
+/// Plans and rewrites every step of a kernel.
+pub fn consider<'a>(
+    kernel: &'a Kernel,
+    rules: &'a RuleSet,
+    request: &'a Request<'a>,
+) -> Result<Considered<'a>, CompileError> {
+    let normal = normalize(kernel);
+    let mut layouts = stretched_layouts(&normal, &request.layouts)?;
+    let mut choices = Vec::new();
+    for statement in computing(&normal) {
+        let choice = Choice::new(&normal.kernel, statement, rules, request, &layouts)?;
+        layouts = choice.layouts_after(&normal.kernel, statement, choice.best);
+        choices.push(choice);
+    }
+    Ok(Considered {
+        kernel,
+        rules,
+        request,
+        normal,
+        choices,
+    })
+}
+
+/// The statements of the computing steps.
+fn computing(normal: &Normal) -> impl Iterator<Item = &Statement> {
+    normal.steps.iter().filter_map(|step| match step {
+        Step::Compute(statement) => Some(statement),
+        Step::Encode { .. } => None,
+    })
+}
+
+impl Considered<'_> {
+    /// All candidates with their steps, cheapest first; the best of a step is chosen.
+    pub fn candidates(&self) -> Vec<(usize, Candidate)> {
+        let steps = self.choices.iter().enumerate();
+        let of_step = |(step, choice): (usize, &Choice)| {
+            let candidates = choice.candidates(choice.best).into_iter();
+            candidates.map(move |c| (step, c))
+        };
+        steps.flat_map(of_step).collect()
+    }
+
+    /// The kernel with one candidate of one step and the best of the others; with the best of all if none is picked.
+    pub fn finish(&mut self, pick: Option<&Pick>) -> Result<Program, CompileError> {
+        let normal = &self.normal;
+        let mut layouts = stretched_layouts(normal, &self.request.layouts)?;
+        let mut stages = Vec::new();
+        for (step, statement) in computing(normal).enumerate() {
+            let pick = pick.filter(|p| p.step == step);
+            let mut fresh;
+            // A pick may like other layouts, under which the steps after it are considered anew.
+            let choice = if self.choices[step].layouts == layouts {
+                &mut self.choices[step]
+            } else {
+                fresh = Choice::new(
+                    &normal.kernel,
+                    statement,
+                    self.rules,
+                    self.request,
+                    &layouts,
+                )?;
+                &mut fresh
+            };
+            let settled = Settled {
+                kernel: &normal.kernel,
+                statement,
+                rules: self.rules,
+                request: self.request,
+                at: choice
+                    .find(pick)
+                    .ok_or_else(|| super::choice::not_there(&normal.kernel, self.request, pick))?,
+            };
+            layouts = choice.layouts_after(&normal.kernel, statement, settled.at);
+            stages.push(choice.settle(&settled, &layouts)?);
+        }
+        let jobs = jobs(normal, &stages);
+        let function = lower(&normal.kernel, &jobs)?;
+        drop(jobs);
+        Ok(Program {
+            layouts: shrunk_layouts(self.kernel, normal, &layouts),
+            normal: normal.clone(),
+            stages,
+            function,
+        })
+    }
+}
+
+/// What is lowered, step by step.
+fn jobs<'s>(normal: &'s Normal, stages: &'s [Stage]) -> Vec<Job<'s>> {
+    let mut computed = stages.iter();
+    let job = |step: &Step| match step {
+        Step::Compute(_) => computed
+            .next()
+            .map(|stage| Job::Compute(stage.parts.iter().map(chosen).collect())),
+        Step::Encode { source, target } => Some(Job::Encode(EncodeJob {
+            source: *source,
+            target: *target,
+        })),
+    };
+    normal.steps.iter().filter_map(job).collect()
+}
+
+/// Required layouts, as the normal kernel reads them.
+fn stretched_layouts(normal: &Normal, required: &Layouts) -> Result<Layouts, CompileError> {
+    let mut layouts = required.clone();
+    for (id, by) in normal.stretch.iter().filter(|(_, by)| **by > 0) {
+        if let Some(layout) = &required[id] {
+            let too_long = ScheduleError::Internal("a layout with blocks that are too long");
+            layouts[id] = Some(stretched(layout, *by).ok_or(too_long)?);
+        }
+    }
+    Ok(layouts)
+}
+
+/// The layouts that were chosen, of tensors as they were declared.
+fn shrunk_layouts(declared: &Kernel, normal: &Normal, chosen: &Layouts) -> Layouts {
+    let mut layouts = chosen.clone();
+    for (id, by) in normal.stretch.iter().filter(|(_, by)| **by > 0) {
+        let format = &declared.tensors[id].format;
+        let unchanged = chosen[id].as_ref() == Some(&normal.kernel.tensors[id].format);
+        layouts[id] = match &chosen[id] {
+            Some(_) if unchanged => Some(format.clone()),
+            Some(layout) => Some(shrunk(layout, *by, format)),
+            None => None,
+        };
+    }
+    layouts
+}
+
+fn chosen(part: &(Part, Placed, Rewritten, Lowering)) -> Chosen<'_> {
+    let (part, placed, rewritten, lowering) = part;
+    Chosen {
+        part: *part,
+        placed,
+        facts: &rewritten.facts,
+        term: &lowering.term,
+    }
+}

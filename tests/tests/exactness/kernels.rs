@@ -1,0 +1,114 @@
+//! Kernels whose results are integers: weights of one to eight bits, in every kind of format, with several kinds of
+//! activations.
+
+/// A kernel with what it is called in failures.
+pub(crate) struct Text {
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+/// A format `w0` of weights: blocks of 32 codes without a scale.
+fn block(code: &str, value: &str) -> String {
+    format!("format w0 = block i < 32 {{ q[i]: {code}; value = {value}; }}")
+}
+
+/// The same with a scale, which the data has as 1.
+fn scaled(code: &str, value: &str) -> String {
+    format!("format w0 = block i < 32 {{ scale: f16; q[i]: {code}; value = scale * ({value}); }}")
+}
+
+/// Formats of weights: what they are called, and the text that defines them.
+fn weights() -> Vec<(&'static str, String)> {
+    let sixteen =
+        "codebook [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]";
+    let own = |text: &str| ("w0", text.to_owned());
+    let mut weights = vec![
+        ("i8", String::new()),
+        ("u8", String::new()),
+        own("format w0 = uint(4);"),
+        own("format w0 = int(3);"),
+        own("format w0 = codebook [-3, 1, 0, 7];"),
+        own(&block("codebook [-3, 1, 0, 7]", "q[i]")),
+        own(&block(sixteen, "q[i]")),
+        own(&block("float(2, 1, finite)", "2 * q[i]")),
+        own(&block("int(2)", "q[i]")),
+        own(&scaled("int(3)", "q[i]")),
+        own(&scaled("uint(4)", "q[i] - 8")),
+        own("format w0 = codebook [-1, 1];"),
+        ("tl1", "import \"std/ternary\";".to_owned()),
+        ("ternary3_96", "import \"std/ternary\";".to_owned()),
+    ];
+    for bits in 1..=8 {
+        let zero = 1 << (bits - 1);
+        let unsigned = format!("uint({bits})");
+        weights.push(("w0", block(&unsigned, &format!("q[i] - {zero}"))));
+    }
+    weights
+}
+
+/// Activations, and the text that defines them: bytes, small integers, blocks with a scale, one bit, three values.
+const ACTIVATIONS: [(&str, &str); 6] = [
+    ("i8", ""),
+    ("u8", ""),
+    (
+        "a0",
+        "format a0 = block i < 32 { d: f32; c[i]: int(8); value = d * c[i]; }",
+    ),
+    ("a0", "format a0 = int(5);"),
+    ("a0", "format a0 = codebook [-1, 1];"),
+    ("a0", "format a0 = codebook [-1, 0, 1];"),
+];
+
+/// Pairs beside those that come of themselves: unsigned with signed bytes, and few bits with each kind of byte.
+const PAIRS: [(usize, usize); 3] = [(0, 1), (17, 0), (15, 1)];
+
+/// Every kind of weights with a kind of activations, so that each of these meets several kinds of weights.
+pub(crate) fn integer_kernels() -> Vec<Text> {
+    let weights = weights();
+    let each = (0..weights.len()).map(|number| (number, number % ACTIVATIONS.len()));
+    let text = |(weight, input): (usize, usize)| {
+        let (weight, format) = &weights[weight];
+        let (input, other) = ACTIVATIONS[input];
+        // Values of blocks are real numbers to the language, even where they have no scale.
+        let blocks = [format, other]
+            .iter()
+            .any(|t| t.contains("block") || t.contains("import"));
+        let result = if blocks { "f32[M, N]" } else { "i32[M, N]" };
+        Text {
+            name: format!("{weight} {format} x {input} {other}"),
+            text: product(&format!("{format} {other}"), weight, input, result),
+        }
+    };
+    each.chain(PAIRS).map(text).collect()
+}
+
+/// A matrix product.
+fn product(formats: &str, weight: &str, input: &str, result: &str) -> String {
+    format!(
+        "language 1; {formats}
+        kernel k(weight w: {weight}[N, K], input x: {input}[M, K]) -> output y: {result} {{
+            y[m, n] = sum(k) w[n, k] * x[m, k];
+        }}"
+    )
+}
+
+/// Kernels that permit rounded tables: integers of one to four bits, other values, pairs and triples of three values.
+pub(crate) fn rounded_kernels() -> Vec<Text> {
+    let one_to_four = (1..=4).map(|bits| {
+        let zero = 1 << (bits - 1);
+        (
+            "w0",
+            scaled(&format!("uint({bits})"), &format!("q[i] - {zero}")),
+        )
+    });
+    let others = [
+        ("w0", block("codebook [-3, 1, 0, 7]", "q[i]")),
+        ("tl1", "import \"std/ternary\";".to_owned()),
+        ("ternary3_96", "import \"std/ternary\";".to_owned()),
+    ];
+    let text = |(weight, format): (&str, String)| Text {
+        name: format!("{weight} {format}"),
+        text: product(&format, weight, "i8", "f32[M, N] tables int8"),
+    };
+    one_to_four.chain(others).map(text).collect()
+}

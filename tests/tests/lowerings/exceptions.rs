@@ -43,8 +43,6 @@ const PANELS: &str = "weights are decoded for each tile of rows: there are no pa
 const PRICES: &str = "look-ups are priced below the dot products of the target";
 const SHORT: &str =
     "scales of sixteen weights: the sums that look-ups save are few beside their conversions";
-const WIDE: &str =
-    "the values take eight bits: their products are widened first, which is priced like f32";
 const SEVERAL: &str = "codes of several values are read one by one from a table in memory";
 
 pub(crate) const EXCEPTIONS: &[Exception] = &[
@@ -55,22 +53,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         activations: &[],
         rows: &[],
         why: SHORT,
-    },
-    Exception {
-        of: "codebooks of bytes take look-ups and dot products",
-        targets: &["aarch64"],
-        formats: &["iq4_nl"],
-        activations: &[],
-        rows: &[],
-        why: WIDE,
-    },
-    Exception {
-        of: "codebooks of bytes take look-ups and dot products",
-        targets: &["x86-64-v2", "x86-64-v3"],
-        formats: &["iq4_nl"],
-        activations: &[],
-        rows: MANY,
-        why: LAYOUT,
     },
     Exception {
         of: "three candidates",

@@ -15,6 +15,7 @@ const COPIES: &str =
 const WRAPS: &str = "the instruction wraps as the sum of 32 bits does that asks for it, and that has a limit of its own";
 const BYTES: &str =
     "what is more than a byte is loaded as more than a byte, and is never asked for in bytes";
+const BYTE: &str = "the table is of 256 codes, and a code of as many bits is a byte";
 const NUMBER: &str = "a number is asked for only by sums and products that fit, and they are right modulo their width";
 
 /// A limit, and why.
@@ -43,6 +44,10 @@ pub(crate) const UNREACHED: &[(Limit, &str)] = &[
     (("mul-i32", 1), MODULAR),
     (("sum-bytes", 3), COPIES),
     (("mul-pairs16", 5), WRAPS),
+    (("mul-low", 0), MODULAR),
+    (("mul-low", 1), MODULAR),
+    (("digits", 0), BYTE),
+    (("digits-swapped", 0), BYTE),
     (("unpack-bits", 0), BYTES),
     (("number", 1), NUMBER),
 ];

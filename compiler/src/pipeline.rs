@@ -37,6 +37,8 @@ pub struct Request<'a> {
     pub target: &'a Target,
     /// The batch (rows of activations) that costs are weighed for, where it is free.
     pub batch: u64,
+    /// Larger batches that get code of their own later, in the layouts that are chosen now.
+    pub later: &'a [u64],
     /// Layouts that are required for weights, by tensor; the others are chosen.
     pub layouts: Layouts,
     /// Only lowerings whose description is this text, or where there is none, contains it.
@@ -67,6 +69,8 @@ pub struct Candidate {
     pub rounded: bool,
     /// What it costs.
     pub cost: CostVector,
+    /// Cycles for each of the larger batches, where its layouts compete with others.
+    pub later: Vec<f64>,
     /// Whether it is the one compiled.
     pub chosen: bool,
 }

@@ -182,12 +182,23 @@ fn candidate(candidate: &Candidate, stage: &Stage, target: &Target) -> Candidate
         }),
         cost: candidate.cost.clone(),
         reason: match winner {
+            Some(winner) if !candidate.chosen && candidate.cost.cycles < winner.cost.cycles => {
+                serves_fewer(candidate, winner)
+            }
             Some(winner) if !candidate.chosen => why_lost(&candidate.cost, &winner.cost, target),
             Some(_) | None => limit(&candidate.cost, target).map_or_else(String::new, |l| {
                 format!("bound by {}{}", l.name, spilled(&candidate.cost, target))
             }),
         },
     }
+}
+
+/// Why a candidate lost that is faster than the winner: its layout.
+fn serves_fewer(candidate: &Candidate, winner: &Candidate) -> String {
+    let times = candidate.cost.cycles / winner.cost.cycles.max(1.0);
+    let later = |c: &Candidate| c.later.iter().sum::<f64>();
+    let more = later(candidate) / later(winner).max(1.0);
+    format!("{times:.2} × the winner, but in its layout larger batches take {more:.2} × as long")
 }
 
 /// How much slower it is, what bounds it, and how much more of that it takes than the winner.

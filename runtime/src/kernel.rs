@@ -494,6 +494,11 @@ fn request<'a>(
     Request {
         target: &engine.target,
         batch,
+        later: if batch == BATCHES[0] {
+            &BATCHES[1..]
+        } else {
+            &[]
+        },
         layouts: layouts.clone(),
         force,
     }

@@ -102,7 +102,7 @@ const FLIPS: &[Flip] = &[
         Op::VMulPairs8,
         20.0,
         "byte products in pairs",
-        "look-up of sums",
+        "16-bit products in pairs",
     ),
     (
         "int2_tables",

@@ -99,16 +99,41 @@ impl Choice {
             }
         }
         let mut contenders = Vec::new();
+        let one_layout = tried.windows(2).all(|t| t[0].layouts == t[1].layouts);
+        let known = |t: &Tried| {
+            let batch = t.plan.batch_tile;
+            batch.is_none_or(|(index, _)| known_extent(kernel, index).is_some())
+        };
+        let later = match one_layout || tried.iter().all(known) {
+            true => &[],
+            false => request.later,
+        };
         for (at, one) in tried.iter().enumerate() {
-            let tiles = tiles(kernel, statement, one, request)?;
+            let of_batch = |batch: &u64| {
+                let request = Request {
+                    batch: *batch,
+                    ..request.clone()
+                };
+                tiles(kernel, statement, one, &request)
+            };
+            let tiles = of_batch(&request.batch)?;
+            let later = later.iter().map(of_batch).collect::<Result<Vec<_>, _>>()?;
             for (which, lowering) in one.rewritten.lowerings.iter().enumerate() {
                 let (plan, cost) = best_tile(&tiles, one, lowering, request)?;
+                let cycles = |tiles: &Vec<(Plan, Placed)>| {
+                    Ok(best_tile(tiles, one, lowering, request)?.1.cycles)
+                };
+                let later = later
+                    .iter()
+                    .map(cycles)
+                    .collect::<Result<_, CompileError>>()?;
                 let candidate = Candidate {
                     lanes: one.plan.lane_list(kernel),
                     name: lowering.name.clone(),
                     term: lowering.term.hash,
                     rounded: lowering.rounded,
                     cost,
+                    later,
                     chosen: false,
                 };
                 contenders.push(Contender {
@@ -119,7 +144,7 @@ impl Choice {
                 });
             }
         }
-        let Some(best) = best(&contenders, request.force) else {
+        let Some(best) = best(&contenders, &tried, request.force) else {
             return Err(failure.unwrap_or_else(|| not_there(kernel, request, None)));
         };
         Ok(Choice {
@@ -246,6 +271,52 @@ impl Choice {
     }
 }
 
+/// What a layout may cost the first batch, relative to the one it likes best, if larger batches are faster with it. One row is
+/// what a token takes: it waits for nothing else.
+const NEAR: f64 = 1.1;
+
+/// The contender whose layouts serve all batches best: among those that are near the cheapest, the ones that take larger batches
+/// the least time; and of contenders with these layouts the cheapest.
+fn balanced(
+    contenders: &[Contender],
+    tried: &[Tried],
+    allowed: impl Fn(&Candidate) -> bool,
+) -> Option<usize> {
+    let first = cheapest(contenders, &allowed)?;
+    let most = contenders[first].candidate.cost.cycles * NEAR;
+    let layouts = |c: &Contender| &tried[c.tried].layouts;
+    // The time that larger batches take, each with the contender that is best for it.
+    let later = |like: &Contender| -> f64 {
+        let same = || {
+            let all = contenders.iter().filter(|c| allowed(&c.candidate));
+            all.filter(|c| layouts(c) == layouts(like))
+        };
+        let batches = 0..like.candidate.later.len();
+        let least = |b: usize| {
+            same()
+                .map(|c| c.candidate.later[b])
+                .fold(f64::MAX, f64::min)
+        };
+        batches.map(least).sum()
+    };
+    let mut best = (first, later(&contenders[first]));
+    for (at, contender) in contenders.iter().enumerate() {
+        let near = allowed(&contender.candidate) && contender.candidate.cost.cycles <= most;
+        let new = layouts(contender) != layouts(&contenders[best.0]);
+        if near && new && later(contender) < best.1 {
+            best = (at, later(contender));
+        }
+    }
+    let chosen = layouts(&contenders[best.0]).clone();
+    let of_chosen = |at: &usize| {
+        let contender = &contenders[*at];
+        allowed(&contender.candidate) && *layouts(contender) == chosen
+    };
+    let cycles = |at: &usize| contenders[*at].candidate.cost.cycles;
+    let same = (0..contenders.len()).filter(of_chosen);
+    same.min_by(|a, b| cycles(a).total_cmp(&cycles(b)))
+}
+
 /// The first of the cheapest contenders that a condition holds for.
 fn cheapest(contenders: &[Contender], allowed: impl Fn(&Candidate) -> bool) -> Option<usize> {
     let cycles = |at: usize| contenders[at].candidate.cost.cycles;
@@ -262,14 +333,14 @@ fn cheapest(contenders: &[Contender], allowed: impl Fn(&Candidate) -> bool) -> O
     best
 }
 
-/// The cheapest contender whose description is the text, or where there is none, contains it.
-fn best(contenders: &[Contender], force: Option<&str>) -> Option<usize> {
+/// The best contender whose description is the text, or where there is none, contains it.
+fn best(contenders: &[Contender], tried: &[Tried], force: Option<&str>) -> Option<usize> {
     let described = |c: &Candidate| format!("{} {}", c.lanes, c.name);
     let Some(text) = force else {
-        return cheapest(contenders, |_| true);
+        return balanced(contenders, tried, |_| true);
     };
-    let exactly = cheapest(contenders, |c| described(c) == text);
-    exactly.or_else(|| cheapest(contenders, |c| described(c).contains(text)))
+    let exactly = balanced(contenders, tried, |c| described(c) == text);
+    exactly.or_else(|| balanced(contenders, tried, |c| described(c).contains(text)))
 }
 
 fn attempt(

@@ -228,6 +228,7 @@ fn of_format(row: Row, target: &Target, rules: &RuleSet) -> Vec<Cell> {
         let mut layouts = Layouts::new();
         for rows in ROWS {
             let request = Request {
+                later: if rows == ROWS[0] { &[8] } else { &[] },
                 target,
                 batch: rows,
                 layouts: layouts.clone(),

@@ -34,7 +34,7 @@ const MANY: &[u64] = &[8, 64];
 const WITH_DOTS: &[&str] = &["x86-64-vnni", "aarch64-dotprod", "aarch64-i8mm"];
 const WITHOUT_DOTS: &[&str] = &["x86-64", "x86-64-v2", "x86-64-v3", "aarch64"];
 
-const LAYOUT: &str = "the layout is the one for a row, which leaves few lane lists";
+const LAYOUT: &str = "the layout is fixed by then, which leaves few lane lists";
 const PLACES: &str = "the place of a value in a codebook of several is an integer product";
 const SCALES: &str =
     "scales of four bits are multiplied to the codes as integers; the activations stay f32";
@@ -43,6 +43,8 @@ const PANELS: &str = "weights are decoded for each tile of rows: there are no pa
 const PRICES: &str = "look-ups are priced below the dot products of the target";
 const SHORT: &str =
     "scales of sixteen weights: the sums that look-ups save are few beside their conversions";
+const WIDE: &str =
+    "the values take eight bits: their products are widened first, which is priced like f32";
 const SEVERAL: &str = "codes of several values are read one by one from a table in memory";
 
 pub(crate) const EXCEPTIONS: &[Exception] = &[
@@ -88,11 +90,19 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         of: "f32 takes no integers",
-        targets: &["x86-64", "x86-64-v2", "x86-64-v3", "x86-64-vnni"],
+        targets: &[],
         formats: &["q2_k"],
         activations: &[],
         rows: &[],
         why: SCALES,
+    },
+    Exception {
+        of: "codebooks of bytes take look-ups and dot products",
+        targets: &["aarch64"],
+        formats: &["iq4_nl"],
+        activations: &[],
+        rows: &[],
+        why: WIDE,
     },
     Exception {
         of: "two bits and more take dot products",

@@ -1,13 +1,13 @@
 //! Explanations: which lowerings were considered, what each costs, why it lost, and the rules behind the winner.
 
 use crate::{Error, Kernel};
-use lowbit_compiler::format::FormatKind;
+use lowbit_compiler::format::{Format, FormatKind};
 use lowbit_compiler::pipeline::{Candidate, Program, Stage};
 use lowbit_compiler::rewrite::cost::CostVector;
 use lowbit_compiler::rewrite::draw::{self, Picture};
 use lowbit_compiler::rewrite::proof::rules_behind;
 use lowbit_compiler::spec::interp::TABLE_SHARE;
-use lowbit_compiler::spec::kernel::Role;
+use lowbit_compiler::spec::kernel::{Role, Tensor};
 use lowbit_compiler::target::{Target, Unit};
 use serde::Serialize;
 use std::fmt;
@@ -51,8 +51,10 @@ pub struct StepExplanation {
     pub saturated: bool,
     /// What `cycles_per_weight` and `bytes_per_weight` are for: a weight that is read; without weights a result.
     pub per: &'static str,
-    /// Rules on the way from the statement to the winner.
+    /// Rules on the way from the statement to the winner; where `derived` is not set, all that applied.
     pub rules: Vec<String>,
+    /// Whether the way was found: the e-graph is built again for it, and may keep another of several equal terms.
+    pub derived: bool,
     /// Candidates, cheapest first.
     pub candidates: Vec<CandidateExplanation>,
 }
@@ -95,7 +97,7 @@ pub(crate) fn explain(kernel: &Kernel, batch: u64) -> Result<Explanation, Error>
             Ok(Resident {
                 name: t.name.clone(),
                 format_bits: t.format.bits_per_element(),
-                resident_bits: layout.bits_per_element(),
+                resident_bits: resident_bits(kernel, t, &layout),
                 layout: format!("{} ({rows} rows interleaved)", layout.name),
             })
         })
@@ -103,20 +105,24 @@ pub(crate) fn explain(kernel: &Kernel, batch: u64) -> Result<Explanation, Error>
     let steps = program
         .stages
         .iter()
-        .map(|stage| StepExplanation {
-            nodes: stage.nodes,
-            saturated: stage.saturated,
-            per: if stage.amounts.weights > 0.0 {
-                "weight"
-            } else {
-                "result"
-            },
-            rules: rules(kernel, program, stage),
-            candidates: stage
-                .candidates
-                .iter()
-                .map(|c| candidate(c, stage, target))
-                .collect(),
+        .map(|stage| {
+            let (rules, derived) = rules(kernel, program, stage);
+            StepExplanation {
+                nodes: stage.nodes,
+                saturated: stage.saturated,
+                per: if stage.amounts.weights > 0.0 {
+                    "weight"
+                } else {
+                    "result"
+                },
+                rules,
+                derived,
+                candidates: stage
+                    .candidates
+                    .iter()
+                    .map(|c| candidate(c, stage, target))
+                    .collect(),
+            }
         })
         .collect();
     let missing = target
@@ -134,10 +140,23 @@ pub(crate) fn explain(kernel: &Kernel, batch: u64) -> Result<Explanation, Error>
     })
 }
 
+/// Bits of memory for an element of a weight, with what fills rows and blocks up where its shape is known.
+fn resident_bits(kernel: &Kernel, weight: &Tensor, layout: &Format) -> f64 {
+    let dims = &kernel.spec().dims;
+    let extents = weight.shape.iter().map(|e| e.value(|d| dims[d].bound));
+    let shape: Option<Vec<u64>> = extents.collect();
+    let elements = shape.as_ref().map_or(0, |s| s.iter().product::<u64>());
+    let bytes = shape.and_then(|shape| layout.tensor_bytes(&shape));
+    match bytes {
+        Some(bytes) if elements > 0 => 8.0 * bytes as f64 / elements as f64,
+        Some(_) | None => layout.bits_per_element(),
+    }
+}
+
 pub(crate) fn picture(kernel: &Kernel, batch: u64, step: usize) -> Result<Picture, Error> {
     let program = &kernel.class(batch)?.program;
     let main = program.stages.get(step).and_then(|s| s.parts.first());
-    let Some((_, placed, _, lowering)) = main else {
+    let Some((_, placed, rewritten, lowering)) = main else {
         return Err(Error::Argument {
             name: kernel.name().to_owned(),
             what: format!("has no step {step}, but {}", program.stages.len()),
@@ -148,21 +167,25 @@ pub(crate) fn picture(kernel: &Kernel, batch: u64, step: usize) -> Result<Pictur
         placed,
         normal,
         kernel.rules(),
-        &lowering.term,
+        (&rewritten.facts, &lowering.term),
     ))
 }
 
-/// Rules behind the main part of a step.
-fn rules(kernel: &Kernel, program: &Program, stage: &Stage) -> Vec<String> {
-    let Some((_, placed, _, lowering)) = stage.parts.first() else {
-        return Vec::new();
+/// Rules behind the main part of a step, and whether they are those on the way to the term; else all that applied.
+fn rules(kernel: &Kernel, program: &Program, stage: &Stage) -> (Vec<String>, bool) {
+    let Some((_, placed, rewritten, lowering)) = stage.parts.first() else {
+        return (Vec::new(), true);
     };
-    rules_behind(
+    let behind = rules_behind(
         placed,
         &program.normal.kernel,
         kernel.rules(),
-        &lowering.term,
-    )
+        (&rewritten.facts, &lowering.term),
+    );
+    match behind {
+        Some(behind) => (behind, true),
+        None => (rewritten.applied.keys().cloned().collect(), false),
+    }
 }
 
 fn candidate(candidate: &Candidate, stage: &Stage, target: &Target) -> CandidateExplanation {
@@ -327,7 +350,11 @@ impl fmt::Display for Explanation {
                     .collect();
                 writeln!(f, "    {}; {}", c.reason, units.join(", "))?;
             }
-            writeln!(f, "  rules: {}", step.rules.join(", "))?;
+            let which = match step.derived {
+                true => "rules",
+                false => "rules that applied, the way to the winner being lost",
+            };
+            writeln!(f, "  {which}: {}", step.rules.join(", "))?;
         }
         Ok(())
     }

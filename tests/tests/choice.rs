@@ -205,6 +205,34 @@ fn ternary_pairs_and_triples_are_looked_up_where_nothing_multiplies_bytes_by_fou
     }
 }
 
+/// Weights of few bits: what they import, their format.
+const SMALL: [(&str, &str); 5] = [
+    ("ints", "int1_32"),
+    ("ints", "int2_32"),
+    ("ternary", "ternary2_128"),
+    ("ternary", "tl1"),
+    ("ternary", "ternary5_160"),
+];
+
+#[test]
+fn every_lowering_of_few_bits_is_explained() {
+    for (module, format) in SMALL {
+        for level in ["x86-64-v3", "x86-64-vnni", "aarch64"] {
+            let text = format!(
+                "language 1; import \"std/{module}\";
+                kernel k(weight w: {format}[N, K], input x: i8[M, K]) -> output y: f32[M, N] tables int8 {{
+                    y[m, n] = sum(k) w[n, k] * x[m, k];
+                }}"
+            );
+            let engine = Engine::new(target(level)).expect("an engine");
+            let kernel = engine.compile(&text, &[("N", 64), ("K", 480)]);
+            let explained = kernel.expect("it compiles").explain().expect(format);
+            let told = explained.steps.iter().all(|s| !s.rules.is_empty());
+            assert!(told, "{format} on {level}: {explained}");
+        }
+    }
+}
+
 #[test]
 fn one_cost_of_a_target_flips_the_choice() {
     for (name, level, op, uops, before, after) in FLIPS {

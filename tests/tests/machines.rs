@@ -17,13 +17,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// Extents for the dimensions of an example, by position.
-const SHAPES: [[u64; 4]; 5] = [
+/// The last has whole tiles of rows and whole blocks in linear layers.
+const SHAPES: [[u64; 4]; 6] = [
     [1, 1, 1, 1],
     [3, 5, 64, 7],
     [2, 17, 96, 5],
     [5, 0, 33, 2],
     [13, 7, 191, 3],
+    [35, 261, 3, 2],
 ];
+
+/// Rows of weights in linear layers: two groups of rows in lanes, and three rows.
+const ROWS: u64 = 35;
 
 /// A kernel with some dimensions bound, and data to call it on.
 struct Case {
@@ -96,6 +101,9 @@ fn library_cases(engine: &Engine) -> Vec<Case> {
             kernel with_int8(weight w: {name}[N, K], input x: q8_32[M, K]) -> output y: f32[M, N] {{
                 y[m, n] = sum(k) w[n, k] * x[m, k];
             }}
+            kernel with_tables(weight w: {name}[N, K], input x: i8[M, K]) -> output y: f32[M, N] tables int8 {{
+                y[m, n] = sum(k) w[n, k] * x[m, k];
+            }}
             kernel decode(stored w: {name}[N, K]) -> output y: f32[N, K] {{ y[n, k] = w[n, k]; }}\n"
         );
         if encodes(&format) {
@@ -109,13 +117,13 @@ fn library_cases(engine: &Engine) -> Vec<Case> {
         let k = block_len(&format) + 7;
         for spec in &module.kernels {
             // Dimensions are in the order of their first use; only linear layers have a batch.
-            let dims = |m: u64| [5, k, m][..spec.dims.len()].to_vec();
+            let dims = |m: u64| [ROWS, k, m][..spec.dims.len()].to_vec();
             let batches: &[u64] = if spec.dims.len() == 3 { &[1, 3] } else { &[1] };
             cases.push(Case {
                 name: format!("{} of {name}", spec.name),
                 module: module.clone(),
                 kernel: spec.name.clone(),
-                bound: vec![("N".to_owned(), 5), ("K".to_owned(), k)],
+                bound: vec![("N".to_owned(), ROWS), ("K".to_owned(), k)],
                 calls: batches.iter().map(|m| call(spec, &dims(*m))).collect(),
                 refusable: is_woven(&format),
             });

@@ -532,7 +532,9 @@ impl Nest<'_, '_, '_> {
         let mut values: Vec<Option<Value>> = sums.iter().map(|s| s.acc).collect();
         for node in nodes {
             let added = sums.iter().any(|s| s.node == node && s.acc.is_some());
-            let (axes, leaf) = match added && self.uses[node] > 1 {
+            // The largest of sums is not the largest of what they sum.
+            let largest = sums.iter().any(|s| s.node == node && s.max);
+            let (axes, leaf) = match largest || added && self.uses[node] > 1 {
                 true => (Vec::new(), node),
                 false => self.copies_of_sum(node),
             };

@@ -4,7 +4,7 @@ use super::analysis::{Fact, Facts, Graph};
 use super::extract::Extracted;
 use super::lang::{Node, Op};
 use super::print::leaf;
-use super::{RuleSet, roots, saturate, start};
+use super::{RuleSet, roots, saturate, start_again};
 use crate::schedule::place::Placed;
 use crate::spec::kernel::Kernel;
 use egg::Id;
@@ -48,8 +48,14 @@ impl Class {
 }
 
 /// The e-graph of a placed statement, built again, with a term marked that was extracted from it.
-pub fn picture(placed: &Placed, kernel: &Kernel, rules: &RuleSet, term: &Extracted) -> Picture {
-    let mut graph = start(placed, kernel);
+/// `facts` are those of the first one.
+pub fn picture(
+    placed: &Placed,
+    kernel: &Kernel,
+    rules: &RuleSet,
+    (facts, term): (&Facts, &Extracted),
+) -> Picture {
+    let mut graph = start_again(placed, facts);
     // A statement with a term for it has passed this before.
     let roots = roots(&mut graph, placed, kernel).unwrap_or_default();
     let graph = saturate(graph, rules).egraph;

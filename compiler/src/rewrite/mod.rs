@@ -253,6 +253,14 @@ fn start(placed: &Placed, kernel: &Kernel) -> Graph {
     ))
 }
 
+/// An empty graph in which tables, fields and elements have the numbers that a term of an earlier one refers to.
+fn start_again(placed: &Placed, facts: &Facts) -> Graph {
+    Graph::new(Facts {
+        axes: placed.axes.clone(),
+        ..facts.clone()
+    })
+}
+
 /// Inserts the results of a statement in canonical form, as vectors.
 fn roots(
     graph: &mut Graph,

@@ -1,6 +1,6 @@
 //! The chain of rules from a statement to a term: egg's explanation of why the two are equal.
 
-use super::analysis::Graph;
+use super::analysis::Facts;
 use super::extract::Extracted;
 use super::lang::Node;
 use super::{RuleSet, roots, saturate};
@@ -9,27 +9,36 @@ use crate::spec::kernel::Kernel;
 use egg::{Id, RecExpr};
 
 /// Names of the rules on the way from a placed statement to a term chosen for it, in order of first use. The e-graph is
-/// built again with explanations, which the compiler does without.
+/// built again with explanations, which the compiler does without; `facts` are those of the first. `None` if it does not
+/// have the term again.
 pub fn rules_behind(
     placed: &Placed,
     kernel: &Kernel,
     rules: &RuleSet,
-    term: &Extracted,
-) -> Vec<String> {
-    let mut graph = super::start(placed, kernel).with_explanations_enabled();
+    (facts, term): (&Facts, &Extracted),
+) -> Option<Vec<String>> {
+    let mut graph = super::start_again(placed, facts).with_explanations_enabled();
     // A statement with a term for it has passed this before.
     let roots = roots(&mut graph, placed, kernel).unwrap_or_default();
     let starts: Vec<RecExpr<Node>> = roots.iter().map(|r| graph.id_to_expr(*r)).collect();
+    // The term is there from the start: of equal nodes a class keeps one, which need not be that of the first graph.
+    let ends: Vec<RecExpr<Node>> = term.roots.iter().map(|r| expression(term, *r)).collect();
+    for end in &ends {
+        graph.add_expr(end);
+    }
     let mut graph = saturate(graph, rules).egraph;
     let mut names: Vec<String> = Vec::new();
-    for (start, root) in starts.iter().zip(&term.roots) {
-        let end = expression(&mut graph, term, *root);
-        let mut explanation = graph.explain_equivalence(start, &end);
+    for (start, end) in starts.iter().zip(&ends) {
+        let [from, to] = [start, end].map(|e| graph.lookup_expr(e));
+        if from.is_none() || from != to {
+            return None;
+        }
+        let mut explanation = graph.explain_equivalence(start, end);
         for line in explanation.get_flat_strings() {
             collect(&line, &mut names);
         }
     }
-    names
+    Some(names)
 }
 
 /// Rule names in a line of an explanation.
@@ -47,7 +56,7 @@ fn collect(line: &str, names: &mut Vec<String>) {
 }
 
 /// A term as an expression of the e-graph's language.
-fn expression(graph: &mut Graph, term: &Extracted, root: usize) -> RecExpr<Node> {
+fn expression(term: &Extracted, root: usize) -> RecExpr<Node> {
     let mut expression = RecExpr::default();
     let mut at: Vec<Option<Id>> = vec![None; term.nodes.len()];
     let mut needed = vec![false; term.nodes.len()];
@@ -70,6 +79,5 @@ fn expression(graph: &mut Graph, term: &Extracted, root: usize) -> RecExpr<Node>
         children.extend(picked.children.iter().filter_map(|c| at[*c]));
         at[node] = Some(expression.add(Node::Op(picked.op, children)));
     }
-    graph.add_expr(&expression);
     expression
 }

@@ -37,6 +37,12 @@ fn weights() -> Vec<(&'static str, String)> {
         own("format w0 = codebook [-1, 1];"),
         ("tl1", "import \"std/ternary\";".to_owned()),
         ("ternary3_96", "import \"std/ternary\";".to_owned()),
+        own("format w0 = block i < 32 { t[i]: digit(7) packed 2 per 8; value = t[i] - 3; }"),
+        own("format w0 = block i < 48 { t[i]: digit(5) packed 3 per 8; value = t[i]; }"),
+        own(
+            "format fractions = codebook c < 256, j < 2: c * pow(7, j) % 256 * 7 / 256 - 3;
+            format w0 = block i < 32 { q[i % 16, i / 16]: fractions; value = q[i]; }",
+        ),
     ];
     for bits in 1..=8 {
         let zero = 1 << (bits - 1);

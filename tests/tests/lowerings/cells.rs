@@ -148,7 +148,7 @@ impl fmt::Display for Cell {
 /// The cells of a target, a line each.
 pub(crate) fn table(cells: &[&Cell]) -> String {
     let mut text = "format, activations, rows; cycles and bytes a weight, bits it takes in memory, candidates; lanes; lowering; \
-         operations of the vector, multiply, shuffle, load, store and scalar units a weight\n"
+         operations of the vector, multiply, shuffle, load, store and scalar units and of additions of floats a weight\n"
         .to_owned();
     for cell in cells {
         text.push_str(&format!("{cell}\n"));

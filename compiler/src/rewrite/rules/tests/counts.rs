@@ -43,7 +43,13 @@ fn right_sides_add_two_operations_at_most() {
 /// another order is no other.
 fn alone_with_a_variable(rules: &[Rule]) -> Vec<&'static str> {
     let kinds = |r: &Rule| r.bind.iter().map(discriminant).collect::<Vec<_>>();
-    let originals = rules.iter().filter(|r| !r.name.ends_with("-swapped"));
+    let swapped = |r: &&Rule| {
+        let original = r.name.strip_suffix("-swapped");
+        rules
+            .iter()
+            .any(|o| Some(o.name) == original && kinds(o) == kinds(r))
+    };
+    let originals = rules.iter().filter(|r| !swapped(r));
     let all: Vec<Discriminant<Bind>> = originals.flat_map(kinds).collect();
     let once = |kind: &Discriminant<Bind>| all.iter().filter(|k| *k == kind).count() == 1;
     let found = rules.iter().filter(|r| kinds(r).iter().any(once));

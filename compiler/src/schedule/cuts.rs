@@ -2,10 +2,44 @@
 //! cut, so that the codes of the tensors along it suit.
 
 use super::layout::{Cut, JOINT_BITS, joint_width, values_per_code, widths};
-use super::plan::{BlockUse, Facts, Lanes};
 use crate::format::{BlockFormat, Codebook, Element, Field, FormatKind, Scope};
 use crate::spec::kernel::{IndexId, Kernel, Role, Subscript, TensorId};
 use std::borrow::Cow;
+
+/// A load of a block tensor along an index.
+#[derive(Clone)]
+pub(super) struct BlockUse<'a> {
+    pub(super) tensor: TensorId,
+    pub(super) block: Cow<'a, BlockFormat>,
+    pub(super) subscripts: &'a [Subscript],
+    /// Whether its layout is still to be chosen.
+    pub(super) free: bool,
+}
+
+/// What plans depend on: facts of a statement.
+pub(super) struct Facts<'a> {
+    pub(super) outputs: Vec<IndexId>,
+    pub(super) reduced: Vec<IndexId>,
+    pub(super) uses: Vec<(TensorId, &'a [Subscript])>,
+}
+
+/// Lanes of a plan before it is cut.
+#[derive(Clone, Copy)]
+pub(super) struct Lanes {
+    pub(super) rows: u64,
+    pub(super) vector: u64,
+    pub(super) joint: u64,
+}
+
+impl Lanes {
+    pub(super) fn new(rows: u64, vector: u64) -> Lanes {
+        Lanes {
+            rows,
+            vector,
+            joint: 1,
+        }
+    }
+}
 
 /// Copies of the lanes in a block of plain values: they spread the cost of the loop.
 pub(super) const PLAIN_COPIES: u64 = 4;

@@ -2,8 +2,8 @@
 //! how the blocked index is cut, and which layout each weight takes.
 
 use super::cuts::{
-    JOINT_COPIES, MOST_COPIED, MOST_VECTORS, PLAIN_COPIES, chunk, copies_wanted, cut,
-    has_scattered_codes, joints,
+    BlockUse, Facts, JOINT_COPIES, Lanes, MOST_COPIED, MOST_VECTORS, PLAIN_COPIES, chunk,
+    copies_wanted, cut, has_scattered_codes, joints,
 };
 use super::layout::{Cut, interleave};
 use crate::format::{BlockFormat, Element, Format, FormatKind};
@@ -86,41 +86,6 @@ impl fmt::Display for Cut {
             "{} lanes, {} copies in {}",
             self.lanes, self.copies, self.span
         )
-    }
-}
-
-/// A load of a block tensor along an index.
-#[derive(Clone)]
-pub(super) struct BlockUse<'a> {
-    pub(super) tensor: TensorId,
-    pub(super) block: Cow<'a, BlockFormat>,
-    pub(super) subscripts: &'a [Subscript],
-    /// Whether its layout is still to be chosen.
-    pub(super) free: bool,
-}
-
-/// What plans depend on: facts of a statement.
-pub(super) struct Facts<'a> {
-    pub(super) outputs: Vec<IndexId>,
-    pub(super) reduced: Vec<IndexId>,
-    pub(super) uses: Vec<(TensorId, &'a [Subscript])>,
-}
-
-/// Lanes of a plan before it is cut.
-#[derive(Clone, Copy)]
-pub(super) struct Lanes {
-    pub(super) rows: u64,
-    pub(super) vector: u64,
-    pub(super) joint: u64,
-}
-
-impl Lanes {
-    fn new(rows: u64, vector: u64) -> Lanes {
-        Lanes {
-            rows,
-            vector,
-            joint: 1,
-        }
     }
 }
 

@@ -8,7 +8,32 @@ use lowbit::compiler::format::{Format, FormatKind};
 use lowbit::compiler::spec::load;
 use lowbit::{Engine, Error, Kernel, Options};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+
+/// What some work gives for all jobs, on two threads; in no order.
+///
+/// # Panics
+/// If the work does.
+pub fn on_two_threads<J: Send, R: Send>(
+    jobs: impl IntoIterator<Item = J>,
+    work: impl Fn(J) -> Vec<R> + Sync,
+) -> Vec<R> {
+    let jobs: Vec<J> = jobs.into_iter().collect();
+    let waiting = Mutex::new(jobs.into_iter());
+    let done = Mutex::new(Vec::new());
+    let next = || waiting.lock().expect("a lock").next();
+    let run = || {
+        while let Some(job) = next() {
+            let results = work(job);
+            done.lock().expect("a lock").extend(results);
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(run);
+        scope.spawn(run);
+    });
+    done.into_inner().expect("a lock")
+}
 
 /// The examples that ship: their names and texts, in order. Empty if the folder cannot be read.
 pub fn examples() -> Vec<(String, String)> {

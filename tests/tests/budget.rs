@@ -4,8 +4,7 @@
 use lowbit::compiler::pipeline::Stage;
 use lowbit::compiler::target::Target;
 use lowbit::{Engine, Kernel};
-use lowbit_tests::{examples, is_woven, kernels, library};
-use std::sync::Mutex;
+use lowbit_tests::{examples, is_woven, kernels, library, on_two_threads};
 
 /// Targets whose rules do the most: with look-ups and products in pairs, and with dot products too.
 const TARGETS: [&str; 2] = ["x86-64-v3", "x86-64-vnni"];
@@ -72,30 +71,20 @@ fn saturation_stays_within_its_budget() {
     let jobs = TARGETS
         .into_iter()
         .flat_map(|t| texts.iter().map(move |x| (t, x)));
-    let waiting = Mutex::new(jobs.collect::<Vec<_>>());
-    let found = Mutex::new(Vec::new());
-    let next = || waiting.lock().expect("a lock").pop();
-    let work = || {
-        while let Some((target, (name, text, refusable))) = next() {
-            let engine = Engine::new(Target::named(target).expect("a target"));
-            let kernels = match kernels(&engine.expect("an engine"), text, &EXTENTS) {
-                Ok(kernels) => kernels,
-                Err(e) if *refusable && e.to_string().contains("not supported yet") => continue,
-                Err(e) => panic!("{name} on {target}: {e}"),
-            };
-            for kernel in kernels {
-                let place = format!("{name}, {} on {target}", kernel.name());
-                let lines = beyond(&kernel);
-                let lines = lines.iter().map(|line| format!("{place}: {line}"));
-                found.lock().expect("a lock").extend(lines);
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(work);
-        scope.spawn(work);
+    let mut found = on_two_threads(jobs, |(target, (name, text, refusable))| {
+        let engine = Engine::new(Target::named(target).expect("a target"));
+        let kernels = match kernels(&engine.expect("an engine"), text, &EXTENTS) {
+            Ok(kernels) => kernels,
+            Err(e) if *refusable && e.to_string().contains("not supported yet") => Vec::new(),
+            Err(e) => panic!("{name} on {target}: {e}"),
+        };
+        let lines = kernels.iter().flat_map(|kernel| {
+            let place = format!("{name}, {} on {target}", kernel.name());
+            let lines = beyond(kernel).into_iter();
+            lines.map(move |line| format!("{place}: {line}"))
+        });
+        lines.collect()
     });
-    let mut found = found.into_inner().expect("a lock");
     found.sort();
     assert!(
         found.is_empty(),

@@ -11,7 +11,7 @@ use lowbit::compiler::pipeline::Candidate;
 use lowbit::compiler::target::{Target, names};
 use lowbit::{Engine, Kernel};
 use lowbit_tests::data::{Call, extreme, repeating};
-use std::sync::Mutex;
+use lowbit_tests::on_two_threads;
 
 /// Targets that run here.
 fn engines() -> Vec<Engine> {
@@ -20,24 +20,6 @@ fn engines() -> Vec<Engine> {
     let engines: Vec<Engine> = here.map(|t| Engine::new(t).expect("an engine")).collect();
     assert!(!engines.is_empty());
     engines
-}
-
-/// What some work gives for all jobs, on two threads.
-fn on_two_threads<J: Send, R: Send>(jobs: Vec<J>, work: impl Fn(J) -> Vec<R> + Sync) -> Vec<R> {
-    let waiting = Mutex::new(jobs);
-    let done = Mutex::new(Vec::new());
-    let next = || waiting.lock().expect("a lock").pop();
-    let run = || {
-        while let Some(job) = next() {
-            let results = work(job);
-            done.lock().expect("a lock").extend(results);
-        }
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(run);
-        scope.spawn(run);
-    });
-    done.into_inner().expect("a lock")
 }
 
 /// Extents by name: one; odd numbers; primes beyond the largest tile of rows and beyond a block, so that tiles, what they
@@ -129,7 +111,7 @@ fn inexact(engines: &[Engine], number: usize, text: &Text) -> (usize, Vec<String
 #[test]
 fn every_exact_lowering_of_integers_gives_the_bits_of_the_interpreter() {
     let engines = engines();
-    let jobs = integer_kernels().into_iter().enumerate().collect();
+    let jobs = integer_kernels().into_iter().enumerate();
     let results = on_two_threads(jobs, |(number, text)| {
         vec![inexact(&engines, number, &text)]
     });

@@ -5,8 +5,8 @@ use lowbit::check::{Random, compare};
 use lowbit::compiler::format::Format;
 use lowbit::compiler::spec::load;
 use lowbit::{Decoder, Encoder, Engine, Options, Tensor};
-use lowbit_tests::{block_len, encodes, is_woven, library};
-use std::sync::{Arc, Mutex};
+use lowbit_tests::{block_len, encodes, is_woven, library, on_two_threads};
+use std::sync::Arc;
 
 /// A format, the module that it is in, and the kernels that it can be used in.
 struct Case {
@@ -110,20 +110,7 @@ fn every_format_that_ships_works_in_kernels() {
     let engine = Engine::host().expect("an engine");
     let cases = cases();
     assert!(cases.len() >= 50, "{}", cases.len());
-    let waiting = Mutex::new(cases);
-    let failed = Mutex::new(Vec::new());
-    let next = || waiting.lock().expect("a lock").pop();
-    let work = || {
-        while let Some(case) = next() {
-            let found = failures(&engine, &case);
-            failed.lock().expect("a lock").extend(found);
-        }
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(work);
-        scope.spawn(work);
-    });
-    let failed = failed.into_inner().expect("a lock");
+    let failed = on_two_threads(cases, |case| failures(&engine, &case));
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 

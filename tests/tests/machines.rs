@@ -11,9 +11,9 @@ use lowbit::compiler::spec::Module;
 use lowbit::compiler::spec::kernel::Kernel as Spec;
 use lowbit::compiler::target::{Target, names};
 use lowbit::{Engine, Error, Kernel, Options, Tensor};
-use lowbit_tests::{block_len, encodes, examples, is_woven, library};
+use lowbit_tests::{block_len, encodes, examples, is_woven, library, on_two_threads};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Extents for the dimensions of an example, by position.
@@ -282,20 +282,11 @@ fn kernels_are_right_on_every_machine() {
         "{examples} kernels of examples, {} of formats",
         cases.len() - examples
     );
-    let targets = Mutex::new(names());
-    let failed = Mutex::new(Vec::new());
-    let work = || {
-        while let Some(target) = { targets.lock().expect("a lock").pop() } {
-            let report = on_target(target, &cases);
-            report.lines.iter().for_each(|line| println!("{line}"));
-            failed.lock().expect("a lock").extend(report.failures);
-        }
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(work);
-        scope.spawn(work);
+    let failed = on_two_threads(names().into_iter().rev(), |target| {
+        let report = on_target(target, &cases);
+        report.lines.iter().for_each(|line| println!("{line}"));
+        report.failures
     });
-    let failed: Vec<String> = failed.into_inner().expect("a lock");
     assert!(
         failed.is_empty(),
         "{} failures\n{}",

@@ -6,8 +6,7 @@ use lowbit::compiler::rewrite::tabulate::{CODE, CodeRule};
 use lowbit::compiler::rewrite::{RuleSet, rules};
 use lowbit::compiler::target::Target;
 use lowbit::{Engine, Kernel};
-use lowbit_tests::{examples, kernels};
-use std::sync::Mutex;
+use lowbit_tests::{examples, kernels, on_two_threads};
 
 /// Extents that the compiler knows; only a call knows the others.
 const EXTENTS: [(&str, u64); 4] = [("N", 64), ("K", 256), ("V", 64), ("H", 64)];
@@ -199,20 +198,9 @@ fn every_rule_is_missed_when_it_is_gone() {
     let cases = cases();
     let all = rules::all();
     let names = all.iter().map(|r| r.name).chain(CODE.map(CodeRule::name));
-    let waiting = Mutex::new(names.collect::<Vec<&str>>());
-    let idle = Mutex::new(Vec::new());
-    let next = || waiting.lock().expect("a lock").pop();
-    let work = || {
-        while let Some(name) = next() {
-            if !missed(&cases, name) {
-                idle.lock().expect("a lock").push(name);
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(work);
-        scope.spawn(work);
+    let idle = on_two_threads(names, |name| match missed(&cases, name) {
+        true => Vec::new(),
+        false => vec![name],
     });
-    let idle = idle.into_inner().expect("a lock");
     assert!(idle.is_empty(), "nothing misses {idle:?}");
 }

@@ -18,10 +18,10 @@ use lowbit::compiler::rewrite::{RewriteError, RuleSet, rules};
 use lowbit::compiler::target::Target;
 use lowbit::{Alternative, Engine, Error};
 use lowbit_tests::data::{Call, extreme};
+use lowbit_tests::on_two_threads;
 use overflow::cases::{CASES, Case, Limit};
 use overflow::unreached::UNREACHED;
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
 /// All rules but some, with the ranges of some conditions wider, or narrower.
 fn moved(without: &[&str], limits: &[Limit], by: i32) -> RuleSet {
@@ -134,20 +134,7 @@ fn failures(case: &Case) -> Vec<String> {
 
 #[test]
 fn limits_hold_up_to_the_last_code_and_no_further() {
-    let waiting = Mutex::new(CASES.iter().rev().collect::<Vec<&Case>>());
-    let found = Mutex::new(Vec::new());
-    let next = || waiting.lock().expect("a lock").pop();
-    let work = || {
-        while let Some(case) = next() {
-            let failures = failures(case);
-            found.lock().expect("a lock").extend(failures);
-        }
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(work);
-        scope.spawn(work);
-    });
-    let found = found.into_inner().expect("a lock");
+    let found = on_two_threads(CASES, failures);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 

@@ -9,17 +9,6 @@ impl Lower<'_> {
         self.known.get(&value).map(Vec::as_slice)
     }
 
-    /// Remembers the lanes of a constant.
-    pub(super) fn remember(&mut self, value: Value, ty: Type, op: &Op) {
-        let mask = u64::MAX >> (64 - ty.elem.bits());
-        let lanes = match op {
-            Op::IConst(number) => vec![*number as u64 & mask; ty.lanes.into()],
-            Op::VConst(lanes) => lanes.clone(),
-            _ => return,
-        };
-        self.known.insert(value, lanes);
-    }
-
     /// A constant with these lanes.
     pub(super) fn lanes(&mut self, ty: Type, lanes: Vec<u64>) -> Value {
         let first = lanes[0];
@@ -51,28 +40,28 @@ impl Lower<'_> {
         Some(self.lanes(ty, lanes))
     }
 
-    /// A conversion to a wider type; of a constant, a constant.
-    pub(super) fn widen(&mut self, kind: Convert, ty: Type, value: Value) -> Value {
+    /// A conversion of integers to a wider or a narrower type; of a constant, a constant.
+    pub(super) fn convert(&mut self, kind: Convert, ty: Type, value: Value) -> Value {
         let from = 64 - self.b.ty(value).elem.bits();
         let mask = u64::MAX >> (64 - ty.elem.bits());
-        let wide = |lane: &u64| match kind {
+        let lane = |lane: &u64| match kind {
             Convert::WidenS => (((lane << from) as i64) >> from) as u64 & mask,
-            _ => *lane,
+            _ => lane & mask,
         };
         let lanes = self.known_lanes(value);
-        match lanes.map(|lanes| lanes.iter().map(wide).collect()) {
+        match lanes.map(|lanes| lanes.iter().map(lane).collect()) {
             Some(lanes) => self.lanes(ty, lanes),
             None => self.put(ty, Op::Convert(kind, value), &[value]),
         }
     }
+}
 
-    /// A conversion to a narrower type; of a constant, a constant.
-    pub(super) fn narrow(&mut self, ty: Type, value: Value) -> Value {
-        let mask = u64::MAX >> (64 - ty.elem.bits());
-        let lanes = self.known_lanes(value);
-        match lanes.map(|lanes| lanes.iter().map(|l| l & mask).collect()) {
-            Some(lanes) => self.lanes(ty, lanes),
-            None => self.put(ty, Op::Convert(Convert::Narrow, value), &[value]),
-        }
+/// The lanes of an integer constant, as unsigned numbers.
+pub(super) fn lanes_of(ty: Type, op: &Op) -> Option<Vec<u64>> {
+    let mask = u64::MAX >> (64 - ty.elem.bits());
+    match op {
+        Op::IConst(number) => Some(vec![*number as u64 & mask; ty.lanes.into()]),
+        Op::VConst(lanes) => Some(lanes.clone()),
+        _ => None,
     }
 }

@@ -200,8 +200,11 @@ impl Lower<'_> {
             return *value;
         }
         let depth = if constant { 0 } else { depth };
-        let value = self.b.push_at(depth, ty, op.clone());
-        self.remember(value, ty, &op);
+        let lanes = known::lanes_of(ty, &op);
+        let value = self.b.push_at(depth, ty, op);
+        if let Some(lanes) = lanes {
+            self.known.insert(value, lanes);
+        }
         self.depth.insert(value, depth);
         if let Some(key) = key {
             self.constants.insert(key, value);

@@ -150,7 +150,7 @@ impl Nest<'_, '_, '_> {
                 } else {
                     Convert::WidenS
                 };
-                self.lower.widen(kind, ty, c[0])
+                self.lower.convert(kind, ty, c[0])
             }
             Term::VBias => {
                 let flip = self.lower.put_at(0, ty, Op::IConst(-128));
@@ -169,7 +169,7 @@ impl Nest<'_, '_, '_> {
                 let (lo, hi) = (c[0], c[1]);
                 self.lower.put(ty, Op::Join { lo, hi }, c)
             }
-            Term::VLow | Term::VNarrow => self.lower.narrow(ty, c[0]),
+            Term::VLow | Term::VNarrow => self.lower.convert(Convert::Narrow, ty, c[0]),
             Term::VHigh => {
                 let wide = Type::new(Elem::I16, ty.lanes);
                 let high = self.lower.put(wide, Op::Shift(Shift::UShr, c[0], 8), c);

@@ -162,7 +162,7 @@ impl Choice {
             return Some(self.best);
         };
         let picked = |c: &Candidate| c.lanes == pick.lanes && c.term == pick.term;
-        cheapest(&self.contenders, picked)
+        cheapest(&self.contenders, |c| picked(&c.candidate))
     }
 
     /// The layouts once a contender is chosen.
@@ -275,23 +275,23 @@ impl Choice {
 /// what a token takes: it waits for nothing else.
 const NEAR: f64 = 1.1;
 
-/// The contender whose layouts serve all batches best: among those that are near the cheapest, the ones that take larger batches
-/// the least time; and of contenders with these layouts the cheapest.
+/// The contender whose layouts serve all batches best: among layouts with which the first batch is near the cheapest, those that
+/// take larger batches the least time; and of contenders with these layouts the cheapest.
 fn balanced(
     contenders: &[Contender],
     tried: &[Tried],
     allowed: impl Fn(&Candidate) -> bool,
 ) -> Option<usize> {
-    let first = cheapest(contenders, &allowed)?;
-    let most = contenders[first].candidate.cost.cycles * NEAR;
-    let layouts = |c: &Contender| &tried[c.tried].layouts;
+    let first = cheapest(contenders, |c| allowed(&c.candidate))?;
+    // The first plan with the same layouts stands for all of them.
+    let like = |t: &Tried| tried.iter().position(|o| o.layouts == t.layouts);
+    let likes: Vec<Option<usize>> = tried.iter().map(like).collect();
+    let is_in =
+        |like: Option<usize>, c: &Contender| likes[c.tried] == like && allowed(&c.candidate);
     // The time that larger batches take, each with the contender that is best for it.
-    let later = |like: &Contender| -> f64 {
-        let same = || {
-            let all = contenders.iter().filter(|c| allowed(&c.candidate));
-            all.filter(|c| layouts(c) == layouts(like))
-        };
-        let batches = 0..like.candidate.later.len();
+    let later = |like: Option<usize>| -> f64 {
+        let same = || contenders.iter().filter(|c| is_in(like, c));
+        let batches = 0..contenders[first].candidate.later.len();
         let least = |b: usize| {
             same()
                 .map(|c| c.candidate.later[b])
@@ -299,33 +299,28 @@ fn balanced(
         };
         batches.map(least).sum()
     };
-    let mut best = (first, later(&contenders[first]));
-    for (at, contender) in contenders.iter().enumerate() {
-        let near = allowed(&contender.candidate) && contender.candidate.cost.cycles <= most;
-        let new = layouts(contender) != layouts(&contenders[best.0]);
-        if near && new && later(contender) < best.1 {
-            best = (at, later(contender));
+    let cycles = |at: usize| contenders[at].candidate.cost.cycles;
+    let own = likes[contenders[first].tried];
+    let mut best = (first, later(own));
+    for (plan, like) in likes.iter().enumerate() {
+        if *like != Some(plan) || *like == own {
+            continue;
+        }
+        let Some(at) = cheapest(contenders, |c| is_in(*like, c)) else {
+            continue;
+        };
+        if cycles(at) <= cycles(first) * NEAR && later(*like) < best.1 {
+            best = (at, later(*like));
         }
     }
-    let chosen = layouts(&contenders[best.0]).clone();
-    let of_chosen = |at: &usize| {
-        let contender = &contenders[*at];
-        allowed(&contender.candidate) && *layouts(contender) == chosen
-    };
-    let cycles = |at: &usize| contenders[*at].candidate.cost.cycles;
-    let same = (0..contenders.len()).filter(of_chosen);
-    same.min_by(|a, b| cycles(a).total_cmp(&cycles(b)))
+    Some(best.0)
 }
 
 /// The first of the cheapest contenders that a condition holds for.
-fn cheapest(contenders: &[Contender], allowed: impl Fn(&Candidate) -> bool) -> Option<usize> {
+fn cheapest(contenders: &[Contender], allowed: impl Fn(&Contender) -> bool) -> Option<usize> {
     let cycles = |at: usize| contenders[at].candidate.cost.cycles;
     let mut best = None;
-    for (at, _) in contenders
-        .iter()
-        .enumerate()
-        .filter(|(_, c)| allowed(&c.candidate))
-    {
+    for (at, _) in contenders.iter().enumerate().filter(|(_, c)| allowed(c)) {
         if best.is_none_or(|b| cycles(at) < cycles(b)) {
             best = Some(at);
         }

@@ -127,23 +127,11 @@ impl Facts {
     }
     /// The number of a bit field, new or known.
     pub fn field(&mut self, field: BitField) -> u32 {
-        let known = self.terms.fields.iter().position(|f| *f == field);
-        let at = known.unwrap_or_else(|| {
-            self.hashes.fields.push(hash_of(&field));
-            self.terms.fields.push(field);
-            self.terms.fields.len() - 1
-        });
-        at as u32
+        intern(&mut self.terms.fields, &mut self.hashes.fields, field)
     }
     /// The number of an element, new or known.
     pub fn element(&mut self, element: Element) -> u32 {
-        let known = self.terms.elements.iter().position(|e| *e == element);
-        let at = known.unwrap_or_else(|| {
-            self.hashes.elements.push(hash_of(&element));
-            self.terms.elements.push(element);
-            self.terms.elements.len() - 1
-        });
-        at as u32
+        intern(&mut self.terms.elements, &mut self.hashes.elements, element)
     }
     /// How the entries of an element, at `code * width + place`, follow from products.
     pub fn digits(&mut self, element: u32, width: usize) -> Option<Digits> {
@@ -202,6 +190,20 @@ impl Facts {
             Storage::Code { .. } | Storage::Place { .. } => Ty::I32,
         }
     }
+}
+
+/// The number of a thing among those that are known, which it is added to with its hash if it is new.
+fn intern<T: PartialEq + std::fmt::Debug>(
+    known: &mut Vec<T>,
+    hashes: &mut Vec<u64>,
+    new: T,
+) -> u32 {
+    let at = known.iter().position(|k| *k == new).unwrap_or_else(|| {
+        hashes.push(hash_of(&new));
+        known.push(new);
+        known.len() - 1
+    });
+    at as u32
 }
 
 /// A hash of contents.

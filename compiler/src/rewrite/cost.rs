@@ -36,12 +36,12 @@ impl CostVector {
     }
 }
 
-/// Where a node stands: in the loops over rows, or in a stage before them.
+/// Where a node stands: in the loops over results, or in what is computed before some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
     /// In the loops.
     Main,
-    /// In a stage.
+    /// In a stage, before the loops over rows.
     Staged,
 }
 
@@ -156,7 +156,7 @@ pub fn node_cost(
             match terms.loads[load].storage {
                 Storage::Code { bits } if shuffled(terms, axes, load, node) => {
                     let whole = bits == 8;
-                    return named("load").map(|_| Cost {
+                    return Some(Cost {
                         unit: Unit::Shuffle,
                         uops: regs * if whole { WHOLE_CODE } else { PART_CODE },
                         latency: 8.0,

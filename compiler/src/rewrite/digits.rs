@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn one_entry_that_is_no_such_digit_refuses_the_table() {
         let mut entries = table(5, |c, j| c / 3u32.pow(j) % 3);
-        let digits = Digits::of(&entries, 5).expect("ternary digits");
+        let digits = Digits::of(&entries, 5).expect("digits to base 3");
         assert_eq!((digits.first, digits.second), (0.75, 1.0 / 16384.0));
         entries[5 * 77 + 2] = (entries[5 * 77 + 2] + 1.0) % 3.0;
         assert_eq!(Digits::of(&entries, 5), None);

@@ -1,7 +1,6 @@
 //! What a rule is: data with a name, two patterns, side conditions and computed variables. See `rules/README.md`.
 
 use super::analysis::{Facts, Graph, axis, data, real, reference};
-use super::digits::Digits;
 use super::lang::{Node, Ty};
 use super::word::{self, Word};
 use crate::format::{Codebook, Element};
@@ -116,23 +115,9 @@ pub enum Bind {
     Only(&'static str, &'static str),
     /// The constant times 2^15, if that is an integer above 0 that 16 bits hold.
     Fraction(&'static str, &'static str),
-    /// How the entries at `code * width + place` follow from products: see [`super::digits::Digits`], whose fields these are.
-    Digits {
-        /// The element of multipliers.
-        multipliers: &'static str,
-        /// What is added to twice the code.
-        half: &'static str,
-        /// The first factor.
-        first: &'static str,
-        /// The second factor.
-        second: &'static str,
-        /// The middle digit.
-        middle: &'static str,
-        /// The element of entries.
-        of: &'static str,
-        /// The width.
-        width: &'static str,
-    },
+    /// How the entries of an element follow from products, at `code * width + place`: its multipliers, half, first and second
+    /// factor and middle ([`super::digits::Digits`]); then the element, and the width.
+    Digits([&'static str; 5], &'static str, &'static str),
 }
 
 /// A rewrite.
@@ -214,18 +199,7 @@ impl Bind {
             Bind::ScaleTable(new, factor, t) | Bind::OffsetTable(new, factor, t) => {
                 (vec![new, factor], vec![t])
             }
-            Bind::Digits {
-                multipliers,
-                half,
-                first,
-                second,
-                middle,
-                of,
-                width,
-            } => (
-                vec![multipliers, half, first, second, middle],
-                vec![of, width],
-            ),
+            Bind::Digits(new, of, width) => (new.to_vec(), vec![of, width]),
         }
     }
 
@@ -270,26 +244,11 @@ impl Bind {
             Bind::OffsetTable(new, offset, t) => {
                 return offset_table(graph, subst, new, offset, t).is_some();
             }
-            Bind::Digits {
-                multipliers,
-                half,
-                first,
-                second,
-                middle,
-                of,
-                width,
-            } => {
-                let Some((entries, digits)) = digits(graph, subst, of, width) else {
+            Bind::Digits(new, of, width) => {
+                let Some(parts) = digits(graph, subst, of, width) else {
                     return false;
                 };
-                let leaves = [
-                    (multipliers, Node::Ref(entries)),
-                    (half, Node::num(digits.half)),
-                    (first, Node::num(digits.first)),
-                    (second, Node::num(digits.second)),
-                    (middle, Node::num(digits.middle)),
-                ];
-                for (name, leaf) in leaves {
+                for (name, leaf) in new.into_iter().zip(parts) {
                     let id = graph.add(leaf);
                     subst.insert(var(name), id);
                 }
@@ -364,8 +323,8 @@ fn offset_table(
     Some(())
 }
 
-/// The digits that the entries of an element are, and the number of the element of their multipliers.
-fn digits(graph: &mut Graph, subst: &Subst, of: &str, width: &str) -> Option<(u32, Digits)> {
+/// The parts of the digits that the entries of an element are.
+fn digits(graph: &mut Graph, subst: &Subst, of: &str, width: &str) -> Option<[Node; 5]> {
     let number = reference(graph, get(subst, of))?;
     let width = real(graph, get(subst, width))?.constant?;
     let several = width.fract() == 0.0 && (2.0..=16.0).contains(&width);
@@ -374,7 +333,10 @@ fn digits(graph: &mut Graph, subst: &Subst, of: &str, width: &str) -> Option<(u3
         .digits(number, several.then_some(width as usize)?)?;
     let multipliers = digits.multipliers.iter().map(|m| f32::from(*m)).collect();
     let multipliers = Element::Codebook(Codebook::scalar(multipliers).into());
-    Some((graph.analysis.element(multipliers), digits))
+    let multipliers = Node::Ref(graph.analysis.element(multipliers));
+    let [half, first, second, middle] =
+        [digits.half, digits.first, digits.second, digits.middle].map(Node::num);
+    Some([multipliers, half, first, second, middle])
 }
 
 /// Whether a term is an integer of a range.

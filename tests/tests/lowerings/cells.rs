@@ -9,9 +9,10 @@ use lowbit::compiler::schedule::plan::Layouts;
 use lowbit::compiler::spec::kernel::{Kernel, Role};
 use lowbit::compiler::spec::{bind, load};
 use lowbit::compiler::target::{Target, names};
+use lowbit_tests::on_two_threads;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 /// A format, its module, and bits of a code.
 pub(crate) type Row = (&'static str, &'static str, f64);
@@ -250,22 +251,11 @@ pub(crate) fn cells() -> &'static [Cell] {
     CELLS.get_or_init(|| {
         let targets = names().into_iter().enumerate();
         let jobs = targets.flat_map(|(t, name)| (0..FORMATS.len()).map(move |f| (t, name, f)));
-        let waiting = Mutex::new(jobs.rev().collect::<Vec<_>>());
-        let done = Mutex::new(Vec::new());
-        let next = || waiting.lock().expect("a lock").pop();
-        let work = || {
-            let rules = RuleSet::standard().expect("the rules compile");
-            while let Some((t, name, f)) = next() {
-                let target = Target::named(name).expect("a target");
-                let cells = of_format(FORMATS[f], &target, &rules);
-                done.lock().expect("a lock").push((t, f, cells));
-            }
-        };
-        std::thread::scope(|scope| {
-            scope.spawn(work);
-            scope.spawn(work);
+        let rules = RuleSet::standard().expect("the rules compile");
+        let mut done = on_two_threads(jobs, |(t, name, f)| {
+            let target = Target::named(name).expect("a target");
+            vec![(t, f, of_format(FORMATS[f], &target, &rules))]
         });
-        let mut done = done.into_inner().expect("a lock");
         done.sort_by_key(|(t, f, _)| (*t, *f));
         done.into_iter().flat_map(|(_, _, cells)| cells).collect()
     })

@@ -34,15 +34,7 @@ pub const RULES: &[Rule] = &[
         left: "(elem ?t (add ?p (mul ?w ?c)))",
         right: "(add ?z (floor (add (mul ?b (floor (add (mul ?a (wrap (mul (elem ?m ?p) (add (add ?c ?c) ?h)))) 0.5))) 0.5)))",
         when: &[Fits("?c", Ty::U8), Indexes("?p", "?w")],
-        bind: &[Digits {
-            multipliers: "?m",
-            half: "?h",
-            first: "?a",
-            second: "?b",
-            middle: "?z",
-            of: "?t",
-            width: "?w",
-        }],
+        bind: &[Digits(["?m", "?h", "?a", "?b", "?z"], "?t", "?w")],
         why: "the same with the place first",
     },
     Rule {
@@ -50,15 +42,7 @@ pub const RULES: &[Rule] = &[
         left: "(elem ?t (add (mul ?w ?c) ?p))",
         right: "(add ?z (floor (add (mul ?b (floor (add (mul ?a (wrap (mul (elem ?m ?p) (add (add ?c ?c) ?h)))) 0.5))) 0.5)))",
         when: &[Fits("?c", Ty::U8), Indexes("?p", "?w")],
-        bind: &[Digits {
-            multipliers: "?m",
-            half: "?h",
-            first: "?a",
-            second: "?b",
-            middle: "?z",
-            of: "?t",
-            width: "?w",
-        }],
+        bind: &[Digits(["?m", "?h", "?a", "?b", "?z"], "?t", "?w")],
         why: "what several digits in a byte are worth: three products in place of a table in memory",
     },
     Rule {

@@ -7,7 +7,7 @@ use lowbit_compiler::rewrite::cost::CostVector;
 use lowbit_compiler::rewrite::draw::{self, Picture};
 use lowbit_compiler::rewrite::proof::rules_behind;
 use lowbit_compiler::spec::interp::TABLE_SHARE;
-use lowbit_compiler::spec::kernel::{Role, Tensor};
+use lowbit_compiler::spec::kernel::Tensor;
 use lowbit_compiler::target::{Target, Unit};
 use serde::Serialize;
 use std::fmt;
@@ -87,7 +87,7 @@ pub(crate) fn explain(kernel: &Kernel, batch: u64) -> Result<Explanation, Error>
         .spec()
         .tensors
         .values()
-        .filter(|t| matches!(t.role, Role::Weight | Role::Stored))
+        .filter(|t| t.role.is_packed())
         .map(|t| {
             let layout = kernel.layout(&t.name)?;
             let rows = match &layout.kind {

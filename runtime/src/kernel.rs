@@ -51,7 +51,7 @@ impl Stage {
 }
 
 /// Batch classes of a kernel with a free batch: each has code of its own, made when it is first needed.
-const BATCHES: [u64; 2] = [1, 8];
+const BATCHES: [u64; 3] = [1, 8, 64];
 
 struct Class {
     batch: u64,
@@ -495,7 +495,8 @@ fn request<'a>(
         target: &engine.target,
         batch,
         later: if batch == BATCHES[0] {
-            &BATCHES[1..]
+            // Still larger ones decode into panels, to which the layout matters little.
+            &BATCHES[1..2]
         } else {
             &[]
         },

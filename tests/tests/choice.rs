@@ -10,7 +10,7 @@ use lowbit::compiler::target::{Cost, Target, names};
 use lowbit::{Engine, Kernel, Stage};
 use lowbit_tests::{examples, kernels};
 
-const EXTENTS: [(&str, u64); 3] = [("N", 256), ("K", 1024), ("V", 64)];
+const EXTENTS: [(&str, u64); 3] = [("N", 4096), ("K", 1024), ("V", 64)];
 
 fn target(name: &str) -> Target {
     Target::named(name).expect("a target")
@@ -102,7 +102,7 @@ const FLIPS: &[Flip] = &[
         Op::VMulPairs8,
         20.0,
         "byte products in pairs",
-        "16-bit products in pairs",
+        "look-up of sums in tables of two bytes",
     ),
     (
         "int2_tables",
@@ -278,6 +278,7 @@ const WAYS: &[(&str, &[&str])] = &[
     ("values in memory", &["fetch", "fetch-integers"]),
     ("bit arithmetic", &["decode"]),
     ("stages", &["stage-f32", "stage-i32"]),
+    ("panels", &["panel"]),
     (
         "sums of pairs inside loops",
         &["fold-inwards", "fold-pair-inwards"],

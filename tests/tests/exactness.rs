@@ -24,11 +24,15 @@ fn engines() -> Vec<Engine> {
 
 /// Extents by name: one; odd numbers; primes beyond the largest tile of rows and beyond a block, so that tiles, what they
 /// leave over, whole blocks and parts of one are all computed.
-const SHAPES: [[(&str, u64); 3]; 3] = [
+const SHAPES: [[(&str, u64); 3]; 4] = [
     [("M", 1), ("N", 1), ("K", 1)],
     [("M", 3), ("N", 9), ("K", 133)],
     [("M", 2), ("N", 67), ("K", 101)],
+    [("M", 11), ("N", 67), ("K", 133)],
 ];
+
+/// Classes of batches, and which of the shapes they are for. The larger ones decode into panels.
+const CLASSES: [(u64, std::ops::Range<usize>); 2] = [(1, 0..3), (8, 3..4)];
 
 /// An extent by name.
 fn extent(shape: &[(&str, u64)], name: &str) -> u64 {
@@ -91,16 +95,17 @@ fn inexact(engines: &[Engine], number: usize, text: &Text) -> (usize, Vec<String
         if calls.is_empty() {
             calls = SHAPES.iter().map(|s| extreme_call(&kernel, s)).collect();
         }
-        for other in kernel.alternatives(1).expect("they compile") {
-            let runs = SHAPES
-                .iter()
-                .any(|s| runs_on(&other.kernel, &other.candidate, s));
-            assert!(runs && !other.candidate.rounded, "{}", text.name);
-            count += 1;
-            for call in &calls {
-                if call.run(&other.kernel).bytes() != call.wanted().bytes {
-                    let shown = shown(text, engine, &other.candidate);
-                    failures.push(format!("{:?} {shown}", call.dims));
+        for (batch, which) in CLASSES {
+            for other in kernel.alternatives(batch).expect("they compile") {
+                let runs = |s: &[(&str, u64); 3]| runs_on(&other.kernel, &other.candidate, s);
+                let runs = SHAPES[which.clone()].iter().any(runs);
+                assert!(runs && !other.candidate.rounded, "{}", text.name);
+                count += 1;
+                for call in &calls[which.clone()] {
+                    if call.run(&other.kernel).bytes() != call.wanted().bytes {
+                        let shown = shown(text, engine, &other.candidate);
+                        failures.push(format!("{:?} {shown}", call.dims));
+                    }
                 }
             }
         }

@@ -118,7 +118,11 @@ fn library_cases(engine: &Engine) -> Vec<Case> {
         for spec in &module.kernels {
             // Dimensions are in the order of their first use; only linear layers have a batch.
             let dims = |m: u64| [ROWS, k, m][..spec.dims.len()].to_vec();
-            let batches: &[u64] = if spec.dims.len() == 3 { &[1, 3] } else { &[1] };
+            let batches: &[u64] = if spec.dims.len() == 3 {
+                &[1, 3, 9]
+            } else {
+                &[1]
+            };
             cases.push(Case {
                 name: format!("{} of {name}", spec.name),
                 module: module.clone(),

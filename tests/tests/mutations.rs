@@ -68,6 +68,10 @@ const SMALL: &[&str] = &[
     kernel planes(weight w: three[N, K], weight v: six[N, K], input x: f32[M, K]) -> output y: f32[M, N] {
         y[m, n] = sum(k) (w[n, k] + v[n, k]) * x[m, k];
     }",
+    // Several rows of activations: weights are decoded once for all of them.
+    "language 1;
+    import \"std/ints\";
+    kernel batch(weight w: int4_32[N, K], input x: f32[16, K]) -> output y: f32[16, N] { y[m, n] = sum(k) w[n, k] * x[m, k]; }",
     // Joint codes of two entries of a codebook, of bits with an offset, and of one bit.
     "language 1;
     import \"std/ints\";

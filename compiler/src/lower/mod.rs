@@ -14,6 +14,7 @@ mod math;
 mod nearest;
 mod nest;
 pub mod sample;
+mod stages;
 mod values;
 
 use crate::rewrite::analysis::Facts;
@@ -23,7 +24,7 @@ use crate::schedule::index::{Affine, AxisId, Sym};
 use crate::schedule::place::{Part, Placed};
 use crate::spec::kernel::{Kernel, Role, TensorId};
 use crate::vector::build::Builder;
-use crate::vector::ir::{Elem, Function, Op, ParamKind, Scalar, Type, Value};
+use crate::vector::ir::{Elem, Function, Op, ParamKind, Scalar, Shift, Type, Value};
 use std::collections::BTreeMap;
 
 pub use encode::EncodeJob;
@@ -228,6 +229,15 @@ impl Lower<'_> {
         };
         self.scalars.insert(scalar.clone(), value);
         value
+    }
+
+    /// Bytes shifted as words: bits of neighbours come in, which a mask is to drop. No processor shifts bytes; a shift of bytes
+    /// would have a mask of its own.
+    fn shift_words(&mut self, ty: Type, shift: Shift, bytes: Value, by: u8) -> Value {
+        let wide = Type::new(Elem::I16, ty.lanes / 2);
+        let words = self.put(wide, Op::Bitcast(bytes), &[bytes]);
+        let moved = self.put(wide, Op::Shift(shift, words, by), &[words]);
+        self.put(ty, Op::Bitcast(moved), &[moved])
     }
 
     /// Opens a loop; returns its counter and the carried values inside.

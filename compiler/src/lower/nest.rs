@@ -1,13 +1,14 @@
-//! Loop nests: the loops over results of a part, its stages, and the loops of sums, which values over the same axis share.
+//! Loop nests: the loops over results of a part, and the loops of sums, which values over the same axis share.
 
+use super::stages::{Stage, is_kept};
 use super::values::zero;
-use super::{Base, Chosen, Env, I64, Lower};
+use super::{Chosen, Env, I64, Lower};
 use crate::rewrite::extract::Picked;
 use crate::rewrite::lang::{Node, Op as Term, Ty};
 use crate::schedule::ScheduleError;
-use crate::schedule::index::{Affine, Axis, AxisId, AxisKind, AxisSet, Sym, mul};
+use crate::schedule::index::{Axis, AxisId, AxisKind, AxisSet};
 use crate::schedule::place::Variant;
-use crate::vector::ir::{Bin, Elem, Op, ParamKind, Scalar, Type, Value};
+use crate::vector::ir::{Bin, Elem, Op, Scalar, Type, Value};
 use std::collections::BTreeMap;
 
 /// A value of a term under an environment (only the axes that it depends on).
@@ -26,14 +27,7 @@ pub(super) struct Nest<'l, 'a, 'c> {
     pub(super) shared: Vec<BTreeMap<String, Value>>,
     /// Users of each node.
     uses: Vec<usize>,
-    stages: BTreeMap<usize, Stage>,
-}
-
-/// A buffer of a stage.
-#[derive(Clone)]
-pub(super) struct Stage {
-    pub(super) pointer: Value,
-    pub(super) address: Affine,
+    pub(super) stages: BTreeMap<usize, Stage>,
 }
 
 /// A sum over a loop that is wanted.
@@ -115,7 +109,11 @@ impl Nest<'_, '_, '_> {
         if rest {
             self.open_rest();
         }
-        for axis in &outer {
+        let batch = outer.iter().position(|a| self.axes[*a].batch);
+        for (at, axis) in outer.iter().enumerate() {
+            if Some(at) == batch {
+                self.fill_panels()?;
+            }
             let divided = last && variant.ranged && Some(*axis) == ranged;
             self.open_axis(*axis, divided);
         }
@@ -157,7 +155,7 @@ impl Nest<'_, '_, '_> {
         self.enter("rest", first, to, 1, &[]);
     }
 
-    fn open_axis(&mut self, id: AxisId, divided: bool) {
+    pub(super) fn open_axis(&mut self, id: AxisId, divided: bool) {
         let axis = self.axes[id].clone();
         let (mut from, mut to) = (self.lower.scalar(&axis.from), self.lower.scalar(&axis.to));
         if divided && let Some((start, end)) = self.lower.range {
@@ -176,7 +174,7 @@ impl Nest<'_, '_, '_> {
         self.lower.counters.insert(id, counter);
     }
 
-    fn close_axis(&mut self, id: AxisId) {
+    pub(super) fn close_axis(&mut self, id: AxisId) {
         self.lower.counters.remove(&id);
         self.leave(&[]);
     }
@@ -198,104 +196,6 @@ impl Nest<'_, '_, '_> {
         self.made.pop();
         self.shared.pop();
         self.lower.close(next)
-    }
-
-    /// Computes every stage of the term into its buffer, before the loops over rows.
-    fn run_stages(&mut self) -> Result<(), ScheduleError> {
-        for at in 0..self.chosen.term.nodes.len() {
-            if self.node(at).op == Term::VStage {
-                self.run_stage(at)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn run_stage(&mut self, at: usize) -> Result<(), ScheduleError> {
-        let node = self.node(at).clone();
-        let child = node.children[0];
-        let loops: Vec<AxisId> = node
-            .free
-            .iter()
-            .filter(|a| self.axes[*a].kind == AxisKind::Loop)
-            .collect();
-        let mut address = Affine::constant(0);
-        let mut size = Scalar::Const(u64::from(self.ty(&node).bytes()));
-        for id in node.free.iter().collect::<Vec<_>>().into_iter().rev() {
-            let axis = &self.axes[id];
-            let copy_of_result = axis.kind == AxisKind::Unroll && axis.output;
-            let coefficient = size.clone();
-            if !copy_of_result {
-                size = mul(size, axis.full.clone());
-            }
-            address.terms.push((Sym::Axis(id), coefficient));
-        }
-        // Copies of a result index share the stride of its loop, which comes right before them.
-        for id in node
-            .free
-            .iter()
-            .filter(|a| self.axes[*a].kind == AxisKind::Unroll && self.axes[*a].output)
-        {
-            let before = AxisId::from_u32(id.as_u32() - 1);
-            let stride = address
-                .terms
-                .iter()
-                .find(|(s, _)| *s == Sym::Axis(before))
-                .map(|(_, c)| c.clone());
-            if let (Some(stride), Some(own)) = (
-                stride,
-                address.terms.iter_mut().find(|(s, _)| *s == Sym::Axis(id)),
-            ) {
-                own.1 = stride;
-            }
-        }
-        address.terms.sort();
-        let name = format!("stage{}", self.lower.stages);
-        self.lower.stages += 1;
-        let pointer = self
-            .lower
-            .b
-            .param(&name, ParamKind::Scratch { bytes: size });
-        self.lower.depth.insert(pointer, 0);
-        let changed: Vec<(AxisId, Axis)> =
-            loops.iter().map(|a| (*a, self.axes[*a].clone())).collect();
-        for id in &loops {
-            if self.axes[*id].output {
-                self.axes[*id].step = 1;
-                self.axes[*id].to = self.axes[*id].full.clone();
-            }
-            self.open_axis(*id, false);
-        }
-        let copies: Vec<AxisId> = node
-            .free
-            .iter()
-            .filter(|a| self.axes[*a].kind == AxisKind::Unroll && !self.axes[*a].output)
-            .collect();
-        for mut env in environments(&copies, &self.axes) {
-            env.extend(
-                node.free
-                    .iter()
-                    .filter(|a| self.axes[*a].kind == AxisKind::Unroll && self.axes[*a].output)
-                    .map(|a| (a, 0)),
-            );
-            self.demand(&[(child, env.clone())])?;
-            let value = self.value(child, &env)?;
-            let (base, offset) = self.lower.address(Base::Stage(pointer), &address, &env)?;
-            self.lower
-                .b
-                .store_at(self.lower.here(), value, base, offset);
-        }
-        for id in loops.iter().rev() {
-            self.close_axis(*id);
-        }
-        for (id, axis) in changed {
-            self.axes[id] = axis;
-        }
-        self.stages.insert(at, Stage { pointer, address });
-        Ok(())
-    }
-
-    pub(super) fn stage(&self, at: usize) -> Option<Stage> {
-        self.stages.get(&at).cloned()
     }
 
     pub(super) fn key(&self, at: usize, env: &Env) -> Key {
@@ -374,7 +274,7 @@ impl Nest<'_, '_, '_> {
             return;
         }
         let node = self.node(at);
-        if node.op == Term::VStage {
+        if is_kept(node.op) {
             return;
         }
         if matches!(node.op, Term::VSum | Term::VSumBytes | Term::VMaxOver) {
@@ -501,7 +401,8 @@ impl Nest<'_, '_, '_> {
         }
         let node = self.node(at);
         match node.op {
-            Term::VStage | Term::VSumBytes | Term::VMaxOver => {}
+            op if is_kept(op) => {}
+            Term::VSumBytes | Term::VMaxOver => {}
             Term::VSum => {
                 if !found.iter().any(|s| self.key(s.node, &s.env) == key) {
                     found.push(Sum {

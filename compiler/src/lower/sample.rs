@@ -39,13 +39,14 @@ const STEP: u64 = 256;
 pub const CHAINS: u16 = 8;
 
 /// Operations whose cost is not measured, and why.
-pub const DERIVED: [(Term, &str); 8] = [
+pub const DERIVED: [(Term, &str); 9] = [
     (
         Term::VNum,
         "a constant stands in a register before the loops",
     ),
     (Term::VExtent, "it is computed before the loops"),
-    (Term::VStage, "a load from the nearest cache"),
+    (Term::VStage, NEAREST),
+    (Term::VPanel, NEAREST),
     (Term::VPlace, "a constant"),
     (Term::VLow, ENTRIES),
     (Term::VHigh, ENTRIES),
@@ -56,6 +57,7 @@ pub const DERIVED: [(Term, &str); 8] = [
     ),
 ];
 
+const NEAREST: &str = "a load from the nearest cache";
 const ENTRIES: &str = "it makes entries of tables, once for all rows";
 
 const F32: Type = Type::new(Elem::F32, 4);

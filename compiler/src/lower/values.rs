@@ -53,15 +53,7 @@ impl Nest<'_, '_, '_> {
             }
             Term::VSumBytes => return self.sum_bytes(at, env, ty),
             Term::VLoad => return self.load(&node, env),
-            Term::VStage => {
-                let stage = self
-                    .stage(at)
-                    .ok_or(ScheduleError::Internal("a stage that was not computed"))?;
-                let (base, offset) =
-                    self.lower
-                        .address(Base::Stage(stage.pointer), &stage.address, env)?;
-                return Ok(self.lower.put(ty, Op::Load { base, offset }, &[base]));
-            }
+            Term::VStage | Term::VPanel => return self.kept(at, ty, env),
             _ => {}
         }
         let children = node
@@ -268,7 +260,8 @@ impl Nest<'_, '_, '_> {
             | Term::VSum
             | Term::VSumBytes
             | Term::VMaxOver
-            | Term::VStage => {
+            | Term::VStage
+            | Term::VPanel => {
                 return Err(ScheduleError::Internal(
                     "an operation that is not a target's",
                 ));
@@ -382,7 +375,7 @@ impl Nest<'_, '_, '_> {
         let masked = ty.elem != Elem::I8 || up > 0 || shift + u64::from(field.width) < 8;
         if by > 0 {
             value = match masked && ty.elem == Elem::I8 && ty.lanes >= 16 {
-                true => self.shift_words(ty, moved, value, by as u8),
+                true => self.lower.shift_words(ty, moved, value, by as u8),
                 false => {
                     let op = Op::Shift(moved, value, by as u8);
                     self.lower.put(ty, op, &[value])
@@ -397,15 +390,6 @@ impl Nest<'_, '_, '_> {
                 .put(ty, Op::Bin(Bin::And, value, mask), &[value, mask]);
         }
         Ok(value)
-    }
-
-    /// Bytes shifted as words: bits of neighbours come in, which a mask is to drop. No processor shifts bytes; a shift of bytes
-    /// would have a mask of its own.
-    fn shift_words(&mut self, ty: Type, shift: Shift, bytes: Value, by: u8) -> Value {
-        let wide = Type::new(Elem::I16, ty.lanes / 2);
-        let words = self.lower.put(wide, Op::Bitcast(bytes), &[bytes]);
-        let moved = self.lower.put(wide, Op::Shift(shift, words, by), &[words]);
-        self.lower.put(ty, Op::Bitcast(moved), &[moved])
     }
 
     fn entries(&self, number: u32) -> Vec<f64> {

@@ -400,6 +400,9 @@ fn tiles(
     Ok(tiles)
 }
 
+/// Tiles that differ by less than this are as fast as each other as far as costs are known: then the one with the least work.
+const SAME: f64 = 1.01;
+
 /// The best tile for a lowering.
 fn best_tile(
     tiles: &[(Plan, Placed)],
@@ -407,8 +410,7 @@ fn best_tile(
     lowering: &Lowering,
     request: &Request<'_>,
 ) -> Result<(Plan, CostVector), CompileError> {
-    let mut best: Option<(Plan, CostVector)> = None;
-    for (plan, placed) in tiles {
+    let cost = |(plan, placed): &(Plan, Placed)| {
         let cost = total(
             request.target,
             &placed.terms,
@@ -416,14 +418,15 @@ fn best_tile(
             &lowering.term,
             &tried.rewritten.weights,
         );
-        if best
-            .as_ref()
-            .is_none_or(|(_, c)| cost.cycles < c.cycles * 0.999)
-        {
-            best = Some((plan.clone(), cost));
-        }
-    }
-    best.ok_or(CompileError::Schedule(ScheduleError::Internal("no tile")))
+        (plan.clone(), cost)
+    };
+    let mut costs: Vec<(Plan, CostVector)> = tiles.iter().map(cost).collect();
+    let least = costs.iter().map(|(_, c)| c.cycles).fold(f64::MAX, f64::min);
+    costs.retain(|(_, c)| c.cycles <= least * SAME);
+    costs
+        .into_iter()
+        .min_by(|(_, a), (_, b)| a.work().total_cmp(&b.work()))
+        .ok_or(CompileError::Schedule(ScheduleError::Internal("no tile")))
 }
 
 /// Parts that the main part of a plan leaves over.

@@ -7,7 +7,7 @@ use super::word::{self, Word};
 use crate::format::Element;
 use crate::schedule::index::{Axes, AxisId, AxisKind, AxisSet};
 use crate::schedule::term::{BitField, Storage, Terms};
-use crate::spec::kernel::{Kernel, Role};
+use crate::spec::kernel::Kernel;
 use crate::vector::ir::Scalar;
 use egg::{Analysis, DidMerge, EGraph, Id};
 use std::collections::BTreeMap;
@@ -96,7 +96,7 @@ impl Facts {
         let call_loads = terms
             .loads
             .values()
-            .map(|l| !matches!(kernel.tensors[l.tensor].role, Role::Weight | Role::Stored))
+            .map(|l| !kernel.tensors[l.tensor].role.is_packed())
             .collect();
         let hashes = Hashes {
             loads: terms.loads.values().map(hash_of).collect(),
@@ -404,7 +404,8 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         | Op::VSelectLt
         | Op::VSelectLe
         | Op::VSelectEq
-        | Op::VStage => of(0),
+        | Op::VStage
+        | Op::VPanel => of(0),
         Op::VIAdd | Op::VIMul => of(1),
         Op::VSum | Op::VMaxOver => of(1),
         Op::VSumBytes => Some((of(1)?.0, Ty::I16)),

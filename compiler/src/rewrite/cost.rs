@@ -4,6 +4,7 @@
 
 use super::extract::{Extracted, Picked};
 use super::lang::{Node, Op, Ty};
+use super::window::Waiting;
 use crate::schedule::index::{Axes, AxisId, AxisKind, AxisSet};
 use crate::schedule::term::{LoadId, Storage, Terms};
 use crate::target::{Cost, Target, UNITS, Unit};
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct CostVector {
     /// Micro-operations of each unit, in the order of [`Unit::ALL`].
     pub units: [f64; UNITS],
-    /// Cycles of the longest chain of dependent accumulations.
+    /// Cycles that waiting for operands takes at least.
     pub chain: f64,
     /// Bytes of weights read.
     pub bytes: f64,
@@ -29,10 +30,14 @@ pub struct CostVector {
 impl CostVector {
     /// Cheaper first: by cycles, and of equals by all the micro-operations together, which leave room for others.
     pub fn order(&self, other: &CostVector) -> std::cmp::Ordering {
-        let work = |c: &CostVector| c.units.iter().sum::<f64>();
         self.cycles
             .total_cmp(&other.cycles)
-            .then(work(self).total_cmp(&work(other)))
+            .then(self.work().total_cmp(&other.work()))
+    }
+
+    /// All micro-operations together.
+    pub fn work(&self) -> f64 {
+        self.units.iter().sum()
     }
 }
 
@@ -43,6 +48,27 @@ pub enum Mode {
     Main,
     /// In a stage, before the loops over rows.
     Staged,
+    /// In a panel, before the loop over the batch.
+    Panel,
+}
+
+impl Mode {
+    /// How many there are.
+    pub const COUNT: usize = 3;
+
+    /// Where the operands of an operation stand that itself stands here.
+    pub fn of_operands(self, op: Op) -> Mode {
+        match op {
+            Op::VStage => Mode::Staged,
+            Op::VPanel => Mode::Panel,
+            _ => self,
+        }
+    }
+
+    /// Whether an operation may stand here: what keeps its operand for the loops stands in the loops.
+    pub fn admits(self, op: Op) -> bool {
+        self == Mode::Main || Mode::Main.of_operands(op) == Mode::Main
+    }
 }
 
 /// How the lanes of a load lie in memory.
@@ -112,6 +138,7 @@ pub fn trips(axes: &Axes, free: AxisSet, mode: Mode) -> f64 {
                 (_, 0) if axes[innermost].group == 0 && *id > innermost => false,
                 (Mode::Main, 0) => true,
                 (Mode::Staged, 0) => !axis.row,
+                (Mode::Panel, 0) => !axis.batch,
                 (_, group) => group == axes[innermost].group && *id <= innermost,
             }
     });
@@ -124,6 +151,15 @@ pub fn registers(target: &Target, axes: &Axes, lanes: AxisSet, ty: Ty) -> f64 {
     (count * u64::from(ty.bits()) / 8)
         .div_ceil(u64::from(target.vector_bytes))
         .max(1) as f64
+}
+
+/// How often the operand of an operation that keeps it is stored, with the registers of each time; never of others.
+pub fn stores(target: &Target, axes: &Axes, node: &Picked) -> f64 {
+    let mode = node.mode.of_operands(node.op);
+    match mode == node.mode {
+        true => 0.0,
+        false => trips(axes, node.runs, mode) * registers(target, axes, node.lanes, node.ty),
+    }
 }
 
 /// What one execution of a node occupies; `None` if the target does not have it.
@@ -187,13 +223,20 @@ pub fn node_cost(
                 matches!(c.op, Op::VDot4 | Op::VDot4S | Op::VSum)
                     || (c.op == Op::VFMul && target.features.fma)
             });
-            let unit = match node.ty {
-                Ty::F32 => target.costs.get(&Op::VFAdd).map(|c| c.unit),
-                _ => None,
+            let addition = match node.ty {
+                Ty::F32 => target.costs.get(&Op::VFAdd),
+                _ => target.costs.get(&Op::VIAdd),
             };
-            plain.map(|c| Cost {
-                unit: unit.unwrap_or(c.unit),
-                ..by(c, if fused { 0.0 } else { regs })
+            let like = |c: Cost, addition: &Cost| Cost {
+                unit: addition.unit,
+                latency: addition.latency,
+                ..c
+            };
+            plain.map(|c| {
+                by(
+                    addition.map_or(c, |a| like(c, a)),
+                    if fused { 0.0 } else { regs },
+                )
             })
         }
         Op::VLookup32 => {
@@ -270,6 +313,7 @@ pub fn node_cost(
         | Op::VMulLow
         | Op::VMaxOver => plain.map(|c| by(c, regs)),
         Op::VStage => plain,
+        Op::VPanel => plain.map(|c| by(c, regs)),
         Op::Add
         | Op::Mul
         | Op::Div
@@ -332,24 +376,19 @@ const WHOLE_CODE: f64 = 1.5;
 /// The same for codes that are part of a byte, or lie in two.
 const PART_CODE: f64 = 5.0;
 
-/// What taking bits out of bytes costs, relative to a shift and a mask of a byte: at the ends of a byte one of them, or the
-/// instruction that clears what a shift of words brings in, is not needed.
+/// What taking bits out of bytes costs, relative to a shift and a mask: at the low end of a byte there is no shift.
 fn bit_work(terms: &Terms, axes: &Axes, node: &Picked) -> f64 {
     let Some(Node::Ref(field)) = node.data.first() else {
         return 1.0;
     };
     let field = &terms.fields[*field as usize];
     let places = copies_of(axes, field.shift.axes());
-    let work = |at: &BTreeMap<AxisId, u64>| {
-        let shift = field.shift.known_part(at);
-        match (shift, field.up) {
-            (0, 0) => 1.0,
-            (shift, 0) if shift + u64::from(field.width) == 8 && node.ty.bits() == 8 => 2.0,
-            _ => 3.0,
-        }
+    let work = |at: &BTreeMap<AxisId, u64>| match (field.shift.known_part(at), field.up) {
+        (0, 0) => 0.5,
+        _ => 1.0,
     };
     let count = places.len() as f64;
-    places.iter().map(work).sum::<f64>() / (3.0 * count)
+    places.iter().map(work).sum::<f64>() / count
 }
 
 /// All values of the copies among some axes, as far as they are not too many.
@@ -409,6 +448,8 @@ pub fn total(
     let mut streams = 1.0;
     let mut tables = 0.0;
     let mut widest = 1.0;
+    // Vector operations of the loops over results.
+    let mut waiting = 0.0;
     for (at, node) in extracted.nodes.iter().enumerate() {
         let children: Vec<&Picked> = node.children.iter().map(|c| &extracted.nodes[*c]).collect();
         let Some(cost) = node_cost(target, terms, axes, node, &children) else {
@@ -421,28 +462,19 @@ pub fn total(
         }
         let unit = Unit::ALL.iter().position(|u| *u == cost.unit).unwrap_or(0);
         sum.units[unit] += cost.uops * times;
+        if node.mode == Mode::Main && cost.unit.is_vector() {
+            waiting += cost.uops * times;
+        }
+        let stored = target.accesses.get("store").map_or(0.0, |c| c.uops);
+        sum.units[Unit::Store as usize] += stored * stores(target, axes, node);
         if node.op == Op::VSum {
-            let child = children.first().copied().unwrap_or(node);
-            let latency = target
-                .costs
-                .get(&child.op)
-                .map_or(cost.latency, |c| c.latency.max(1.0));
             let copies: f64 = node
                 .free
                 .iter()
                 .filter(|a| axes[*a].kind == AxisKind::Unroll)
                 .map(|a| axes[a].nominal as f64)
                 .product();
-            // A short chain overlaps with those of other rows; a long one fills the window of the machine.
-            let length = axes[bound_axis(node)].nominal as f64 * chained(extracted, axes, child);
-            let own = !inner_of_chain(extracted, at);
-            if own && length >= LONG_CHAIN {
-                sum.chain = f64::max(
-                    sum.chain,
-                    times / copies * chained(extracted, axes, child) * latency,
-                );
-            }
-            if own && node.mode == Mode::Main {
+            if !inner_of_chain(extracted, at) && node.mode == Mode::Main {
                 let held = registers(target, axes, node.lanes, node.ty) * copies;
                 accumulators.push((times / copies, held));
             }
@@ -472,7 +504,11 @@ pub fn total(
     let spill = (live - room).max(0.0) / f64::from(rate.registers);
     let of = |unit: Unit| sum.units[unit as usize];
     // Multiplies, shuffles and sums of floats run on vector units that can do them.
-    let vectors = of(Unit::Vector) + of(Unit::Multiply) + of(Unit::Shuffle) + of(Unit::Add);
+    let vectors: f64 = Unit::ALL
+        .into_iter()
+        .filter(|u| u.is_vector())
+        .map(of)
+        .sum();
     let units = sum
         .units
         .iter()
@@ -480,13 +516,18 @@ pub fn total(
         .map(|(u, r)| u / r)
         .fold(vectors / rate.units[Unit::Vector as usize], f64::max);
     let issue = sum.units.iter().sum::<f64>() / rate.issue;
-    let busy = units.max(issue);
+    let busy = units.max(issue) * SUSTAINED;
+    sum.chain = Waiting::new(target, terms, axes, extracted).cycles(waiting);
     sum.cycles = (busy * (1.0 + spill))
         .max(sum.chain)
         .max(sum.bytes / (rate.memory * stream_share(streams)))
-        + busy * 0.05;
+        + units * 0.05;
     sum
 }
+
+/// How much longer straight code takes than its busiest unit would (measured on Zen 4: 1.3 to 1.4 for dot products, look-ups,
+/// products in pairs and multiply-adds alike).
+const SUSTAINED: f64 = 1.35;
 
 /// Registers of the accumulators: those of the hottest loop, and a part of those of the loops around, which can wait in memory
 /// but do not always.
@@ -519,27 +560,12 @@ fn stream_share(streams: f64) -> f64 {
     1.0 - 0.13 * (streams.min(4.0) - 1.0)
 }
 
-/// Accumulations that must follow each other before other work cannot hide them any more.
-const LONG_CHAIN: f64 = 64.0;
-
-fn bound_axis(node: &Picked) -> AxisId {
+/// The axis that a sum runs over.
+pub(super) fn bound_axis(node: &Picked) -> AxisId {
     match node.data.first() {
         Some(Node::Axis(axis)) => *axis,
         _ => AxisId::from_u32(0),
     }
-}
-
-/// Accumulations of a node into one accumulator: those of sums directly inside each other multiply.
-fn chained(extracted: &Extracted, axes: &Axes, node: &Picked) -> f64 {
-    if node.op != Op::VSum {
-        return 1.0;
-    }
-    let inner = axes[bound_axis(node)].nominal as f64;
-    inner
-        * node
-            .children
-            .first()
-            .map_or(1.0, |c| chained(extracted, axes, &extracted.nodes[*c]))
 }
 
 /// Whether a sum is accumulated into the one around it.

@@ -3,7 +3,7 @@
 
 use super::analysis::{Fact, Graph};
 use super::canon::fnv;
-use super::cost::{Mode, node_cost, trips};
+use super::cost::{Mode, node_cost, stores, trips};
 use super::lang::{Node, Op, Ty};
 use crate::schedule::index::AxisSet;
 use crate::schedule::term::LoadId;
@@ -31,7 +31,7 @@ pub struct Picked {
     pub bound: AxisSet,
     /// Axes that the operation runs over: those of its operands.
     pub runs: AxisSet,
-    /// In the loops over rows or in a stage before them.
+    /// In the loops over results or before some of them.
     pub mode: Mode,
     /// For a look-up of floats: byte planes of its table that are not all zero.
     pub planes: usize,
@@ -69,7 +69,7 @@ pub struct Operations<'a> {
     /// Operations that use a class.
     users: Vec<Vec<usize>>,
     /// Modes that terms can be in.
-    modes: &'static [Mode],
+    modes: Vec<Mode>,
     lane_axes: AxisSet,
 }
 
@@ -149,17 +149,18 @@ impl<'a> Operations<'a> {
             let used: BTreeSet<usize> = operation.operands().collect();
             used.into_iter().for_each(|c| users[c].push(at));
         }
-        let stages = list.iter().any(|o| o.op == Op::VStage);
+        let made_by = |mode: &Mode| match mode {
+            Mode::Main => true,
+            apart => list.iter().any(|o| Mode::Main.of_operands(o.op) == *apart),
+        };
+        let all = [Mode::Staged, Mode::Panel, Mode::Main];
+        let modes = all.into_iter().filter(made_by).collect();
         Operations {
             graph,
             classes,
             list,
             users,
-            modes: if stages {
-                &[Mode::Staged, Mode::Main]
-            } else {
-                &[Mode::Main]
-            },
+            modes,
             lane_axes: lane_axes.fold(AxisSet::default(), |s, a| s.union(AxisSet::one(a))),
         }
     }
@@ -208,7 +209,7 @@ pub fn extract(
 type Place = (usize, Mode);
 
 /// What is settled, by class and mode.
-type Settled = Vec<[Option<Best>; 2]>;
+type Settled = Vec<[Option<Best>; Mode::COUNT]>;
 
 fn settled_at(best: &Settled, (class, mode): Place) -> Option<&Best> {
     best[class][mode as usize].as_ref()
@@ -264,7 +265,7 @@ impl<'a> Search<'a> {
             target,
             weights,
             banned,
-            best: vec![[None, None]; operations.users.len()],
+            best: vec![const { [const { None }; Mode::COUNT] }; operations.users.len()],
             waiting: BinaryHeap::new(),
         }
     }
@@ -272,7 +273,7 @@ impl<'a> Search<'a> {
     fn run(mut self) -> Settled {
         for at in 0..self.operations.list.len() {
             if self.operations.list[at].operands().next().is_none() {
-                for mode in self.operations.modes {
+                for mode in &self.operations.modes {
                     self.consider(at, *mode);
                 }
             }
@@ -292,8 +293,8 @@ impl<'a> Search<'a> {
     fn settled(&mut self, (class, mode): Place) {
         let operations = self.operations;
         for at in &operations.users[class] {
-            for user_mode in operations.modes {
-                if operand_mode(operations.list[*at].op, *user_mode) == mode {
+            for user_mode in &operations.modes {
+                if user_mode.of_operands(operations.list[*at].op) == mode {
                     self.consider(*at, *user_mode);
                 }
             }
@@ -303,12 +304,11 @@ impl<'a> Search<'a> {
     fn consider(&mut self, at: usize, mode: Mode) {
         let operation = &self.operations.list[at];
         let place = (operation.class, mode);
-        let allowed = !self.banned.contains(&operation.op)
-            && (operation.op != Op::VStage || mode == Mode::Main);
+        let allowed = !self.banned.contains(&operation.op) && mode.admits(operation.op);
         if !allowed || settled_at(&self.best, place).is_some() {
             return;
         }
-        let inner = operand_mode(operation.op, mode);
+        let inner = mode.of_operands(operation.op);
         if !operation
             .operands()
             .all(|c| settled_at(&self.best, (c, inner)).is_some())
@@ -326,13 +326,13 @@ impl<'a> Search<'a> {
         let op = operation.op;
         let facts = &self.operations.graph.analysis;
         let mut cost = 0.0;
-        let mut hash = fnv(op.name().as_bytes(), u64::from(mode == Mode::Staged) + 17);
+        let mut hash = fnv(op.name().as_bytes(), mode as u64 + 17);
         let (mut data, mut operands) = (Vec::new(), Vec::new());
         let (mut runs, mut bound) = (AxisSet::default(), AxisSet::default());
         for child in &operation.children {
             match child {
                 Child::Vector(class) => {
-                    let chosen = settled_at(&self.best, (*class, operand_mode(op, mode)))?;
+                    let chosen = settled_at(&self.best, (*class, mode.of_operands(op)))?;
                     cost += chosen.cost;
                     hash = fnv(&chosen.hash.to_le_bytes(), hash);
                     runs = runs.union(chosen.picked.free);
@@ -379,6 +379,9 @@ impl<'a> Search<'a> {
         let own = node_cost(self.target, &facts.terms, &facts.axes, &picked, &operands)?;
         let unit = Unit::ALL.iter().position(|u| *u == own.unit).unwrap_or(0);
         cost += own.uops * self.weights[unit] * trips(&facts.axes, picked.runs, mode) + 1e-3;
+        let stored = self.target.accesses.get("store").map_or(0.0, |c| c.uops);
+        let weight = self.weights[Unit::Store as usize];
+        cost += stored * weight * stores(self.target, &facts.axes, &picked);
         Some(Best {
             cost,
             hash,
@@ -386,11 +389,6 @@ impl<'a> Search<'a> {
             picked,
         })
     }
-}
-
-/// The mode that an operand of a node is computed in.
-fn operand_mode(op: Op, mode: Mode) -> Mode {
-    if op == Op::VStage { Mode::Staged } else { mode }
 }
 
 /// Byte planes of a table of floats that are not all zero.
@@ -443,7 +441,7 @@ fn build(
         return Some(*at);
     }
     let chosen = settled_at(best, place)?;
-    let mode = operand_mode(chosen.picked.op, place.1);
+    let mode = place.1.of_operands(chosen.picked.op);
     let operands = operations.list[chosen.operation].operands();
     let children = operands
         .map(|class| build(operations, best, (class, mode), term, placed))

@@ -278,6 +278,8 @@ ops! {
     VAddPairs16 = "v.add-pairs16" / 1,
     /// A value kept in a buffer, computed before the loops over rows.
     VStage = "v.stage" / 1,
+    /// A value of weights kept in a buffer, computed before the loop over the batch.
+    VPanel = "v.panel" / 1,
 }
 
 /// A node: a leaf with data, or an operation.

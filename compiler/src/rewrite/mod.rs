@@ -18,13 +18,14 @@ pub mod rule;
 pub mod rules;
 mod scale;
 pub mod tabulate;
+mod window;
 pub mod word;
 
 use crate::format::Element;
 use crate::schedule::index::AxisSet;
 use crate::schedule::place::Placed;
 use crate::schedule::term::{LoadId, Storage, Terms};
-use crate::spec::kernel::{Kernel, Role};
+use crate::spec::kernel::Kernel;
 use crate::target::Target;
 use analysis::{Facts, Graph};
 use cost::CostVector;
@@ -167,6 +168,8 @@ const BANS: &[&[Op]] = &[
         Op::VLookup32,
     ],
     &[Op::VStage],
+    &[Op::VPanel],
+    &[Op::VPanel, Op::VDot4, Op::VDot4S],
 ];
 
 /// Weightings of the units under which terms are extracted.
@@ -302,7 +305,7 @@ fn weight_loads(placed: &Placed, kernel: &Kernel) -> Vec<bool> {
         .terms
         .loads
         .values()
-        .map(|l| matches!(kernel.tensors[l.tensor].role, Role::Weight | Role::Stored))
+        .map(|l| kernel.tensors[l.tensor].role.is_packed())
         .collect()
 }
 
@@ -386,6 +389,9 @@ fn name(term: &Extracted, terms: &Terms, rounded: bool) -> String {
     parts.extend(integer);
     if has(Op::VStage) {
         parts.push("staged sums");
+    }
+    if has(Op::VPanel) {
+        parts.push("decoded panels");
     }
     parts.join(", ")
 }

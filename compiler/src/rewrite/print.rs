@@ -22,10 +22,10 @@ impl fmt::Display for Shown<'_> {
                 .iter()
                 .map(|a| self.facts.axes[a].name.clone())
                 .collect();
-            let stage = if node.mode == Mode::Staged {
-                "  (staged)"
-            } else {
-                ""
+            let stage = match node.mode {
+                Mode::Main => "",
+                Mode::Staged => "  (staged)",
+                Mode::Panel => "  (in a panel)",
             };
             let mut words: Vec<String> = self.data(node);
             words.extend(node.children.iter().map(|c| format!("%{c}")));

@@ -45,6 +45,9 @@ pub enum When {
     StoredAs(&'static str, &'static str),
     /// The sum over the axis depends on data of the call, and on no lane and no axis over rows.
     StageableSum(&'static str, &'static str),
+    /// The term is of weights, changes with a loop of a sum, and with no loop over the batch, of which there is one that runs
+    /// more than once.
+    Panelled(&'static str),
     /// The load is of signed bytes.
     SignedByteLoad(&'static str),
     /// The load depends on an axis over rows of weights.
@@ -383,6 +386,7 @@ impl When {
             When::Loop(a)
             | When::Copies(a)
             | When::Lane(a)
+            | When::Panelled(a)
             | When::Folds(a)
             | When::Two(a)
             | When::Signed(a)
@@ -530,6 +534,15 @@ impl When {
                     let free = r.free.minus(AxisSet::one(a));
                     r.call && !rows.is_empty() && free.intersect(rows.union(lanes)).is_empty()
                 })
+            }),
+            When::Panelled(e) => real(graph, id(e)).is_some_and(|r| {
+                let batch = |a: AxisId| facts.axes[a].batch;
+                let summed = |a: AxisId| {
+                    let axis = &facts.axes[a];
+                    axis.kind == AxisKind::Loop && !axis.output
+                };
+                let many = facts.axes.iter().any(|(_, a)| a.batch && a.nominal > 1);
+                many && !r.call && r.free.iter().any(summed) && !r.free.iter().any(batch)
             }),
             When::Indexes(p, n) => {
                 let most = real(graph, id(n)).and_then(|r| r.constant);

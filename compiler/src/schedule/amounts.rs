@@ -2,7 +2,7 @@
 
 use super::place::NOMINAL;
 use super::plan::{Plan, known_extent};
-use crate::spec::kernel::{Expr, ExprId, IndexId, Kernel, Role, Statement, Subscript, TensorId};
+use crate::spec::kernel::{Expr, ExprId, IndexId, Kernel, Statement, Subscript, TensorId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,7 +74,7 @@ impl Found {
         match &kernel.exprs[expr] {
             Expr::Const(_) | Expr::Dim(_) => {}
             Expr::Load(tensor, subscripts) => {
-                if matches!(kernel.tensors[*tensor].role, Role::Weight | Role::Stored) {
+                if kernel.tensors[*tensor].role.is_packed() {
                     let indices = self.weights.entry(*tensor).or_default();
                     subscripts.iter().for_each(|s| chosen_by(s, indices));
                 }

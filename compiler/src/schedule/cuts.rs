@@ -178,7 +178,7 @@ pub(super) fn joints(
     });
     let weights = blocks
         .iter()
-        .filter(|b| matches!(kernel.tensors[b.tensor].role, Role::Weight | Role::Stored));
+        .filter(|b| kernel.tensors[b.tensor].role.is_packed());
     let codes = weights.flat_map(|b| {
         let fields = b.block.fields.values();
         fields.filter(|f| values_per_code(f, b.block.len).is_some())

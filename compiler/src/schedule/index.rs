@@ -56,6 +56,9 @@ pub struct Axis {
     pub output: bool,
     /// Whether call-time values that leave it out are worth a stage: it runs over rows of weights.
     pub row: bool,
+    /// Whether values of weights are worth a panel that is kept while it runs: it is a loop over results that no weights change
+    /// with, and neither does a loop over results further in.
+    pub batch: bool,
     /// Whether this loop starts and ends at the call's row range.
     pub ranged: bool,
     /// Whether sums over these lanes may be folded by dot products (the innermost lanes of a reduced index).

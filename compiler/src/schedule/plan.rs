@@ -440,7 +440,7 @@ fn row_index(
         let mut woven = blocks.iter().filter(|b| b.block.rows > 1);
         return woven.find_map(|b| before_last(b.subscripts));
     }
-    let packed = |t: TensorId| matches!(kernel.tensors[t].role, Role::Weight | Role::Stored);
+    let packed = |t: TensorId| kernel.tensors[t].role.is_packed();
     blocks
         .iter()
         .filter(|b| packed(b.tensor))

@@ -105,6 +105,13 @@ pub enum Role {
     Local,
 }
 
+impl Role {
+    /// Whether it is known at pack time.
+    pub fn is_packed(self) -> bool {
+        matches!(self, Role::Weight | Role::Stored)
+    }
+}
+
 /// A tensor: its role, format and axes (outermost first; blocks run along the last).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {

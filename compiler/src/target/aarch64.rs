@@ -2,7 +2,7 @@
 //!
 //! Figures: Neoverse V1, from its public optimisation guide.
 
-use super::{Cost, Line, Target, Throughput, Unit::*, table};
+use super::{Cost, Line, Target, Throughput, Unit::*, table, window};
 use crate::codegen::Features;
 use crate::rewrite::lang::Op;
 use std::collections::BTreeMap;
@@ -55,6 +55,7 @@ pub(super) fn target(name: &str, features: Features) -> Target {
         issue: 8.0,
         memory: 8.0,
         registers: 32,
+        window: window(),
     };
     Target {
         name: name.to_owned(),

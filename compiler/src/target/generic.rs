@@ -9,7 +9,7 @@ pub(super) const TABLE: &[Line] = &[
     (Op::VNum, Vector, 0.0, 0.0),
     (Op::VExtent, Vector, 0.0, 0.0),
     (Op::VSpread, Shuffle, 1.0, 1.0),
-    (Op::VBits, Vector, 3.0, 2.0),
+    (Op::VBits, Vector, 2.0, 2.0),
     (Op::VFetch, Shuffle, 12.0, 15.0),
     (Op::VTable, Shuffle, 12.0, 15.0),
     (Op::VSigned, Vector, 2.0, 2.0),
@@ -51,4 +51,5 @@ pub(super) const TABLE: &[Line] = &[
     (Op::VFold, Shuffle, 4.5, 9.0),
     (Op::VFoldMax, Shuffle, 7.0, 8.0),
     (Op::VStage, Load, 1.0, 4.0),
+    (Op::VPanel, Load, 1.0, 4.0),
 ];

@@ -47,6 +47,14 @@ impl Unit {
         Unit::Scalar,
         Unit::Add,
     ];
+
+    /// Whether it works on vector registers.
+    pub fn is_vector(self) -> bool {
+        match self {
+            Unit::Vector | Unit::Multiply | Unit::Shuffle | Unit::Add => true,
+            Unit::Load | Unit::Store | Unit::Scalar => false,
+        }
+    }
 }
 
 /// What an operation costs on one register.
@@ -72,6 +80,15 @@ pub struct Throughput {
     pub memory: f64,
     /// Vector registers.
     pub registers: u32,
+    /// Vector operations that wait for their operands at most: further ahead the machine does not look.
+    #[serde(default = "window")]
+    pub window: f64,
+}
+
+/// Vector operations that wait at most, where it is not said: the two schedulers of Zen 4 and the queue before them (Software
+/// Optimization Guide for the AMD Zen4 Microarchitecture).
+fn window() -> f64 {
+    128.0
 }
 
 /// A machine to compile for.

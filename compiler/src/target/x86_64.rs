@@ -3,7 +3,7 @@
 //! Figures: Zen 4, measured (`lowbit calibrate`); two vector multipliers, two shuffle units and two adders of floats among four
 //! vector units.
 
-use super::{Cost, Line, Target, Throughput, Unit::*, table};
+use super::{Cost, Line, Target, Throughput, Unit::*, table, window};
 use crate::codegen::Features;
 use crate::rewrite::lang::Op;
 use std::collections::BTreeMap;
@@ -70,6 +70,7 @@ pub(super) fn target(name: &str, features: Features) -> Target {
         issue: 6.0,
         memory: 6.5,
         registers: 16,
+        window: window(),
     };
     Target {
         name: name.to_owned(),

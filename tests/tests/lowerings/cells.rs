@@ -100,6 +100,7 @@ const SHORT: &[(&str, &str)] = &[
     ("integer products", "imul"),
     ("f32 multiply-add", "fma"),
     ("staged sums", "staged"),
+    ("decoded panels", "panels"),
 ];
 
 fn short(name: &str) -> String {

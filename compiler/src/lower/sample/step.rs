@@ -68,7 +68,7 @@ impl Lower<'_> {
             Term::VBias => self.bin(Bin::Xor, x, other),
             Term::VBits => {
                 let mask = self.integers(15, ty);
-                let moved = self.put(ty, Op::Shift(Shift::UShr, x, 2), &[x]);
+                let moved = self.shift_words(ty, Shift::UShr, x, 2);
                 self.bin(Bin::And, moved, mask)
             }
             Term::VSigned => self.extend_sign(&Element::Int { bits: 4 }, ty, x),

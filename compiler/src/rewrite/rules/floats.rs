@@ -136,4 +136,12 @@ pub const RULES: &[Rule] = &[
         bind: &[],
         why: "the same for integers",
     },
+    Rule {
+        name: "panel",
+        left: "(vec ?l ?t ?e)",
+        right: "(v.panel (vec ?l ?t ?e))",
+        when: &[Panelled("?e")],
+        bind: &[],
+        why: "what weights alone decide is computed once for all rows of activations",
+    },
 ];

@@ -7,9 +7,9 @@ mod loads;
 
 use super::ScheduleError;
 use super::fit::Digit;
-use super::index::{Affine, Axes, Axis, AxisId, AxisKind, TableAxis, div_ceil};
+use super::index::{Affine, Axes, Axis, AxisId, AxisKind, AxisSet, TableAxis, div_ceil};
 use super::plan::{Layouts, Plan, known_extent};
-use super::term::{Storage, TermId, Terms};
+use super::term::{Load, Storage, TermId, Terms};
 use crate::format::Element;
 use crate::spec::kernel::{
     DimId, Expr, ExprId, Extent, IndexId, Kernel, Statement, Subscript, TensorId,
@@ -120,7 +120,7 @@ pub fn place(
         tail: None,
     };
     let outputs = statement.targets[0].index.clone();
-    let variants = placer.outputs(&outputs, part);
+    let mut variants = placer.outputs(&outputs, part);
     placer.reductions(statement, &outputs, part);
     placer.lanes(part);
     placer.finish_vector(&outputs, part);
@@ -134,6 +134,7 @@ pub fn place(
         };
         roots.push(placer.root(target.tensor, &target.index, term)?);
     }
+    placer.mark_batch(&mut variants);
     Ok(Placed {
         axes: placer.axes,
         terms: placer.terms,
@@ -194,11 +195,29 @@ impl Placer<'_> {
             nominal: nominal.max(1),
             output,
             row: false,
+            batch: false,
             ranged: false,
             folds: false,
             tables: TableAxis::None,
             group,
         })
+    }
+
+    /// Marks the innermost loops over results that no weights change with, in all variants.
+    fn mark_batch(&mut self, variants: &mut [Variant]) {
+        let of_weights = |l: &Load| self.kernel.tensors[l.tensor].role.is_packed();
+        let loads = self.terms.loads.iter().filter(|(_, l)| of_weights(l));
+        let weights = loads.fold(AxisSet::default(), |set, (id, _)| {
+            set.union(self.terms.load_axes(id))
+        });
+        let over_results = |a: &Axis| a.output && a.kind == AxisKind::Loop;
+        let loops = self.axes.iter_mut().rev().filter(|(_, a)| over_results(a));
+        for (_, axis) in loops.take_while(|(id, _)| !weights.has(*id)) {
+            axis.batch = true;
+        }
+        for (id, axis) in variants.iter_mut().flat_map(|v| &mut v.changes) {
+            axis.batch = self.axes[*id].batch;
+        }
     }
 
     fn name(&self, index: IndexId) -> String {

@@ -192,6 +192,7 @@ fn axes(random: &mut Random) -> (Axes, Vec<u64>) {
             nominal,
             output: random.one_in(2),
             row: kind != AxisKind::Lane && random.one_in(2),
+            batch: kind == AxisKind::Loop && random.one_in(2),
             ranged: false,
             folds: kind == AxisKind::Lane && !random.one_in(3),
             tables: match kind {

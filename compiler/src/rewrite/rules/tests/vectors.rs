@@ -284,6 +284,11 @@ impl Machine<'_> {
                 let rows = self.axes(|a| self.facts().axes[a].row);
                 self.vector(c[0], env.without(rows))
             }
+            Op::VPanel => {
+                // Computed before the loop over the batch.
+                let batch = self.axes(|a| self.facts().axes[a].batch);
+                self.vector(c[0], env.without(batch))
+            }
             _ => Err(Bad::Fault("no vector operation")),
         }
     }

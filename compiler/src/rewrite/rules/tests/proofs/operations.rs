@@ -4,7 +4,7 @@
 use super::Stop;
 use super::meanings as m;
 use super::registers::{Vector, fill};
-use super::shapes::{places, rows};
+use super::shapes::{batch, places, rows};
 use super::smt::{saturated, wrapped};
 use super::statement::{Pattern, Statement};
 use crate::rewrite::lang::{Op, Ty};
@@ -106,6 +106,10 @@ const LINES: &[(Op, Line)] = &[
     (
         Op::VStage,
         By(|s, p, c, env| s.vector(p, c[0], env.without(rows()))),
+    ),
+    (
+        Op::VPanel,
+        By(|s, p, c, env| s.vector(p, c[0], env.without(batch()))),
     ),
     (Op::LowByte, Number("(bvand %0 (_ bv255 80))")),
     (Op::HighByte, Number("(bvashr %0 (_ bv8 80))")),

@@ -94,6 +94,11 @@ pub(super) fn rows() -> AxisSet {
     axes(|p| p.row)
 }
 
+/// Loops that weights do not change with.
+pub(super) fn batch() -> AxisSet {
+    axes(|p| p.kind == AxisKind::Loop && !p.row)
+}
+
 /// All lanes.
 pub(super) fn lanes() -> AxisSet {
     axes(|p| p.kind == AxisKind::Lane)
@@ -226,7 +231,8 @@ fn candidates(rule: &Rule, shape: &BTreeMap<String, Bound>, name: &str, role: Ro
         Choice::Term => {
             let mut found = vec![Bound::Term(scope, false)];
             let about = |w: &When| match *w {
-                When::NotFree(_, e) | When::Needed(_, e) | When::StageableSum(_, e) => e == name,
+                When::NotFree(_, e) | When::Needed(_, e) => e == name,
+                When::StageableSum(_, e) | When::Panelled(e) => e == name,
                 _ => false,
             };
             let restricted = |b: &Bind| matches!(*b, Bind::Restrict(_, _, e) if e == name);
@@ -323,6 +329,7 @@ impl Shape {
                 let free = free(e)?.minus(AxisSet::one(axis(a)?));
                 free.intersect(rows().union(lanes())).is_empty()
             }
+            When::Panelled(e) => free(e)?.intersect(batch()).is_empty(),
             When::Constant(e) => matches!(self.bound[e], Bound::Term(_, true)),
             When::NotConstant(e) => !matches!(self.bound[e], Bound::Term(_, true)),
             // Everything here is an integer.

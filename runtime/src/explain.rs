@@ -3,7 +3,7 @@
 use crate::{Error, Kernel};
 use lowbit_compiler::format::{Format, FormatKind};
 use lowbit_compiler::pipeline::{Candidate, Program, Stage};
-use lowbit_compiler::rewrite::cost::CostVector;
+use lowbit_compiler::rewrite::cost::{CostVector, Limit};
 use lowbit_compiler::rewrite::draw::{self, Picture};
 use lowbit_compiler::rewrite::proof::rules_behind;
 use lowbit_compiler::spec::interp::TABLE_SHARE;
@@ -230,7 +230,7 @@ fn why_lost(cost: &CostVector, winner: &CostVector, target: &Target) -> String {
     let Some(limit) = limit(cost, target) else {
         return format!("{times:.2} × the winner");
     };
-    let same = limits(winner, target).into_iter();
+    let same = winner.limits(target).into_iter();
     let less = same
         .filter(|l| l.name == limit.name)
         .map(|l| l.cycles)
@@ -255,34 +255,9 @@ fn spilled(cost: &CostVector, target: &Target) -> String {
     String::new()
 }
 
-/// Cycles that something would take if nothing else bounded the time.
-struct Limit {
-    cycles: f64,
-    name: String,
-}
-
-/// What may bound the predicted time.
-fn limits(cost: &CostVector, target: &Target) -> Vec<Limit> {
-    let rate = &target.throughput;
-    let limit = |cycles: f64, name: &str| Limit {
-        cycles,
-        name: name.to_owned(),
-    };
-    let units = Unit::ALL.iter().zip(cost.units.iter().zip(rate.units));
-    let mut limits: Vec<Limit> = units
-        .map(|(unit, (uops, per_cycle))| {
-            limit(uops / per_cycle, &format!("{unit:?} units").to_lowercase())
-        })
-        .collect();
-    limits.push(limit(cost.units.iter().sum::<f64>() / rate.issue, "issue"));
-    limits.push(limit(cost.chain, "the chain of an accumulator"));
-    limits.push(limit(cost.bytes / rate.memory, "memory"));
-    limits
-}
-
 /// What bounds the predicted time.
 fn limit(cost: &CostVector, target: &Target) -> Option<Limit> {
-    let limits = limits(cost, target).into_iter();
+    let limits = cost.limits(target).into_iter();
     limits.max_by(|a, b| a.cycles.total_cmp(&b.cycles))
 }
 

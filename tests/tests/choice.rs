@@ -102,7 +102,7 @@ const FLIPS: &[Flip] = &[
         Op::VMulPairs8,
         20.0,
         "byte products in pairs",
-        "look-up of sums in tables of two bytes",
+        "16-bit products in pairs",
     ),
     (
         "int2_tables",
@@ -115,10 +115,10 @@ const FLIPS: &[Flip] = &[
     (
         "int2_int8",
         "x86-64-v2",
-        Op::VJoin,
-        10.0,
-        "look-up of sums in tables of two bytes",
+        Op::VMulPairs8,
+        20.0,
         "byte products in pairs",
+        "look-up of sums in tables of two bytes",
     ),
     (
         "int8_matmul",

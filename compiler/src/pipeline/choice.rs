@@ -275,8 +275,8 @@ impl Choice {
 /// what a token takes: it waits for nothing else.
 const NEAR: f64 = 1.1;
 
-/// The contender whose layouts serve all batches best: among layouts with which the first batch is near the cheapest, those that
-/// take larger batches the least time; and of contenders with these layouts the cheapest.
+/// The contender whose layouts serve all batches best: among layouts with which the first batch is near the cheapest, those with
+/// the least product of its time and that of larger batches; and of contenders with these layouts the cheapest.
 fn balanced(
     contenders: &[Contender],
     tried: &[Tried],
@@ -301,7 +301,9 @@ fn balanced(
     };
     let cycles = |at: usize| contenders[at].candidate.cost.cycles;
     let own = likes[contenders[first].tried];
-    let mut best = (first, later(own));
+    // What one row loses must be less than what larger batches gain.
+    let both = |at: usize, like: Option<usize>| cycles(at) * later(like);
+    let mut best = (first, both(first, own));
     for (plan, like) in likes.iter().enumerate() {
         if *like != Some(plan) || *like == own {
             continue;
@@ -309,8 +311,8 @@ fn balanced(
         let Some(at) = cheapest(contenders, |c| is_in(*like, c)) else {
             continue;
         };
-        if cycles(at) <= cycles(first) * NEAR && later(*like) < best.1 {
-            best = (at, later(*like));
+        if cycles(at) <= cycles(first) * NEAR && both(at, *like) < best.1 {
+            best = (at, both(at, *like));
         }
     }
     Some(best.0)

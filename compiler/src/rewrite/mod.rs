@@ -18,7 +18,6 @@ pub mod rule;
 pub mod rules;
 mod scale;
 pub mod tabulate;
-mod window;
 pub mod word;
 
 use crate::format::Element;

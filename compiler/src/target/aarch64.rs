@@ -2,7 +2,7 @@
 //!
 //! Figures: Neoverse V1, from its public optimisation guide.
 
-use super::{Cost, Line, Target, Throughput, Unit::*, table, window};
+use super::{Cost, Line, Target, Throughput, Unit::*, levels, table, window};
 use crate::codegen::Features;
 use crate::rewrite::lang::Op;
 use std::collections::BTreeMap;
@@ -28,6 +28,13 @@ const DOTPROD: &[Line] = &[(Op::VDot4S, Multiply, 1.0, 3.0)];
 
 /// What i8mm adds: `usdot`.
 const I8MM: &[Line] = &[(Op::VDot4, Multiply, 1.0, 3.0)];
+
+/// Caches, with bytes and bytes a cycle: Neoverse N1 (Arm Neoverse N1 Technical Reference Manual; rates are not measured).
+const LEVELS: [(&str, u64, f64); 3] = [
+    ("L1", 64 << 10, 32.0),
+    ("L2", 1 << 20, 32.0),
+    ("L3", 16 << 20, 12.0),
+];
 
 /// The target for a set of features.
 pub(super) fn target(name: &str, features: Features) -> Target {
@@ -64,7 +71,7 @@ pub(super) fn target(name: &str, features: Features) -> Target {
         throughput,
         costs: table(&lines),
         accesses,
-        levels: Vec::new(),
+        levels: levels(&LEVELS, throughput.memory),
     }
 }
 

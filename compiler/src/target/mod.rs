@@ -91,6 +91,18 @@ fn window() -> f64 {
     128.0
 }
 
+/// The levels of a memory hierarchy: caches with their bytes and rates, and memory behind them.
+fn levels(caches: &[(&str, u64, f64)], memory: f64) -> Vec<Level> {
+    let caches = caches.iter().copied();
+    let all = caches.chain([("memory", u64::MAX, memory)]);
+    let level = |(name, bytes, rate): (&str, u64, f64)| Level {
+        name: name.to_owned(),
+        bytes,
+        rate,
+    };
+    all.map(level).collect()
+}
+
 /// A machine to compile for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
@@ -106,7 +118,7 @@ pub struct Target {
     pub costs: BTreeMap<Op, Cost>,
     /// Patterns of loads and stores, by name (see [`LOADS`]).
     pub accesses: BTreeMap<&'static str, Cost>,
-    /// The memory hierarchy, nearest first, if it was measured.
+    /// The memory hierarchy, nearest first; memory is last.
     pub levels: Vec<Level>,
 }
 
@@ -116,7 +128,7 @@ pub struct Target {
 pub struct Level {
     /// Its name: `L1`, `L2`, `L3`, `memory`.
     pub name: String,
-    /// Bytes of the buffer that was read from it.
+    /// Bytes that it holds; measured, those of a buffer that was read from it.
     pub bytes: u64,
     /// Bytes a cycle that one thread reads from it in order.
     pub rate: f64,

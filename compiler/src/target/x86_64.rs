@@ -3,7 +3,7 @@
 //! Figures: Zen 4, measured (`lowbit calibrate`); two vector multipliers, two shuffle units and two adders of floats among four
 //! vector units.
 
-use super::{Cost, Line, Target, Throughput, Unit::*, table, window};
+use super::{Cost, Line, Target, Throughput, Unit::*, levels, table, window};
 use crate::codegen::Features;
 use crate::rewrite::lang::Op;
 use std::collections::BTreeMap;
@@ -37,6 +37,13 @@ const SSSE3: &[Line] = &[
 
 /// What VNNI adds: `vpdpbusd`.
 const VNNI: &[Line] = &[(Op::VDot4, Multiply, 1.0, 4.0)];
+
+/// Caches, with bytes and bytes a cycle: Zen 4.
+const LEVELS: [(&str, u64, f64); 3] = [
+    ("L1", 32 << 10, 32.0),
+    ("L2", 1 << 20, 30.0),
+    ("L3", 16 << 20, 24.0),
+];
 
 /// The target for a set of features.
 pub(super) fn target(name: &str, features: Features) -> Target {
@@ -79,7 +86,7 @@ pub(super) fn target(name: &str, features: Features) -> Target {
         throughput,
         costs: table(&lines),
         accesses,
-        levels: Vec::new(),
+        levels: levels(&LEVELS, throughput.memory),
     }
 }
 

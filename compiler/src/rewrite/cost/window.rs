@@ -1,9 +1,9 @@
 //! Waiting: what a term takes because operations need the results of others. A machine looks only so many operations ahead, so
 //! it overlaps only so many rounds of a loop (Little's law: what is on the way is rate times latency).
 
-use super::cost::{Mode, bound_axis, node_cost, trips};
-use super::extract::{Extracted, Picked};
-use super::lang::Op;
+use super::{Mode, bound_axis, node_cost, trips};
+use crate::rewrite::extract::{Extracted, Picked};
+use crate::rewrite::lang::Op;
 use crate::schedule::index::{Axes, AxisId, AxisKind, AxisSet};
 use crate::schedule::term::Terms;
 use crate::target::Target;

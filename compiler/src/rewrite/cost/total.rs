@@ -1,0 +1,208 @@
+//! The cost of a whole term: sums over its operations, and the time that follows from the tightest limit.
+
+use super::node::planes;
+use super::traffic::Traffic;
+use super::window::Waiting;
+use super::{CostVector, Mode, node_cost, registers, stores, trips};
+use crate::rewrite::extract::{Extracted, Picked};
+use crate::rewrite::lang::{Node, Op};
+use crate::schedule::index::{Axes, AxisKind};
+use crate::schedule::term::Terms;
+use crate::target::{Target, Unit};
+
+/// The cost of a whole term.
+pub fn total(
+    target: &Target,
+    terms: &Terms,
+    axes: &Axes,
+    extracted: &Extracted,
+    weights: &[bool],
+) -> CostVector {
+    let mut sum = CostVector::default();
+    // Accumulators, with how often they are added to.
+    let mut accumulators: Vec<(f64, f64)> = Vec::new();
+    let mut tables = 0.0;
+    let mut widest = 1.0;
+    // Vector operations of the loops over results.
+    let mut waiting = 0.0;
+    for (at, node) in extracted.nodes.iter().enumerate() {
+        let children: Vec<&Picked> = node.children.iter().map(|c| &extracted.nodes[*c]).collect();
+        let Some(cost) = node_cost(target, terms, axes, node, &children) else {
+            continue;
+        };
+        let times = trips(axes, node.runs, node.mode);
+        if node.mode == Mode::Main {
+            tables += table_registers(node);
+            widest = f64::max(widest, registers(target, axes, node.lanes, node.ty));
+        }
+        let unit = Unit::ALL.iter().position(|u| *u == cost.unit).unwrap_or(0);
+        sum.units[unit] += cost.uops * times;
+        if node.mode == Mode::Main && cost.unit.is_vector() {
+            waiting += cost.uops * times;
+        }
+        let stored = target.accesses.get("store").map_or(0.0, |c| c.uops);
+        sum.units[Unit::Store as usize] += stored * stores(target, axes, node);
+        if node.op == Op::VSum {
+            let copies: f64 = node
+                .free
+                .iter()
+                .filter(|a| axes[*a].kind == AxisKind::Unroll)
+                .map(|a| axes[a].nominal as f64)
+                .product();
+            if !inner_of_chain(extracted, at) && node.mode == Mode::Main {
+                let held = registers(target, axes, node.lanes, node.ty) * copies;
+                accumulators.push((times / copies, held));
+            }
+        }
+        if let (Op::VLoad, Some(Node::Ref(load))) = (node.op, node.data.last())
+            && weights[*load as usize]
+        {
+            let copies = node.free.iter();
+            let copies = copies.filter(|a| axes[*a].kind == AxisKind::Unroll && axes[*a].output);
+            let apart = copies.map(|a| axes[a].nominal as f64).product();
+            sum.streams = f64::max(sum.streams, apart);
+        }
+    }
+    let live = live(&accumulators) + tables + widest;
+    sum.registers = live;
+    let registers = f64::from(target.throughput.registers);
+    // A quarter of the registers is for what is on the way.
+    let spill = (live - registers * 0.75).max(0.0) / registers;
+    sum.chain = Waiting::new(target, terms, axes, extracted).cycles(waiting);
+    let traffic = Traffic::new(terms, axes, extracted, weights);
+    sum.bytes = traffic.weights(target);
+    sum.levels = traffic.levels(target);
+    let limits = sum.limits(target);
+    let longest = |kind: Kind| {
+        let limits = limits.iter().filter(|l| l.kind == kind);
+        limits.map(|l| l.cycles).fold(0.0, f64::max)
+    };
+    let moving = longest(Kind::Moving);
+    // Units that are nearly as busy as the busiest are in its way.
+    let units = limits.iter().filter(|l| l.kind == Kind::Busy);
+    let together: f64 = units.map(|l| l.cycles.powi(NORM)).sum();
+    let busy = together.powf(1.0 / f64::from(NORM));
+    sum.cycles = (busy * (1.0 + spill))
+        .max(longest(Kind::Waiting))
+        .max(longest(Kind::Memory))
+        .max(moving)
+        + busy * ALWAYS
+        + moving * PARTLY;
+    sum
+}
+
+/// Cycles that something would take if nothing else bounded the time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    /// What.
+    pub name: String,
+    /// How long.
+    pub cycles: f64,
+    /// What kind of thing takes it.
+    pub kind: Kind,
+}
+
+/// What takes time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Operations.
+    Busy,
+    /// Operands that are not there yet.
+    Waiting,
+    /// Data between caches.
+    Moving,
+    /// Data from memory.
+    Memory,
+}
+
+impl CostVector {
+    /// What may bound the time of a term on a target.
+    pub fn limits(&self, target: &Target) -> Vec<Limit> {
+        let rate = &target.throughput;
+        let limit = |kind: Kind, name: &str, cycles: f64| Limit {
+            name: name.to_owned(),
+            cycles,
+            kind,
+        };
+        let busy = |name: &str, cycles: f64| limit(Kind::Busy, name, cycles * SUSTAINED);
+        let units = Unit::ALL.into_iter().zip(self.units.iter().zip(rate.units));
+        let unit = |(unit, (uops, per_cycle)): (Unit, (&f64, f64))| {
+            busy(&format!("{unit:?} units").to_lowercase(), uops / per_cycle)
+        };
+        let mut limits: Vec<Limit> = units.map(unit).collect();
+        // Multiplies, shuffles and sums of floats run on vector units that can do them.
+        let vectors = Unit::ALL.into_iter().filter(|u| u.is_vector());
+        let vectors: f64 = vectors.map(|u| self.units[u as usize]).sum();
+        let together = vectors / rate.units[Unit::Vector as usize];
+        limits.push(busy("all vector units", together));
+        limits.push(busy("issue", self.work() / rate.issue));
+        limits.push(limit(
+            Kind::Waiting,
+            "the chain of an accumulator",
+            self.chain,
+        ));
+        let mut moved = self
+            .levels
+            .iter()
+            .zip(target.levels.iter().skip(1))
+            .peekable();
+        while let Some((bytes, level)) = moved.next() {
+            let (kind, per_cycle) = match moved.peek() {
+                Some(_) => (Kind::Moving, level.rate),
+                None => (Kind::Memory, rate.memory * stream_share(self.streams)),
+            };
+            limits.push(limit(kind, &level.name, bytes / per_cycle));
+        }
+        limits
+    }
+}
+
+/// What the operations of a term add to its time even where something else bounds it.
+const ALWAYS: f64 = 0.04;
+
+/// The part of moving data between caches that operations do not hide (measured on Zen 4 with panels that do not fit the first).
+const PARTLY: f64 = 0.3;
+
+/// How much longer straight code takes than its units would, and how the times of several units make one: measured on Zen 4
+/// with tiles of dot products and multiply-adds.
+const SUSTAINED: f64 = 1.1;
+const NORM: i32 = 3;
+
+/// Registers of the accumulators: those of the hottest loop, and a part of those of the loops around, which can wait in memory
+/// but do not always.
+fn live(accumulators: &[(f64, f64)]) -> f64 {
+    let most = accumulators.iter().map(|a| a.0).fold(0.0, f64::max);
+    let held = |(times, registers): &(f64, f64)| match times * RARE >= most {
+        true => *registers,
+        false => registers * WAITING,
+    };
+    accumulators.iter().map(held).sum()
+}
+
+/// What an accumulator counts that can wait in memory.
+const WAITING: f64 = 0.25;
+
+/// Registers of the tables of a look-up.
+fn table_registers(node: &Picked) -> f64 {
+    match node.op {
+        Op::VLookup8 => 1.0,
+        Op::VLookup32 => planes(node),
+        _ => 0.0,
+    }
+}
+
+/// How many times as often the hottest loop runs as one whose accumulators need not stay in registers.
+const RARE: f64 = 4.0;
+
+/// What one thread gets of the memory's rate when it reads several distant streams at once (measured: four lose 40 %).
+fn stream_share(streams: f64) -> f64 {
+    1.0 - 0.13 * (streams.min(4.0) - 1.0)
+}
+
+/// Whether a sum is accumulated into the one around it.
+fn inner_of_chain(extracted: &Extracted, at: usize) -> bool {
+    extracted
+        .nodes
+        .iter()
+        .any(|n| n.op == Op::VSum && n.children == [at])
+}

@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What a term costs for all results, under the nominal extents.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CostVector {
-    /// Micro-operations of each unit, in the order of [`Unit::ALL`].
+    /// Micro-operations of each unit, in the order of [`Unit::ALL`](crate::target::Unit::ALL).
     pub units: [f64; UNITS],
     /// Cycles that waiting for operands takes at least.
     pub chain: f64,

@@ -196,7 +196,7 @@ const RARE: f64 = 4.0;
 
 /// What one thread gets of the memory's rate when it reads several distant streams at once (measured: four lose 40 %).
 fn stream_share(streams: f64) -> f64 {
-    1.0 - 0.13 * (streams.min(4.0) - 1.0)
+    1.0 - 0.13 * (streams.clamp(1.0, 4.0) - 1.0)
 }
 
 /// Whether a sum is accumulated into the one around it.

@@ -76,10 +76,7 @@ pub fn calibrate(
         done += 1;
     };
     let units = target.throughput.units;
-    let rate = |unit: Unit| {
-        let at = Unit::ALL.iter().position(|u| *u == unit);
-        at.map_or(1.0, |at| units[at])
-    };
+    let rate = |unit: Unit| units[unit as usize];
     let mut costs = CostFile::default();
     next("broadcast of a register");
     let spread = bench.operation(Op::VSpread)?;

@@ -256,7 +256,7 @@ fn spilled(cost: &CostVector, target: &Target) -> String {
 }
 
 /// What bounds the predicted time.
-fn limit(cost: &CostVector, target: &Target) -> Option<Limit> {
+fn limit<'a>(cost: &CostVector, target: &'a Target) -> Option<Limit<'a>> {
     let limits = cost.limits(target).into_iter();
     limits.max_by(|a, b| a.cycles.total_cmp(&b.cycles))
 }

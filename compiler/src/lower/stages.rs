@@ -25,12 +25,8 @@ pub(super) fn is_kept(op: Term) -> bool {
 impl Nest<'_, '_, '_> {
     /// Computes every stage of the term into its buffer, before the loops over rows.
     pub(super) fn run_stages(&mut self) -> Result<(), ScheduleError> {
-        for at in 0..self.chosen.term.nodes.len() {
-            if self.node(at).op == Term::VStage {
-                self.run_stage(at)?;
-            }
-        }
-        Ok(())
+        let stages = self.nodes_of(Term::VStage);
+        stages.into_iter().try_for_each(|at| self.run_stage(at))
     }
 
     fn run_stage(&mut self, at: usize) -> Result<(), ScheduleError> {
@@ -83,12 +79,8 @@ impl Nest<'_, '_, '_> {
 
     /// Computes every panel of the term into its buffer: for the results of the loops that are open, and their copies.
     pub(super) fn fill_panels(&mut self) -> Result<(), ScheduleError> {
-        for at in 0..self.chosen.term.nodes.len() {
-            if self.node(at).op == Term::VPanel {
-                self.fill_panel(at)?;
-            }
-        }
-        Ok(())
+        let panels = self.nodes_of(Term::VPanel);
+        panels.into_iter().try_for_each(|at| self.fill_panel(at))
     }
 
     fn fill_panel(&mut self, at: usize) -> Result<(), ScheduleError> {
@@ -112,6 +104,12 @@ impl Nest<'_, '_, '_> {
         self.fill(at, &stage, &loops, &envs)?;
         self.stages.insert(at, stage);
         Ok(())
+    }
+
+    /// The operations of the term of one kind, operands first.
+    fn nodes_of(&self, op: Term) -> Vec<usize> {
+        let nodes = 0..self.chosen.term.nodes.len();
+        nodes.filter(|at| self.node(*at).op == op).collect()
     }
 
     /// Axes that a node depends on, lanes excepted.

@@ -1,7 +1,7 @@
 //! One computing step: its plans, an e-graph for each, and the candidates that these give.
 
 use super::{Candidate, CompileError, Pick, Request, Stage};
-use crate::rewrite::cost::{CostVector, total};
+use crate::rewrite::cost::{CostVector, Prices, total};
 use crate::rewrite::{Lowering, RewriteError, Rewritten, RuleSet, rewrite};
 use crate::schedule::ScheduleError;
 use crate::schedule::amounts;
@@ -413,13 +413,8 @@ fn best_tile(
     request: &Request<'_>,
 ) -> Result<(Plan, CostVector), CompileError> {
     let cost = |(plan, placed): &(Plan, Placed)| {
-        let cost = total(
-            request.target,
-            &placed.terms,
-            &placed.axes,
-            &lowering.term,
-            &tried.rewritten.weights,
-        );
+        let prices = Prices::new(request.target, &placed.terms, &placed.axes);
+        let cost = total(&prices, &lowering.term, &tried.rewritten.weights);
         (plan.clone(), cost)
     };
     let mut costs: Vec<(Plan, CostVector)> = tiles.iter().map(cost).collect();

@@ -3,11 +3,11 @@
 
 use super::analysis::{Fact, Graph};
 use super::canon::fnv;
-use super::cost::{Mode, node_cost, stores, trips};
+use super::cost::{Mode, Prices};
 use super::lang::{Node, Op, Ty};
 use crate::schedule::index::AxisSet;
 use crate::schedule::term::LoadId;
-use crate::target::{Target, UNITS, Unit};
+use crate::target::{UNITS, Unit};
 use egg::Id;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
@@ -183,11 +183,11 @@ fn child(graph: &Graph, classes: &HashMap<Id, usize>, op: Op, id: Id) -> Option<
 pub fn extract(
     operations: &Operations<'_>,
     roots: &[Id],
-    target: &Target,
+    prices: &Prices<'_>,
     weights: Weights,
     banned: &[Op],
 ) -> Option<Extracted> {
-    let best = Search::new(operations, target, weights, banned).run();
+    let best = Search::new(operations, prices, weights, banned).run();
     let mut term = Extracted {
         nodes: Vec::new(),
         roots: Vec::new(),
@@ -220,7 +220,7 @@ fn settled_at(best: &Settled, (class, mode): Place) -> Option<&Best> {
 /// which does not depend on how the graph was numbered.
 struct Search<'a> {
     operations: &'a Operations<'a>,
-    target: &'a Target,
+    prices: &'a Prices<'a>,
     weights: Weights,
     banned: &'a [Op],
     best: Settled,
@@ -256,13 +256,13 @@ impl Eq for Ranked {}
 impl<'a> Search<'a> {
     fn new(
         operations: &'a Operations<'a>,
-        target: &'a Target,
+        prices: &'a Prices<'a>,
         weights: Weights,
         banned: &'a [Op],
     ) -> Search<'a> {
         Search {
             operations,
-            target,
+            prices,
             weights,
             banned,
             best: vec![const { [const { None }; Mode::COUNT] }; operations.users.len()],
@@ -376,12 +376,9 @@ impl<'a> Search<'a> {
             mode,
             planes: operation.planes,
         };
-        let own = node_cost(self.target, &facts.terms, &facts.axes, &picked, &operands)?;
-        let unit = Unit::ALL.iter().position(|u| *u == own.unit).unwrap_or(0);
-        cost += own.uops * self.weights[unit] * trips(&facts.axes, picked.runs, mode) + 1e-3;
-        let stored = self.target.accesses.get("store").map_or(0.0, |c| c.uops);
-        let weight = self.weights[Unit::Store as usize];
-        cost += stored * weight * stores(self.target, &facts.axes, &picked);
+        let own = self.prices.node(&picked, &operands)?;
+        cost += own.uops * self.weights[own.unit as usize] * self.prices.trips(&picked) + 1e-3;
+        cost += self.weights[Unit::Store as usize] * self.prices.stores(&picked);
         Some(Best {
             cost,
             hash,

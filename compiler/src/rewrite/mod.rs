@@ -27,7 +27,7 @@ use crate::schedule::term::{LoadId, Storage, Terms};
 use crate::spec::kernel::Kernel;
 use crate::target::Target;
 use analysis::{Facts, Graph};
-use cost::CostVector;
+use cost::{CostVector, Prices};
 use egg::{Rewrite, Runner, SimpleScheduler, StopReason};
 use extract::{Extracted, Operations, extract};
 use lang::{Node, Op};
@@ -197,6 +197,8 @@ pub fn rewrite(
     let graph = runner.egraph;
     let weights = weight_loads(placed, kernel);
     let operations = Operations::of(&graph);
+    let facts = &graph.analysis;
+    let prices = Prices::new(target, &facts.terms, &facts.axes);
     let mut lowerings: Vec<Lowering> = Vec::new();
     for weighting in WEIGHTINGS {
         // Terms found under this weighting, with what was banned then.
@@ -209,15 +211,14 @@ pub fn rewrite(
             if known {
                 continue;
             }
-            let Some(term) = extract(&operations, &roots, target, *weighting, banned) else {
+            let Some(term) = extract(&operations, &roots, &prices, *weighting, banned) else {
                 continue;
             };
             found.push((banned, term.clone()));
             if lowerings.iter().any(|l| l.term.hash == term.hash) {
                 continue;
             }
-            let facts = &graph.analysis;
-            let cost = cost::total(target, &facts.terms, &facts.axes, &term, &weights);
+            let cost = cost::total(&prices, &term, &weights);
             let rounded = is_rounded(&term, &weights);
             lowerings.push(Lowering {
                 name: name(&term, &facts.terms, rounded),

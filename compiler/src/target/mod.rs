@@ -37,7 +37,7 @@ pub enum Unit {
 pub const UNITS: usize = Unit::ALL.len();
 
 impl Unit {
-    /// All units, in the order of [`Throughput`].
+    /// All units, in the order of [`Throughput`] and of their numbers.
     pub const ALL: [Unit; 7] = [
         Unit::Vector,
         Unit::Multiply,
@@ -47,6 +47,19 @@ impl Unit {
         Unit::Scalar,
         Unit::Add,
     ];
+
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unit::Vector => "vector units",
+            Unit::Multiply => "multiply units",
+            Unit::Shuffle => "shuffle units",
+            Unit::Load => "load units",
+            Unit::Store => "store units",
+            Unit::Scalar => "scalar units",
+            Unit::Add => "add units",
+        }
+    }
 
     /// Whether it works on vector registers.
     pub fn is_vector(self) -> bool {

@@ -1,21 +1,20 @@
 //! Cost: what a term takes of the units of a target, how long it waits, what it moves, and the time that follows.
 //!
 //! `node.rs` says what one operation occupies, `total.rs` what a whole term does; `window.rs` what waiting for operands costs,
-//! `traffic.rs` what is read from which level of the memory hierarchy. The time is the largest of these, not their sum (design,
-//! section 4).
+//! `traffic.rs` what is read from which level of the memory hierarchy. The time is that of the units together, of waiting, or of
+//! what is moved, whichever is longest, and a part of what it hides (`total.rs`).
 
 mod node;
 mod total;
 mod traffic;
 mod window;
 
-pub use node::node_cost;
 pub use total::{Kind, Limit, total};
 
 use super::extract::Picked;
-use super::lang::{Node, Op, Ty};
-use crate::schedule::index::{Axes, AxisId, AxisKind, AxisSet};
-use crate::schedule::term::{LoadId, Storage, Terms};
+use super::lang::{Node, Op};
+use crate::schedule::index::{Axes, Axis, AxisId, AxisKind, AxisSet};
+use crate::schedule::term::{Load, LoadId, Storage, Terms};
 use crate::target::{Target, UNITS};
 use crate::vector::ir::Scalar;
 use serde::{Deserialize, Serialize};
@@ -54,6 +53,58 @@ impl CostVector {
     }
 }
 
+/// What operations cost: a target, the terms and axes that they are about, and what follows from these once and for all.
+pub struct Prices<'a> {
+    target: &'a Target,
+    terms: &'a Terms,
+    axes: &'a Axes,
+    /// Of the copies of each load, the share that reads other bytes than the others.
+    distinct: Vec<f64>,
+    /// What each field takes, relative to a shift and a mask.
+    field_work: Vec<f64>,
+}
+
+impl<'a> Prices<'a> {
+    /// Prices of terms on a target.
+    pub fn new(target: &'a Target, terms: &'a Terms, axes: &'a Axes) -> Prices<'a> {
+        let fields = terms.fields.iter();
+        Prices {
+            target,
+            terms,
+            axes,
+            distinct: terms.loads.values().map(|l| distinct(axes, l)).collect(),
+            field_work: fields.map(|f| node::field_work(axes, f)).collect(),
+        }
+    }
+
+    /// How often an operation runs.
+    pub fn trips(&self, node: &Picked) -> f64 {
+        trips(self.axes, node.runs, node.mode)
+    }
+
+    /// Micro-operations that store the operand of an operation that keeps it; none for others.
+    pub fn stores(&self, node: &Picked) -> f64 {
+        let mode = node.mode.of_operands(node.op);
+        if mode == node.mode {
+            return 0.0;
+        }
+        let each = self.target.accesses.get("store").map_or(0.0, |c| c.uops);
+        each * trips(self.axes, node.runs, mode) * self.registers(node)
+    }
+
+    /// Registers of a value.
+    fn registers(&self, node: &Picked) -> f64 {
+        let bits = self.lanes(node) as u64 * u64::from(node.ty.bits());
+        let registers = (bits / 8).div_ceil(u64::from(self.target.vector_bytes));
+        registers.max(1) as f64
+    }
+
+    /// Lanes of a value.
+    fn lanes(&self, node: &Picked) -> f64 {
+        extents(self.axes, node.lanes, |_| true)
+    }
+}
+
 /// Where a node stands: in the loops over results, or in what is computed before some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
@@ -75,6 +126,15 @@ impl Mode {
             Op::VStage => Mode::Staged,
             Op::VPanel => Mode::Panel,
             _ => self,
+        }
+    }
+
+    /// Whether what stands here is in a loop over results.
+    pub fn stands_in(self, axis: &Axis) -> bool {
+        match self {
+            Mode::Main => true,
+            Mode::Staged => !axis.row,
+            Mode::Panel => !axis.batch,
         }
     }
 
@@ -119,8 +179,7 @@ pub fn access(terms: &Terms, axes: &Axes, load: LoadId, lanes: AxisSet) -> Acces
 }
 
 /// Of the copies of a load, those that read other bytes than the others: the same bytes are read once.
-fn distinct(terms: &Terms, axes: &Axes, load: LoadId) -> f64 {
-    let load = &terms.loads[load];
+fn distinct(axes: &Axes, load: &Load) -> f64 {
     if load.bit.is_some() {
         return 1.0;
     }
@@ -133,46 +192,34 @@ fn distinct(terms: &Terms, axes: &Axes, load: LoadId) -> f64 {
 /// Copies beyond which their addresses are not compared.
 const MOST_COPIES: u64 = 1 << 10;
 
+/// All values of some axes of a kind, together.
+fn extents(axes: &Axes, among: AxisSet, which: impl Fn(&Axis) -> bool) -> f64 {
+    let of_kind = among.iter().map(|a| &axes[a]).filter(|a| which(a));
+    of_kind.map(|a| a.nominal as f64).product()
+}
+
+/// Copies beside each other.
+fn copies(axes: &Axes, among: AxisSet) -> f64 {
+    extents(axes, among, |a| a.kind == AxisKind::Unroll)
+}
+
 /// How often code that depends on these axes runs.
-pub fn trips(axes: &Axes, free: AxisSet, mode: Mode) -> f64 {
+fn trips(axes: &Axes, free: AxisSet, mode: Mode) -> f64 {
     let loops = free.iter().filter(|a| axes[*a].kind == AxisKind::Loop);
     let innermost = loops.max_by_key(|a| (axes[*a].group, *a));
-    let copies: f64 = free
-        .iter()
-        .filter(|a| axes[*a].kind == AxisKind::Unroll)
-        .map(|a| axes[a].nominal as f64)
-        .product();
+    let copies = copies(axes, free);
     let Some(innermost) = innermost else {
         return copies;
     };
     let around = axes.iter().filter(|(id, axis)| {
         axis.kind == AxisKind::Loop
-            && match (mode, axis.group) {
-                (_, 0) if axes[innermost].group == 0 && *id > innermost => false,
-                (Mode::Main, 0) => true,
-                (Mode::Staged, 0) => !axis.row,
-                (Mode::Panel, 0) => !axis.batch,
-                (_, group) => group == axes[innermost].group && *id <= innermost,
+            && match axis.group {
+                0 if axes[innermost].group == 0 && *id > innermost => false,
+                0 => mode.stands_in(axis),
+                group => group == axes[innermost].group && *id <= innermost,
             }
     });
     around.map(|(_, axis)| axis.nominal as f64).product::<f64>() * copies
-}
-
-/// Registers of a vector.
-pub fn registers(target: &Target, axes: &Axes, lanes: AxisSet, ty: Ty) -> f64 {
-    let count: u64 = lanes.iter().map(|a| axes[a].nominal).product();
-    (count * u64::from(ty.bits()) / 8)
-        .div_ceil(u64::from(target.vector_bytes))
-        .max(1) as f64
-}
-
-/// How often the operand of an operation that keeps it is stored, with the registers of each time; never of others.
-pub fn stores(target: &Target, axes: &Axes, node: &Picked) -> f64 {
-    let mode = node.mode.of_operands(node.op);
-    match mode == node.mode {
-        true => 0.0,
-        false => trips(axes, node.runs, mode) * registers(target, axes, node.lanes, node.ty),
-    }
 }
 
 /// All values of the copies among some axes, as far as they are not too many.

@@ -1,205 +1,217 @@
 //! What one execution of an operation occupies.
 
-use super::{Access, access, copies_of, distinct, registers};
+use super::{Access, Prices, access, copies_of};
 use crate::rewrite::extract::Picked;
 use crate::rewrite::lang::{Node, Op, Ty};
 use crate::schedule::index::{Axes, AxisId, AxisKind};
-use crate::schedule::term::{LoadId, Storage, Terms};
-use crate::target::{Cost, Target, Unit};
+use crate::schedule::term::{BitField, LoadId, Storage, Terms};
+use crate::target::{Cost, Unit};
 use std::collections::BTreeMap;
 
-/// What one execution of a node occupies; `None` if the target does not have it.
-pub fn node_cost(
-    target: &Target,
-    terms: &Terms,
-    axes: &Axes,
-    node: &Picked,
-    children: &[&Picked],
-) -> Option<Cost> {
-    let regs = registers(target, axes, node.lanes, node.ty);
-    let lanes: f64 = node.lanes.iter().map(|a| axes[a].nominal as f64).product();
-    let plain = target.costs.get(&node.op).copied();
-    let by = |cost: Cost, factor: f64| Cost {
-        uops: cost.uops * factor,
-        ..cost
-    };
-    match node.op {
-        Op::VLoad => {
-            let Some(Node::Ref(load)) = node.data.last() else {
-                return None;
-            };
-            let load = LoadId::from_u32(*load);
-            let named = |name: &str| target.accesses.get(name).copied();
-            let by_hand = |uops| Cost {
-                unit: Unit::Scalar,
-                uops,
-                latency: 12.0,
-            };
-            match terms.loads[load].storage {
-                Storage::Code { bits } if shuffled(terms, axes, load, node) => {
-                    let whole = bits == 8;
-                    return Some(Cost {
-                        unit: Unit::Shuffle,
-                        uops: regs * if whole { WHOLE_CODE } else { PART_CODE },
-                        latency: 8.0,
-                    });
+impl Prices<'_> {
+    /// What one execution of a node occupies; `None` if the target does not have it.
+    pub fn node(&self, node: &Picked, children: &[&Picked]) -> Option<Cost> {
+        let Prices {
+            target,
+            terms,
+            axes,
+            ..
+        } = *self;
+        let regs = self.registers(node);
+        let lanes = self.lanes(node);
+        let plain = target.costs.get(&node.op).copied();
+        let by = |cost: Cost, factor: f64| Cost {
+            uops: cost.uops * factor,
+            ..cost
+        };
+        match node.op {
+            Op::VLoad => {
+                let Some(Node::Ref(load)) = node.data.last() else {
+                    return None;
+                };
+                let load = LoadId::from_u32(*load);
+                let named = |name: &str| target.accesses.get(name).copied();
+                let by_hand = |uops| Cost {
+                    unit: Unit::Scalar,
+                    uops,
+                    latency: 12.0,
+                };
+                match terms.loads[load].storage {
+                    Storage::Code { bits } if shuffled(terms, axes, load, node) => {
+                        let whole = bits == 8;
+                        return Some(Cost {
+                            unit: Unit::Shuffle,
+                            uops: regs * if whole { WHOLE_CODE } else { PART_CODE },
+                            latency: 8.0,
+                        });
+                    }
+                    Storage::Code { bits } => {
+                        return Some(by(by_hand(8.0 + f64::from(bits / 8)), lanes));
+                    }
+                    Storage::Place { .. } => {
+                        let moves = |a: AxisId| axes[a].kind == AxisKind::Loop;
+                        let constant = !terms.load_axes(load).iter().any(moves);
+                        return Some(by(by_hand(if constant { 0.0 } else { 3.0 }), lanes));
+                    }
+                    _ => {}
                 }
-                Storage::Code { bits } => {
-                    return Some(by(by_hand(8.0 + f64::from(bits / 8)), lanes));
+                let once = self.distinct(load);
+                match access(terms, axes, load, node.lanes) {
+                    Access::Scalar => named("load").map(|c| by(c, once)),
+                    Access::Contiguous => named("load").map(|c| by(c, regs * once)),
+                    Access::Gather => named("gather").map(|c| by(c, lanes * once)),
                 }
-                Storage::Place { .. } => {
-                    let moves = |a: AxisId| axes[a].kind == AxisKind::Loop;
-                    let constant = !terms.load_axes(load).iter().any(moves);
-                    return Some(by(by_hand(if constant { 0.0 } else { 3.0 }), lanes));
-                }
-                _ => {}
             }
-            let once = distinct(terms, axes, load);
-            match access(terms, axes, load, node.lanes) {
-                Access::Scalar => named("load").map(|c| by(c, once)),
-                Access::Contiguous => named("load").map(|c| by(c, regs * once)),
-                Access::Gather => named("gather").map(|c| by(c, lanes * once)),
+            // All registers of the result are one. A load into all lanes is two instructions: Cranelift joins them only where the
+            // result has a single use.
+            Op::VSpread => plain,
+            Op::VSum => {
+                let fused = children.first().is_some_and(|c| {
+                    matches!(c.op, Op::VDot4 | Op::VDot4S | Op::VSum)
+                        || (c.op == Op::VFMul && target.features.fma)
+                });
+                let addition = match node.ty {
+                    Ty::F32 => target.costs.get(&Op::VFAdd),
+                    _ => target.costs.get(&Op::VIAdd),
+                };
+                let like = |c: Cost, addition: &Cost| Cost {
+                    unit: addition.unit,
+                    latency: addition.latency,
+                    ..c
+                };
+                plain.map(|c| {
+                    by(
+                        addition.map_or(c, |a| like(c, a)),
+                        if fused { 0.0 } else { regs },
+                    )
+                })
             }
+            Op::VLookup32 => {
+                let Some(Node::Ref(_)) = node.data.first() else {
+                    return None;
+                };
+                plain.map(|c| {
+                    by(
+                        c,
+                        planes(node) * regs / 4.0 + joins(node) * regs / 4.0 * 2.0,
+                    )
+                })
+            }
+            Op::VBits => {
+                let Some(Node::Ref(field)) = node.data.first() else {
+                    return None;
+                };
+                plain.map(|c| by(c, regs * self.field_work[*field as usize]))
+            }
+            // The bits of one number go through scalar registers and back.
+            Op::VDecode if node.lanes.is_empty() => plain.map(|c| by(c, SCALAR_DECODE)),
+            Op::VDecode => plain.map(|c| by(c, regs)),
+            Op::VTable => plain.map(|c| by(c, lanes / 4.0)),
+            Op::VFetch => {
+                let Some(Node::Ref(element)) = node.data.last() else {
+                    return None;
+                };
+                let small = terms.elements[*element as usize].bits() <= SMALL_TABLE;
+                plain.map(|c| by(c, lanes / 4.0 * if small { 1.0 } else { MISSES }))
+            }
+            Op::VDot4
+            | Op::VDot4S
+            | Op::VMulPairs8
+            | Op::VMulPairs16
+            | Op::VAddPairs16
+            | Op::VSumBytes
+            | Op::VFold
+            | Op::VFoldMax => {
+                let child = children.first()?;
+                let regs = self.registers(child);
+                plain.map(|c| by(c, regs))
+            }
+            Op::VWiden => plain.map(|c| by(c, regs)),
+            Op::VNarrow => plain.map(|c| by(c, regs)),
+            Op::VPlace => plain,
+            Op::VNum
+            | Op::VExtent
+            | Op::VLookup8
+            | Op::VSigned
+            | Op::VBias
+            | Op::VPick
+            | Op::VJoin
+            | Op::VLow
+            | Op::VHigh
+            | Op::VMulHigh
+            | Op::VFloat
+            | Op::VFAdd
+            | Op::VFSub
+            | Op::VFMul
+            | Op::VFDiv
+            | Op::VFMin
+            | Op::VFMax
+            | Op::VAbs
+            | Op::VExp
+            | Op::VSqrt
+            | Op::VTanh
+            | Op::VSilu
+            | Op::VGelu
+            | Op::VRound
+            | Op::VRoundAway
+            | Op::VTrunc
+            | Op::VFloor
+            | Op::VFloorPow2
+            | Op::VSelectLt
+            | Op::VSelectLe
+            | Op::VSelectEq
+            | Op::VIAdd
+            | Op::VIMul
+            | Op::VMulLow
+            | Op::VMaxOver => plain.map(|c| by(c, regs)),
+            Op::VStage => plain,
+            Op::VPanel => plain.map(|c| by(c, regs)),
+            Op::Add
+            | Op::Mul
+            | Op::Div
+            | Op::Min
+            | Op::Max
+            | Op::Abs
+            | Op::Exp
+            | Op::Sqrt
+            | Op::Tanh
+            | Op::Silu
+            | Op::Gelu
+            | Op::Round
+            | Op::RoundAway
+            | Op::Trunc
+            | Op::Floor
+            | Op::FloorPow2
+            | Op::SelectLt
+            | Op::SelectLe
+            | Op::SelectEq
+            | Op::StrictAdd
+            | Op::StrictSub
+            | Op::StrictMul
+            | Op::StrictDiv
+            | Op::StrictMin
+            | Op::StrictMax
+            | Op::Ld
+            | Op::Extent
+            | Op::Bits
+            | Op::Elem
+            | Op::Lookup
+            | Op::Biased
+            | Op::Place
+            | Op::Pick
+            | Op::At
+            | Op::LowByte
+            | Op::HighByte
+            | Op::Wrap
+            | Op::Sum
+            | Op::MaxOver
+            | Op::Vec => None,
         }
-        // All registers of the result are one. A load into all lanes is two instructions: Cranelift joins them only where the
-        // result has a single use.
-        Op::VSpread => plain,
-        Op::VSum => {
-            let fused = children.first().is_some_and(|c| {
-                matches!(c.op, Op::VDot4 | Op::VDot4S | Op::VSum)
-                    || (c.op == Op::VFMul && target.features.fma)
-            });
-            let addition = match node.ty {
-                Ty::F32 => target.costs.get(&Op::VFAdd),
-                _ => target.costs.get(&Op::VIAdd),
-            };
-            let like = |c: Cost, addition: &Cost| Cost {
-                unit: addition.unit,
-                latency: addition.latency,
-                ..c
-            };
-            plain.map(|c| {
-                by(
-                    addition.map_or(c, |a| like(c, a)),
-                    if fused { 0.0 } else { regs },
-                )
-            })
-        }
-        Op::VLookup32 => {
-            let Some(Node::Ref(_)) = node.data.first() else {
-                return None;
-            };
-            plain.map(|c| {
-                by(
-                    c,
-                    planes(node) * regs / 4.0 + joins(node) * regs / 4.0 * 2.0,
-                )
-            })
-        }
-        Op::VBits => plain.map(|c| by(c, regs * bit_work(terms, axes, node))),
-        // The bits of one number go through scalar registers and back.
-        Op::VDecode if node.lanes.is_empty() => plain.map(|c| by(c, SCALAR_DECODE)),
-        Op::VDecode => plain.map(|c| by(c, regs)),
-        Op::VTable => plain.map(|c| by(c, lanes / 4.0)),
-        Op::VFetch => {
-            let Some(Node::Ref(element)) = node.data.last() else {
-                return None;
-            };
-            let small = terms.elements[*element as usize].bits() <= SMALL_TABLE;
-            plain.map(|c| by(c, lanes / 4.0 * if small { 1.0 } else { MISSES }))
-        }
-        Op::VDot4
-        | Op::VDot4S
-        | Op::VMulPairs8
-        | Op::VMulPairs16
-        | Op::VAddPairs16
-        | Op::VSumBytes
-        | Op::VFold
-        | Op::VFoldMax => {
-            let child = children.first()?;
-            let regs = registers(target, axes, child.lanes, child.ty);
-            plain.map(|c| by(c, regs))
-        }
-        Op::VWiden => plain.map(|c| by(c, regs)),
-        Op::VNarrow => plain.map(|c| by(c, regs)),
-        Op::VPlace => plain,
-        Op::VNum
-        | Op::VExtent
-        | Op::VLookup8
-        | Op::VSigned
-        | Op::VBias
-        | Op::VPick
-        | Op::VJoin
-        | Op::VLow
-        | Op::VHigh
-        | Op::VMulHigh
-        | Op::VFloat
-        | Op::VFAdd
-        | Op::VFSub
-        | Op::VFMul
-        | Op::VFDiv
-        | Op::VFMin
-        | Op::VFMax
-        | Op::VAbs
-        | Op::VExp
-        | Op::VSqrt
-        | Op::VTanh
-        | Op::VSilu
-        | Op::VGelu
-        | Op::VRound
-        | Op::VRoundAway
-        | Op::VTrunc
-        | Op::VFloor
-        | Op::VFloorPow2
-        | Op::VSelectLt
-        | Op::VSelectLe
-        | Op::VSelectEq
-        | Op::VIAdd
-        | Op::VIMul
-        | Op::VMulLow
-        | Op::VMaxOver => plain.map(|c| by(c, regs)),
-        Op::VStage => plain,
-        Op::VPanel => plain.map(|c| by(c, regs)),
-        Op::Add
-        | Op::Mul
-        | Op::Div
-        | Op::Min
-        | Op::Max
-        | Op::Abs
-        | Op::Exp
-        | Op::Sqrt
-        | Op::Tanh
-        | Op::Silu
-        | Op::Gelu
-        | Op::Round
-        | Op::RoundAway
-        | Op::Trunc
-        | Op::Floor
-        | Op::FloorPow2
-        | Op::SelectLt
-        | Op::SelectLe
-        | Op::SelectEq
-        | Op::StrictAdd
-        | Op::StrictSub
-        | Op::StrictMul
-        | Op::StrictDiv
-        | Op::StrictMin
-        | Op::StrictMax
-        | Op::Ld
-        | Op::Extent
-        | Op::Bits
-        | Op::Elem
-        | Op::Lookup
-        | Op::Biased
-        | Op::Place
-        | Op::Pick
-        | Op::At
-        | Op::LowByte
-        | Op::HighByte
-        | Op::Wrap
-        | Op::Sum
-        | Op::MaxOver
-        | Op::Vec => None,
+    }
+
+    /// Of the copies of a load, the share that reads other bytes than the others.
+    pub(super) fn distinct(&self, load: LoadId) -> f64 {
+        self.distinct[load.as_u32() as usize]
     }
 }
 
@@ -223,11 +235,7 @@ const WHOLE_CODE: f64 = 1.5;
 const PART_CODE: f64 = 5.0;
 
 /// What taking bits out of bytes costs, relative to a shift and a mask: at the low end of a byte there is no shift.
-fn bit_work(terms: &Terms, axes: &Axes, node: &Picked) -> f64 {
-    let Some(Node::Ref(field)) = node.data.first() else {
-        return 1.0;
-    };
-    let field = &terms.fields[*field as usize];
+pub(super) fn field_work(axes: &Axes, field: &BitField) -> f64 {
     let places = copies_of(axes, field.shift.axes());
     let work = |at: &BTreeMap<AxisId, u64>| match (field.shift.known_part(at), field.up) {
         (0, 0) => 0.5,

@@ -3,21 +3,15 @@
 use super::node::planes;
 use super::traffic::Traffic;
 use super::window::Waiting;
-use super::{CostVector, Mode, node_cost, registers, stores, trips};
+use super::{CostVector, Mode, Prices, copies, extents};
 use crate::rewrite::extract::{Extracted, Picked};
 use crate::rewrite::lang::{Node, Op};
-use crate::schedule::index::{Axes, AxisKind};
-use crate::schedule::term::Terms;
+use crate::schedule::index::AxisKind;
 use crate::target::{Target, Unit};
 
 /// The cost of a whole term.
-pub fn total(
-    target: &Target,
-    terms: &Terms,
-    axes: &Axes,
-    extracted: &Extracted,
-    weights: &[bool],
-) -> CostVector {
+pub fn total(prices: &Prices<'_>, extracted: &Extracted, weights: &[bool]) -> CostVector {
+    let Prices { target, axes, .. } = *prices;
     let mut sum = CostVector::default();
     // Accumulators, with how often they are added to.
     let mut accumulators: Vec<(f64, f64)> = Vec::new();
@@ -25,41 +19,31 @@ pub fn total(
     let mut widest = 1.0;
     // Vector operations of the loops over results.
     let mut waiting = 0.0;
+    let mut latencies = vec![0.0; extracted.nodes.len()];
     for (at, node) in extracted.nodes.iter().enumerate() {
         let children: Vec<&Picked> = node.children.iter().map(|c| &extracted.nodes[*c]).collect();
-        let Some(cost) = node_cost(target, terms, axes, node, &children) else {
+        let Some(cost) = prices.node(node, &children) else {
             continue;
         };
-        let times = trips(axes, node.runs, node.mode);
+        latencies[at] = cost.latency;
+        let times = prices.trips(node);
         if node.mode == Mode::Main {
             tables += table_registers(node);
-            widest = f64::max(widest, registers(target, axes, node.lanes, node.ty));
+            widest = f64::max(widest, prices.registers(node));
         }
-        let unit = Unit::ALL.iter().position(|u| *u == cost.unit).unwrap_or(0);
-        sum.units[unit] += cost.uops * times;
+        sum.units[cost.unit as usize] += cost.uops * times;
         if node.mode == Mode::Main && cost.unit.is_vector() {
             waiting += cost.uops * times;
         }
-        let stored = target.accesses.get("store").map_or(0.0, |c| c.uops);
-        sum.units[Unit::Store as usize] += stored * stores(target, axes, node);
-        if node.op == Op::VSum {
-            let copies: f64 = node
-                .free
-                .iter()
-                .filter(|a| axes[*a].kind == AxisKind::Unroll)
-                .map(|a| axes[a].nominal as f64)
-                .product();
-            if !inner_of_chain(extracted, at) && node.mode == Mode::Main {
-                let held = registers(target, axes, node.lanes, node.ty) * copies;
-                accumulators.push((times / copies, held));
-            }
+        sum.units[Unit::Store as usize] += prices.stores(node);
+        if node.op == Op::VSum && node.mode == Mode::Main && !inner_of_chain(extracted, at) {
+            let copies = copies(axes, node.free);
+            accumulators.push((times / copies, prices.registers(node) * copies));
         }
         if let (Op::VLoad, Some(Node::Ref(load))) = (node.op, node.data.last())
             && weights[*load as usize]
         {
-            let copies = node.free.iter();
-            let copies = copies.filter(|a| axes[*a].kind == AxisKind::Unroll && axes[*a].output);
-            let apart = copies.map(|a| axes[a].nominal as f64).product();
+            let apart = extents(axes, node.free, |a| a.kind == AxisKind::Unroll && a.output);
             sum.streams = f64::max(sum.streams, apart);
         }
     }
@@ -68,10 +52,12 @@ pub fn total(
     let registers = f64::from(target.throughput.registers);
     // A quarter of the registers is for what is on the way.
     let spill = (live - registers * 0.75).max(0.0) / registers;
-    sum.chain = Waiting::new(target, terms, axes, extracted).cycles(waiting);
-    let traffic = Traffic::new(terms, axes, extracted, weights);
-    sum.bytes = traffic.weights(target);
-    sum.levels = traffic.levels(target);
+    sum.chain = Waiting::new(prices, extracted, latencies).cycles(waiting);
+    let traffic = Traffic::new(prices, extracted, weights);
+    let levels = traffic.levels();
+    let from_memory = levels.last().copied();
+    sum.bytes = from_memory.unwrap_or_else(|| traffic.beyond(0)).weights;
+    sum.levels = levels.iter().map(|l| l.all).collect();
     let limits = sum.limits(target);
     let longest = |kind: Kind| {
         let limits = limits.iter().filter(|l| l.kind == kind);
@@ -93,9 +79,9 @@ pub fn total(
 
 /// Cycles that something would take if nothing else bounded the time.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Limit {
+pub struct Limit<'a> {
     /// What.
-    pub name: String,
+    pub name: &'a str,
     /// How long.
     pub cycles: f64,
     /// What kind of thing takes it.
@@ -117,30 +103,27 @@ pub enum Kind {
 
 impl CostVector {
     /// What may bound the time of a term on a target.
-    pub fn limits(&self, target: &Target) -> Vec<Limit> {
+    pub fn limits<'a>(&self, target: &'a Target) -> Vec<Limit<'a>> {
         let rate = &target.throughput;
-        let limit = |kind: Kind, name: &str, cycles: f64| Limit {
-            name: name.to_owned(),
-            cycles,
-            kind,
+        let busy = |name, cycles: f64| Limit {
+            name,
+            cycles: cycles * SUSTAINED,
+            kind: Kind::Busy,
         };
-        let busy = |name: &str, cycles: f64| limit(Kind::Busy, name, cycles * SUSTAINED);
-        let units = Unit::ALL.into_iter().zip(self.units.iter().zip(rate.units));
-        let unit = |(unit, (uops, per_cycle)): (Unit, (&f64, f64))| {
-            busy(&format!("{unit:?} units").to_lowercase(), uops / per_cycle)
-        };
-        let mut limits: Vec<Limit> = units.map(unit).collect();
+        let units = Unit::ALL.into_iter();
+        let unit = |u: Unit| busy(u.name(), self.units[u as usize] / rate.units[u as usize]);
+        let mut limits: Vec<Limit<'_>> = units.map(unit).collect();
         // Multiplies, shuffles and sums of floats run on vector units that can do them.
         let vectors = Unit::ALL.into_iter().filter(|u| u.is_vector());
         let vectors: f64 = vectors.map(|u| self.units[u as usize]).sum();
         let together = vectors / rate.units[Unit::Vector as usize];
         limits.push(busy("all vector units", together));
         limits.push(busy("issue", self.work() / rate.issue));
-        limits.push(limit(
-            Kind::Waiting,
-            "the chain of an accumulator",
-            self.chain,
-        ));
+        limits.push(Limit {
+            name: "the chain of an accumulator",
+            cycles: self.chain,
+            kind: Kind::Waiting,
+        });
         let mut moved = self
             .levels
             .iter()
@@ -151,7 +134,11 @@ impl CostVector {
                 Some(_) => (Kind::Moving, level.rate),
                 None => (Kind::Memory, rate.memory * stream_share(self.streams)),
             };
-            limits.push(limit(kind, &level.name, bytes / per_cycle));
+            limits.push(Limit {
+                name: &level.name,
+                cycles: bytes / per_cycle,
+                kind,
+            });
         }
         limits
     }

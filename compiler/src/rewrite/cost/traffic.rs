@@ -1,12 +1,11 @@
 //! What is read from which level of the memory hierarchy. A loop whose data a level holds reads them from further away once,
 //! however often it uses them; all that is read once comes from memory.
 
-use super::{Mode, distinct};
+use super::{Prices, copies, extents};
 use crate::rewrite::extract::{Extracted, Picked};
 use crate::rewrite::lang::{Node, Op};
-use crate::schedule::index::{Axes, AxisId, AxisKind, AxisSet};
-use crate::schedule::term::{LoadId, Storage, Terms};
-use crate::target::Target;
+use crate::schedule::index::{AxisId, AxisKind, AxisSet};
+use crate::schedule::term::{LoadId, Storage};
 
 /// What a load, or a buffer that is kept, reads.
 struct Stream {
@@ -19,42 +18,45 @@ struct Stream {
     weight: bool,
 }
 
+/// Bytes that a cache does not hold when they are read.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Missed {
+    pub(super) all: f64,
+    pub(super) weights: f64,
+}
+
 /// The streams of a term.
 pub(super) struct Traffic<'a> {
-    axes: &'a Axes,
+    prices: &'a Prices<'a>,
     streams: Vec<Stream>,
 }
 
 impl<'a> Traffic<'a> {
-    pub(super) fn new(
-        terms: &Terms,
-        axes: &'a Axes,
-        term: &Extracted,
-        weights: &[bool],
-    ) -> Traffic<'a> {
+    pub(super) fn new(prices: &'a Prices<'a>, term: &Extracted, weights: &[bool]) -> Traffic<'a> {
         let streams = term.nodes.iter();
+        let streams = streams.filter_map(|node| stream(prices, node, weights));
         Traffic {
-            axes,
-            streams: streams
-                .filter_map(|node| stream(terms, axes, node, weights))
-                .collect(),
+            prices,
+            streams: streams.collect(),
         }
     }
 
-    /// Bytes read from each level but the nearest: what the level before it does not hold.
-    pub(super) fn levels(&self, target: &Target) -> Vec<f64> {
-        let all = |s: &Stream, held: u64| self.missed(s, held as f64);
-        let levels = target.levels.iter().rev().skip(1).rev();
-        let level = |held: u64| self.streams.iter().map(|s| all(s, held)).sum();
-        levels.map(|l| level(l.bytes)).collect()
+    /// What is read from each level but the nearest: what the level before it does not hold.
+    pub(super) fn levels(&self) -> Vec<Missed> {
+        let levels = &self.prices.target.levels;
+        let caches = levels.split_last().map_or(&[][..], |(_, caches)| caches);
+        caches.iter().map(|l| self.beyond(l.bytes)).collect()
     }
 
-    /// Bytes of weights read from memory.
-    pub(super) fn weights(&self, target: &Target) -> f64 {
-        let caches = target.levels.iter().rev().skip(1);
-        let held = caches.map(|l| l.bytes).max().unwrap_or(0);
-        let weights = self.streams.iter().filter(|s| s.weight);
-        weights.map(|s| self.missed(s, held as f64)).sum()
+    /// What is read from behind caches that hold so many bytes.
+    pub(super) fn beyond(&self, held: u64) -> Missed {
+        let mut sum = Missed::default();
+        for stream in &self.streams {
+            let bytes = self.missed(stream, held as f64);
+            sum.all += bytes;
+            sum.weights += if stream.weight { bytes } else { 0.0 };
+        }
+        sum
     }
 
     /// Bytes of a stream that are read again, because the data of the loops between do not stay.
@@ -70,7 +72,7 @@ impl<'a> Traffic<'a> {
     /// Bytes that all streams touch in some loops of one of them.
     fn footprint(&self, of: &Stream, inner: AxisSet) -> f64 {
         // Loops of other sums lie within the loops over results.
-        let over_results = inner.iter().any(|a| self.axes[a].output);
+        let over_results = inner.iter().any(|a| self.prices.axes[a].output);
         let own = set(&of.loops);
         let touched = |s: &Stream| {
             let loops = set(&s.loops);
@@ -86,7 +88,7 @@ impl<'a> Traffic<'a> {
     }
 
     fn rounds(&self, loops: AxisSet) -> f64 {
-        loops.iter().map(|a| self.axes[a].nominal as f64).product()
+        extents(self.prices.axes, loops, |_| true)
     }
 }
 
@@ -96,13 +98,9 @@ fn set(axes: &[AxisId]) -> AxisSet {
 }
 
 /// What a node reads from memory, if it does.
-fn stream(terms: &Terms, axes: &Axes, node: &Picked, weights: &[bool]) -> Option<Stream> {
-    let count = |kind: AxisKind, among: AxisSet| -> f64 {
-        let of_kind = among.iter().filter(|a| axes[*a].kind == kind);
-        of_kind.map(|a| axes[a].nominal as f64).product()
-    };
-    let lanes = count(AxisKind::Lane, node.lanes);
-    let copies = count(AxisKind::Unroll, node.free);
+fn stream(prices: &Prices<'_>, node: &Picked, weights: &[bool]) -> Option<Stream> {
+    let Prices { terms, axes, .. } = *prices;
+    let count = prices.lanes(node) * copies(axes, node.free);
     let whole = f64::from(node.ty.bits()) / 8.0;
     let (bytes, weight) = match (node.op, node.data.last()) {
         (Op::VLoad, Some(Node::Ref(number))) => {
@@ -112,21 +110,19 @@ fn stream(terms: &Terms, axes: &Axes, node: &Picked, weights: &[bool]) -> Option
                 Storage::Place { .. } => 0.0,
                 _ => whole,
             };
-            let once = distinct(terms, axes, load);
-            (width * lanes * copies * once, weights[*number as usize])
+            (
+                width * count * prices.distinct(load),
+                weights[*number as usize],
+            )
         }
-        (Op::VStage | Op::VPanel, _) => (whole * lanes * copies, false),
+        (Op::VStage | Op::VPanel, _) => (whole * count, false),
         _ => return None,
     };
     let groups: Vec<u32> = node.runs.iter().map(|a| axes[a].group).collect();
     let around = |a: AxisId| {
         let axis = &axes[a];
-        let stands = match node.mode {
-            Mode::Main => true,
-            Mode::Staged => !axis.row,
-            Mode::Panel => !axis.batch,
-        };
-        axis.kind == AxisKind::Loop && stands && (axis.group == 0 || groups.contains(&axis.group))
+        let stands = axis.kind == AxisKind::Loop && node.mode.stands_in(axis);
+        stands && (axis.group == 0 || groups.contains(&axis.group))
     };
     let mut loops: Vec<AxisId> = axes.keys().filter(|a| around(*a)).collect();
     loops.sort_by_key(|a| (axes[*a].group, *a));

@@ -1,17 +1,14 @@
 //! Waiting: what a term takes because operations need the results of others. A machine looks only so many operations ahead, so
 //! it overlaps only so many rounds of a loop (Little's law: what is on the way is rate times latency).
 
-use super::{Mode, bound_axis, node_cost, trips};
+use super::{Mode, Prices, bound_axis, copies};
 use crate::rewrite::extract::{Extracted, Picked};
 use crate::rewrite::lang::Op;
-use crate::schedule::index::{Axes, AxisId, AxisKind, AxisSet};
-use crate::schedule::term::Terms;
-use crate::target::Target;
+use crate::schedule::index::{AxisId, AxisKind};
 
 /// A term on a target.
 pub(super) struct Waiting<'a> {
-    target: &'a Target,
-    axes: &'a Axes,
+    prices: &'a Prices<'a>,
     nodes: &'a [Picked],
     /// Cycles from the operands of a node to its value.
     latencies: Vec<f64>,
@@ -19,21 +16,14 @@ pub(super) struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     pub(super) fn new(
-        target: &'a Target,
-        terms: &Terms,
-        axes: &'a Axes,
+        prices: &'a Prices<'a>,
         term: &'a Extracted,
+        latencies: Vec<f64>,
     ) -> Waiting<'a> {
-        let latency = |node: &Picked| {
-            let children: Vec<&Picked> = node.children.iter().map(|c| &term.nodes[*c]).collect();
-            let cost = node_cost(target, terms, axes, node, &children);
-            cost.map_or(0.0, |c| c.latency)
-        };
         Waiting {
-            target,
-            axes,
+            prices,
             nodes: &term.nodes,
-            latencies: term.nodes.iter().map(latency).collect(),
+            latencies,
         }
     }
 
@@ -43,7 +33,7 @@ impl<'a> Waiting<'a> {
             let node = &self.nodes[at];
             is_sum(node)
                 && node.mode == Mode::Main
-                && self.axes[bound_axis(node)].kind == AxisKind::Loop
+                && self.prices.axes[bound_axis(node)].kind == AxisKind::Loop
         };
         let loops = (0..self.nodes.len()).filter(|at| is_loop(*at));
         loops
@@ -54,10 +44,10 @@ impl<'a> Waiting<'a> {
     /// Cycles of the loop of a sum: in order where its rounds wait for each other, else as many rounds at once as are seen.
     fn of_loop(&self, at: usize, operations: f64) -> f64 {
         let sum = &self.nodes[at];
-        let rounds = trips(self.axes, sum.runs, sum.mode) / copies(self.axes, sum.runs);
+        let rounds = self.prices.trips(sum) / copies(self.prices.axes, sum.runs);
         let (leaf, added) = self.chain(at);
         let round = self.path(leaf, bound_axis(sum)) + added;
-        let seen = operations / rounds / self.target.throughput.window;
+        let seen = operations / rounds / self.prices.target.throughput.window;
         rounds * f64::max(added, round * share(seen))
     }
 
@@ -71,7 +61,7 @@ impl<'a> Waiting<'a> {
             paths[here] = match is_sum(node) {
                 true => {
                     let (leaf, added) = self.chain(here);
-                    paths[leaf] + added * self.axes[bound_axis(node)].nominal as f64
+                    paths[leaf] + added * self.prices.axes[bound_axis(node)].nominal as f64
                 }
                 false => {
                     let operands = node.children.iter().map(|c| paths[*c]);
@@ -89,11 +79,14 @@ impl<'a> Waiting<'a> {
         match node.op {
             op if op == self.nodes[at].op => {
                 let (leaf, added) = self.chain(child);
-                (leaf, added * self.axes[bound_axis(node)].nominal as f64)
+                (
+                    leaf,
+                    added * self.prices.axes[bound_axis(node)].nominal as f64,
+                )
             }
             // The operation adds to the accumulator itself.
             Op::VDot4 | Op::VDot4S => (child, self.latencies[child]),
-            Op::VFMul if self.target.features.fma => (child, self.latencies[child]),
+            Op::VFMul if self.prices.target.features.fma => (child, self.latencies[child]),
             _ => (child, self.latencies[at]),
         }
     }
@@ -110,10 +103,4 @@ const SHARP: i32 = 3;
 
 fn is_sum(node: &Picked) -> bool {
     matches!(node.op, Op::VSum | Op::VMaxOver)
-}
-
-/// Copies among some axes.
-fn copies(axes: &Axes, among: AxisSet) -> f64 {
-    let copies = among.iter().filter(|a| axes[*a].kind == AxisKind::Unroll);
-    copies.map(|a| axes[a].nominal as f64).product()
 }

@@ -206,7 +206,8 @@ impl Lower<'_> {
         if let Some(lanes) = lanes {
             self.known.insert(value, lanes);
         }
-        self.depth.insert(value, depth);
+        // A value that was there already stands where it stood.
+        self.depth.entry(value).or_insert(depth);
         if let Some(key) = key {
             self.constants.insert(key, value);
         }

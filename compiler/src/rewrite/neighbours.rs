@@ -12,6 +12,7 @@ use super::word::Word;
 use crate::schedule::index::{AxisId, AxisSet};
 use crate::schedule::layout::JOINT_BITS;
 use crate::schedule::term::TermId;
+use crate::spec::interp::TABLE_SHARE;
 use crate::spec::kernel::Tables;
 use std::collections::BTreeMap;
 
@@ -100,14 +101,19 @@ impl Canon<'_> {
         let Word::Part(part) = &fact.word else {
             return None;
         };
-        let others = call.iter().try_fold(1.0f64, |most, a| {
-            let fact = real(self.graph, self.class_of(a).0)?;
-            let size = fact.low.abs().max(fact.high.abs());
-            (fact.integer && size.is_finite()).then_some(most * size)
-        })?;
+        // What a product may be off is a part of the ranges of its two factors.
+        let [other] = call[..] else {
+            return None;
+        };
+        let given = real(self.graph, self.class_of(other).0)?;
+        let others = given.low.abs().max(given.high.abs());
+        let range = given.high - given.low;
+        if !given.integer || !range.is_finite() {
+            return None;
+        }
         let together = part.clone().over(axis, Some(extent));
         let joint = together.is_some_and(|p| p.width <= u64::from(JOINT_BITS));
-        if call.is_empty() || !joint || !fact.integer {
+        if !joint || !fact.integer {
             return None;
         }
         // Twice the distance to the middle, where the middle lies between integers.
@@ -123,7 +129,11 @@ impl Canon<'_> {
             return None;
         }
         let factor = (WHOLE * BYTE / most).floor();
-        let others: Vec<Atom> = call.into_iter().cloned().collect();
+        let off = 0.5 * WHOLE / factor / scale;
+        if off > TABLE_SHARE * (fact.high - fact.low) * range * extent as f64 {
+            return None;
+        }
+        let others = vec![other.clone()];
         let mut centred: Poly = BTreeMap::new();
         let with_code = [others.clone(), vec![code.clone()]].concat();
         centred.insert(super::canon::sorted(with_code), scale);

@@ -89,6 +89,14 @@ type Flip = (
 
 const FLIPS: &[Flip] = &[
     (
+        "binary_linear",
+        "aarch64-dotprod",
+        Op::VCountOnes,
+        60.0,
+        "counts of bits",
+        "dot product of four signed bytes",
+    ),
+    (
         "int4_int8",
         "x86-64-vnni",
         Op::VDot4,

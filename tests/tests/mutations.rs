@@ -101,6 +101,12 @@ const SMALL: &[&str] = &[
     kernel fractions(weight w: tq1_0[N, K], input x: i8[M, K]) -> output y: f32[M, N] {
         y[m, n] = sum(k) w[n, k] * x[m, k];
     }",
+    // Weights and activations of one bit and of two: bits that lie in one byte, and bits that lie apart.
+    "language 1;
+    import \"std/ints\";
+    kernel bits_of_two(weight w: int2_32[N, K], input x: int2_32[M, K]) -> output y: f32[M, N] {
+        y[m, n] = sum(k) w[n, k] * x[m, k];
+    }",
     // The unsigned factor second.
     "language 1;
     kernel unsigned(weight w: i8[N, K], input x: u8[M, K]) -> output y: i32[M, N] {

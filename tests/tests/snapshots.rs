@@ -38,6 +38,8 @@ const WANTED: &[(&str, &str, &[&str])] = &[
     ("int2_int8", "x86-64-v3", &["vpshufb"]),
     ("int2_int8", "x86-64-vnni", &["vpdpbusd"]),
     ("int8_matmul", "x86-64-vnni", &["vpdpbusd"]),
+    ("binary_linear", "x86-64-v2", &["pshufb"]),
+    ("binary_linear", "aarch64", &["cnt"]),
     ("int8_matmul", "aarch64-dotprod", &["sdot"]),
     ("int8_matmul", "aarch64-i8mm", &["sdot"]),
 ];
@@ -86,7 +88,15 @@ const TOUCHING: &[(&str, &str, &str)] = &[
     ("int2_int8", "x86-64", ROUNDING),
     ("rmsnorm_quantize", "x86-64", ROUNDING),
     ("int2_int8", "aarch64", LONG),
+    ("binary_linear", "x86-64", COUNTS),
+    ("binary_linear", "x86-64-v2", COUNTS),
+    ("binary_linear", "x86-64-v3", COUNTS),
+    ("binary_linear", "x86-64-vnni", COUNTS),
+    ("binary_linear", "aarch64", COUNTS),
+    ("binary_linear", "aarch64-dotprod", COUNTS),
+    ("binary_linear", "aarch64-i8mm", COUNTS),
 ];
+const COUNTS: &str = "the activations' bytes of both planes wait in registers until the second sixteen results have used them, too";
 const LONG: &str = "two planes of bits, eight copies of each and tables of two bytes are one straight piece of code";
 const ROUNDING: &str =
     "SSE2 has no rounding: its numbers do not fit the registers beside those of the conversion";

@@ -44,6 +44,8 @@ pub struct Features {
     pub fma: bool,
     /// `vpdpbusd` in its EVEX form (AVX512-VNNI with VL).
     pub avx512vnni: bool,
+    /// `vpopcntb` (AVX512-BITALG with VL).
+    pub avx512bitalg: bool,
     /// `vpdpbusd` in its VEX form (AVX-VNNI).
     pub avxvnni: bool,
     /// `sdot`.
@@ -61,6 +63,7 @@ const NONE: Features = Features {
     avx2: false,
     fma: false,
     avx512vnni: false,
+    avx512bitalg: false,
     avxvnni: false,
     dotprod: false,
     i8mm: false,
@@ -133,6 +136,7 @@ impl Features {
             avx2: avx && has!("avx2"),
             fma: avx && has!("fma"),
             avx512vnni: has!("avx512vnni") && has!("avx512vl") && has!("avx512f"),
+            avx512bitalg: has!("avx512bitalg") && has!("avx512vl") && has!("avx512f"),
             avxvnni: avx && has!("avxvnni"),
             dotprod: false,
             i8mm: false,
@@ -162,6 +166,7 @@ impl Features {
             && implied(self.avx2, host.avx2)
             && implied(self.fma, host.fma)
             && implied(self.avx512vnni, host.avx512vnni)
+            && implied(self.avx512bitalg, host.avx512bitalg)
             && implied(self.avxvnni, host.avxvnni)
             && implied(self.dotprod, host.dotprod)
             && implied(self.i8mm, host.i8mm)
@@ -200,9 +205,10 @@ impl Features {
                 ("has_avx", self.avx),
                 ("has_avx2", self.avx2),
                 ("has_fma", self.fma),
-                ("has_avx512f", self.avx512vnni),
-                ("has_avx512vl", self.avx512vnni),
+                ("has_avx512f", self.avx512vnni || self.avx512bitalg),
+                ("has_avx512vl", self.avx512vnni || self.avx512bitalg),
                 ("has_avx512vnni", self.avx512vnni),
+                ("has_avx512bitalg", self.avx512bitalg),
                 ("has_avx_vnni", self.avxvnni),
             ],
             Arch::Aarch64 => &[("has_dotprod", self.dotprod), ("has_i8mm", self.i8mm)],

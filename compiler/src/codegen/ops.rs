@@ -235,6 +235,7 @@ impl Emit<'_, '_> {
             Un::FAbs => self.b.ins().fabs(x),
             Un::FSqrt => self.b.ins().sqrt(x),
             Un::FRound if rounds => self.b.ins().nearest(x),
+            Un::CountOnes => self.b.ins().popcnt(x),
             Un::FFloor if rounds => self.b.ins().floor(x),
             Un::FRound => self.round(ty, x),
             Un::FFloor => {

@@ -6,7 +6,7 @@ use super::{CodegenError, Features, ListingFacts, MachineCode, compile, listing}
 use crate::vector::build::Builder;
 use crate::vector::interp::run;
 use crate::vector::ir::{
-    Bin, Convert, Elem, Function, ParamId, ParamKind, Scalar, Shift, Step, Type, Value,
+    Bin, Convert, Elem, Function, ParamId, ParamKind, Scalar, Shift, Step, Type, Un, Value,
 };
 use crate::vector::testing::{OUT, Rng, inputs, mutant, random, single};
 use crate::vector::verify::verify;
@@ -18,6 +18,13 @@ fn levels() -> Vec<(&'static str, Features)> {
         ("v2", Features::x86_64_v2()),
         ("v3", Features::x86_64_v3()),
         ("vnni", Features::x86_64_vnni()),
+        (
+            "bitalg",
+            Features {
+                avx512bitalg: true,
+                ..Features::x86_64_vnni()
+            },
+        ),
         ("aarch64", Features::aarch64()),
         ("aarch64-dotprod", Features::aarch64_dotprod()),
         ("aarch64-i8mm", Features::aarch64_i8mm()),
@@ -239,11 +246,20 @@ fn operations_become_their_instructions() {
         let product = b.fmul(x, x);
         c[0] = b.mul_add(scale, product, c[0]);
     });
+    let counts = in_loop(&[Type::new(Elem::I8, 16)], |b, at, c| {
+        let x = b.load(Type::new(Elem::I8, 16), at[0], 0);
+        let ones = b.un(Un::CountOnes, x);
+        c[0] = b.iadd(c[0], ones);
+    });
     // Function, level, instruction, and instructions of the loop at most: test, branch, step and jump are four.
     let cases: &[(&Function, &str, &str, usize)] = &[
         (&lookup, "v2", "pshufb", 9),
         (&lookup, "v3", "vpshufb", 7),
         (&lookup, "aarch64", "tbl", 8),
+        (&counts, "v2", "psrlw", 15),
+        (&counts, "v3", "vpsrlw", 13),
+        (&counts, "bitalg", "vpopcntb", 7),
+        (&counts, "aarch64", "cnt", 8),
         (&pairs8, "v2", "pmaddubsw", 8),
         (&pairs8, "v3", "vpmaddubsw", 7),
         (&pairs16, "sse2", "pmaddwd", 8),

@@ -113,6 +113,15 @@ impl FloatSpec {
     }
 }
 
+/// Values of codes as sums over their bits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BitWorths {
+    /// The value of code 0.
+    pub zero: f64,
+    /// What each bit adds to it, the lowest first.
+    pub bits: Vec<f64>,
+}
+
 impl Element {
     /// Bits of a code.
     pub fn bits(&self) -> u32 {
@@ -214,6 +223,24 @@ impl Element {
     /// Whether bytes with some of its codes are refused.
     pub fn refuses(&self) -> bool {
         matches!(self, Element::Codebook(c) if c.illegal == Illegal::Refused)
+    }
+
+    /// What its bits are worth, if each is worth the same whatever the others are: so are those of integers, and a single bit
+    /// is. Of at most eight bits.
+    pub fn bit_worths(&self) -> Option<BitWorths> {
+        if self.bits() > 8 || self.width() > 1 || self.has_nan_or_inf() {
+            return None;
+        }
+        let zero = self.decode(0);
+        let bits: Vec<f64> = (0..self.bits())
+            .map(|bit| self.decode(1 << bit) - zero)
+            .collect();
+        let sum = |code: u32| {
+            let set = (0..).zip(&bits).filter(|(bit, _)| code >> bit & 1 == 1);
+            zero + set.map(|(_, worth)| worth).sum::<f64>()
+        };
+        let exact = (0..1 << self.bits()).all(|code| self.decode(code) == sum(code));
+        exact.then_some(BitWorths { zero, bits })
     }
 
     /// The value of every legal code, in order, if there are at most 16 bits.

@@ -16,6 +16,7 @@ pub mod std;
 pub mod text;
 
 pub use codebook::{Illegal, Product};
+pub use element::BitWorths;
 
 use ::std::sync::Arc;
 use cranelift_entity::{PrimaryMap, entity_impl};

@@ -277,7 +277,7 @@ impl Nest<'_, '_, '_> {
         if is_kept(node.op) {
             return;
         }
-        if matches!(node.op, Term::VSum | Term::VSumBytes | Term::VMaxOver) {
+        if node.op.has_axis() {
             let axis = self.bound_axis(at);
             for copy in 0..self.copies(axis) {
                 let mut inner = env.clone();
@@ -402,7 +402,7 @@ impl Nest<'_, '_, '_> {
         let node = self.node(at);
         match node.op {
             op if is_kept(op) => {}
-            Term::VSumBytes | Term::VMaxOver => {}
+            Term::VSumBytes | Term::VPackBits | Term::VMaxOver => {}
             Term::VSum => {
                 if !found.iter().any(|s| self.key(s.node, &s.env) == key) {
                     found.push(Sum {

@@ -52,6 +52,7 @@ impl Nest<'_, '_, '_> {
                 return acc.ok_or(ScheduleError::Internal("a sum over no copies"));
             }
             Term::VSumBytes => return self.sum_bytes(at, env, ty),
+            Term::VPackBits => return self.pack_bits(at, env, ty),
             Term::VLoad => return self.load(&node, env),
             Term::VStage | Term::VPanel => return self.kept(at, ty, env),
             _ => {}
@@ -97,6 +98,29 @@ impl Nest<'_, '_, '_> {
         Ok(self.lower.put(ty, Op::Bitcast(joined), &[joined]))
     }
 
+    /// Bits of copies as bytes: from the highest down, what there is doubled and the next one added.
+    fn pack_bits(&mut self, at: usize, env: &Env, ty: Type) -> Result<Value, ScheduleError> {
+        let (axis, child) = (self.bound_axis(at), self.node(at).children[0]);
+        let mut packed = None;
+        for copy in (0..self.copies(axis)).rev() {
+            let mut inner = env.clone();
+            inner.insert(axis, copy);
+            let bit = self.value(child, &inner)?;
+            let mut add = |a: Value, b: Value| {
+                let op = Op::Bin(Bin::IAdd, a, b);
+                self.lower.put(ty, op, &[a, b])
+            };
+            packed = Some(match packed {
+                None => bit,
+                Some(above) => {
+                    let twice = add(above, above);
+                    add(twice, bit)
+                }
+            });
+        }
+        packed.ok_or(ScheduleError::Internal("bits of no copies"))
+    }
+
     fn operation(
         &mut self,
         node: &Picked,
@@ -118,6 +142,8 @@ impl Nest<'_, '_, '_> {
             Term::VFMax => bin(Bin::FMax),
             Term::VIAdd => bin(Bin::IAdd),
             Term::VIMul | Term::VMulLow => bin(Bin::IMul),
+            Term::VAnd => bin(Bin::And),
+            Term::VCountOnes => self.lower.put(ty, Op::Un(Un::CountOnes, c[0]), c),
             Term::VAbs => self.lower.put(ty, Op::Un(Un::FAbs, c[0]), c),
             Term::VSqrt => self.lower.put(ty, Op::Un(Un::FSqrt, c[0]), c),
             Term::VRound => self.lower.declared_unary(UnOp::Round, c[0], ty),
@@ -253,12 +279,16 @@ impl Nest<'_, '_, '_> {
             | Term::LowByte
             | Term::HighByte
             | Term::Wrap
+            | Term::And
+            | Term::CountOnes
+            | Term::PackBits
             | Term::Sum
             | Term::MaxOver
             | Term::Vec
             | Term::VLoad
             | Term::VSum
             | Term::VSumBytes
+            | Term::VPackBits
             | Term::VMaxOver
             | Term::VStage
             | Term::VPanel => {

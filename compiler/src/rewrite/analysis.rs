@@ -5,7 +5,8 @@ use super::digits::Digits;
 use super::lang::{Node, Op, Ty};
 use super::word::{self, Word};
 use crate::format::Element;
-use crate::schedule::index::{Axes, AxisId, AxisKind, AxisSet};
+use crate::schedule::index::{Axes, AxisId, AxisKind, AxisSet, TableAxis};
+use crate::schedule::layout::COUNTED;
 use crate::schedule::term::{BitField, Storage, Terms};
 use crate::spec::kernel::Kernel;
 use crate::vector::ir::Scalar;
@@ -171,6 +172,11 @@ impl Facts {
             _ => None,
         };
         self.extent(axis).or_else(|| free(&self.axes[axis].to))
+    }
+    /// Whether the axis is of neighbours whose bits make up a byte.
+    pub fn is_octet(&self, axis: AxisId) -> bool {
+        let neighbours = self.axes[axis].tables == TableAxis::Joint;
+        neighbours && self.extent(axis) == Some(COUNTED)
     }
     /// Whether the axis is a lane.
     pub fn is_lane(&self, axis: AxisId) -> bool {
@@ -381,7 +387,7 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         Op::VJoin => Some((of(0)?.0, Ty::I16)),
         Op::VNarrow => Some((of(1)?.0, ty(0))),
         Op::VMulHigh => of(1),
-        Op::VMulLow => of(0),
+        Op::VMulLow | Op::VAnd | Op::VCountOnes => of(0),
         Op::VWiden => Some((of(1)?.0, ty(0))),
         Op::VFloat => Some((of(0)?.0, Ty::F32)),
         Op::VFAdd
@@ -407,7 +413,7 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         | Op::VStage
         | Op::VPanel => of(0),
         Op::VIAdd | Op::VIMul => of(1),
-        Op::VSum | Op::VMaxOver => of(1),
+        Op::VSum | Op::VMaxOver | Op::VPackBits => of(1),
         Op::VSumBytes => Some((of(1)?.0, Ty::I16)),
         Op::VFold | Op::VFoldMax => {
             let (set, ty) = of(1)?;
@@ -453,6 +459,9 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         | Op::LowByte
         | Op::HighByte
         | Op::Wrap
+        | Op::And
+        | Op::CountOnes
+        | Op::PackBits
         | Op::Sum
         | Op::MaxOver => None,
     }
@@ -623,6 +632,42 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], operands: &[&Real], own: Id
                 low: (low / 256.0).floor(),
                 high: (high / 256.0).floor(),
                 integer: true,
+                ..unknown(free, call)
+            }
+        }
+        Op::And => {
+            let (a, b) = match operands {
+                [a, b] => (a.high, b.high),
+                _ => (f64::INFINITY, f64::INFINITY),
+            };
+            Real {
+                low: 0.0,
+                high: a.min(b),
+                integer: true,
+                ..unknown(free, call)
+            }
+        }
+        Op::CountOnes => {
+            let high = operands.first().map_or(f64::INFINITY, |e| e.high);
+            Real {
+                low: 0.0,
+                high: (high + 1.0).log2().floor().max(0.0),
+                integer: true,
+                ..unknown(free, call)
+            }
+        }
+        Op::PackBits => {
+            let own = axis(graph, children[0]);
+            let (low, high) = operands.first().map_or(UNKNOWN, |e| (e.low, e.high));
+            // Each digit is at most so far from 0, and together they are worth less than the next.
+            let digits = own.and_then(|a| facts.extent(a)).unwrap_or(u64::MAX);
+            let all = 2f64.powi(digits.min(1 << 10) as i32) - 1.0;
+            let whole = |end: f64| if end == 0.0 { 0.0 } else { end * all };
+            Real {
+                free: own.map_or(free, |a| free.minus(AxisSet::one(a))),
+                low: whole(low.min(0.0)),
+                high: whole(high.max(0.0)),
+                integer: operands.iter().all(|e| e.integer),
                 ..unknown(free, call)
             }
         }

@@ -353,9 +353,7 @@ impl<'a> Search<'a> {
             runs = runs.union(facts.terms.fields[*field as usize].shift.axes());
         }
         let mut free = runs;
-        if let (Op::VSum | Op::VSumBytes | Op::VMaxOver, Some(Node::Axis(axis))) =
-            (op, data.first())
-        {
+        if let (true, Some(Node::Axis(axis))) = (op.has_axis(), data.first()) {
             // Loops have one binder: two equal terms may meet here although neither was written inside the other.
             if bound.has(*axis) {
                 return None;

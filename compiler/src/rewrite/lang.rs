@@ -162,6 +162,12 @@ ops! {
     HighByte = "high-byte" / 1,
     /// The integer from -2^15 on below 2^15 that differs by a multiple of 2^16.
     Wrap = "wrap" / 1,
+    /// Bits that are set in both of two integers from 0 on.
+    And = "and" / 2,
+    /// How many bits of an integer from 0 on are set.
+    CountOnes = "count-ones" / 1,
+    /// The sum over an axis of a term times two to the power of where on the axis it is: axis, term.
+    PackBits = "pack-bits" / 2,
     /// Sum over an axis.
     Sum = "sum" / 2,
     /// Largest over an axis.
@@ -256,6 +262,12 @@ ops! {
     VIMul = "v.imul" / 3,
     /// Low half of products of i16: vectors.
     VMulLow = "v.mul-low" / 2,
+    /// Bits that are set in both bytes: vectors.
+    VAnd = "v.and" / 2,
+    /// How many bits of each byte are set.
+    VCountOnes = "v.count-ones" / 1,
+    /// Bits of copies as bytes, the first lowest: axis, vector.
+    VPackBits = "v.pack-bits" / 2,
     /// Accumulation over a loop or copies: axis, vector.
     VSum = "v.sum" / 2,
     /// Bytes summed over copies in 16 bits: axis, vector.
@@ -280,6 +292,16 @@ ops! {
     VStage = "v.stage" / 1,
     /// A value of weights kept in a buffer, computed before the loop over the batch.
     VPanel = "v.panel" / 1,
+}
+
+impl Op {
+    /// Whether it takes the values of a loop or of copies together: its axis is bound in it.
+    pub fn has_axis(self) -> bool {
+        matches!(
+            self,
+            Op::VSum | Op::VSumBytes | Op::VPackBits | Op::VMaxOver
+        )
+    }
 }
 
 /// A node: a leaf with data, or an operation.

@@ -368,6 +368,7 @@ fn name(term: &Extracted, terms: &Terms, rounded: bool) -> String {
                 (false, false) => "look-up of sums in tables of bytes",
             },
         ),
+        (Op::VCountOnes, "counts of bits"),
         (Op::VDot4, "dot product of four bytes"),
         (Op::VDot4S, "dot product of four signed bytes"),
         (Op::VMulPairs8, "byte products in pairs"),

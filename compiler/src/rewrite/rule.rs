@@ -4,7 +4,8 @@ use super::analysis::{Facts, Graph, axis, data, real, reference};
 use super::lang::{Node, Ty};
 use super::word::{self, Word};
 use crate::format::{Codebook, Element};
-use crate::schedule::index::{AxisId, AxisKind, AxisSet, TableAxis};
+use crate::schedule::index::{Affine, AxisId, AxisKind, AxisSet, TableAxis};
+use crate::schedule::term::BitField;
 use egg::{Applier, Id, Pattern, PatternAst, Rewrite, Subst, Symbol, Var};
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -21,6 +22,12 @@ pub enum When {
     Needed(&'static str, &'static str),
     /// The axis is copies.
     Copies(&'static str),
+    /// The axis is of neighbours whose bits make up a byte.
+    Octet(&'static str),
+    /// The term is 0 or 1.
+    Bit(&'static str),
+    /// The field is one bit of a byte that is loaded, the one that the axis counts: field, axis, load.
+    BitOfByte(&'static str, &'static str, &'static str),
     /// The axis is a lane.
     Lane(&'static str),
     /// The axis is a lane whose sums dot products may fold.
@@ -382,9 +389,11 @@ impl When {
             | When::StageableTable(a, b)
             | When::Indexes(a, b)
             | When::SumFits(a, b, _) => vec![a, b],
-            When::ProductSumFits(a, b, c, _) => vec![a, b, c],
+            When::ProductSumFits(a, b, c, _) | When::BitOfByte(a, b, c) => vec![a, b, c],
             When::Loop(a)
             | When::Copies(a)
+            | When::Octet(a)
+            | When::Bit(a)
             | When::Lane(a)
             | When::Panelled(a)
             | When::Folds(a)
@@ -433,6 +442,22 @@ impl When {
             }),
             When::Loop(a) => on_axis(a, &|a| !facts.is_lane(a)),
             When::Copies(a) => on_axis(a, &|a| facts.axes[a].kind == AxisKind::Unroll),
+            When::Octet(a) => on_axis(a, &|a| facts.is_octet(a)),
+            When::Bit(e) => within(graph, id(e), (0.0, 1.0)),
+            When::BitOfByte(f, a, x) => on_axis(a, &|a| {
+                let field = reference(graph, id(f)).map(|f| &facts.terms.fields[f as usize]);
+                let byte = reference(graph, id(x)).is_some_and(|l| {
+                    let load = crate::schedule::term::LoadId::from_u32(l);
+                    let moves = facts.terms.load_axes(load).has(a);
+                    facts.load_ty(l) == Ty::U8 && !moves
+                });
+                let own = BitField {
+                    shift: Affine::axis(a, 1),
+                    width: 1,
+                    up: 0,
+                };
+                byte && field == Some(&own)
+            }),
             When::Lane(a) => on_axis(a, &|a| facts.is_lane(a)),
             When::Folds(a) => on_axis(a, &|a| facts.axes[a].folds),
             When::Signed(e) => real(graph, id(e)).is_some_and(|r| r.low < 0.0),

@@ -147,7 +147,7 @@ pub(super) fn of(graph: &Graph, op: Op, children: &[Id], operands: &[&Real]) -> 
                 _ => all(),
             }
         }
-        Op::Sum | Op::MaxOver => {
+        Op::Sum | Op::MaxOver | Op::PackBits => {
             let (Some(axis), Word::Part(part)) = (axis(graph, children[0]), all()) else {
                 return all();
             };

@@ -1,9 +1,10 @@
 //! Cuts: how many elements a chunk has, where its boundaries are, and into which copies and lanes a run between two of them is
 //! cut, so that the codes of the tensors along it suit.
 
-use super::layout::{Cut, JOINT_BITS, joint_width, values_per_code, widths};
+use super::layout::{COUNTED, Cut, JOINT_BITS, joint_width, values_per_code, widths};
 use crate::format::{BlockFormat, Codebook, Element, Field, FormatKind, Scope};
 use crate::spec::kernel::{IndexId, Kernel, Role, Subscript, TensorId};
+use crate::target::Target;
 use std::borrow::Cow;
 
 /// A load of a block tensor along an index.
@@ -14,6 +15,8 @@ pub(super) struct BlockUse<'a> {
     pub(super) subscripts: &'a [Subscript],
     /// Whether its layout is still to be chosen.
     pub(super) free: bool,
+    /// Whether it is known before the call.
+    pub(super) packed: bool,
 }
 
 /// What plans depend on: facts of a statement.
@@ -151,31 +154,33 @@ pub(super) const MOST_VECTORS: u64 = 32;
 /// Copies of joint codes beside each other.
 pub(super) const JOINT_COPIES: u64 = 8;
 
-/// How many neighbours the joint codes may have that the weights of a statement are cut into: where each weight along the
-/// vector index has a code of few bits that can be cut so, and integers of the call meet them. The parts of an integer are
-/// its bits; other codes stay whole.
+/// How many neighbours the joint codes may have that the weights of a statement are cut into on a target: where each weight along
+/// the vector index has a code of few bits that can be cut so, and integers of the call meet them. The parts of an integer
+/// are its bits; other codes stay whole.
 pub(super) fn joints(
     kernel: &Kernel,
     facts: &Facts<'_>,
     vector: Option<IndexId>,
     blocks: &[BlockUse<'_>],
+    target: &Target,
 ) -> Vec<u64> {
     let along = |t: &TensorId, s: &[Subscript]| {
         let own = vector.map(Subscript::Index);
         own.is_some() && s.last() == own.as_ref() && kernel.tensors[*t].role != Role::Stored
     };
-    let integers = facts.uses.iter().any(|(t, s)| {
-        let given = matches!(kernel.tensors[*t].role, Role::Input | Role::Local);
-        let elements: Vec<&Element> = match &kernel.tensors[*t].format.kind {
-            FormatKind::Plain(element) => vec![element],
-            FormatKind::Block(block) => {
-                let own = block.fields.values().filter(|f| f.count == block.len);
-                own.map(|f| &f.element).collect()
-            }
-        };
-        let small = |e: &&Element| e.is_integer() && e.bits() <= 8;
-        given && along(t, s) && !elements.is_empty() && elements.iter().all(small)
-    });
+    let given = |which: &dyn Fn(&Element) -> bool| {
+        facts.uses.iter().any(|(t, s)| {
+            let given = matches!(kernel.tensors[*t].role, Role::Input | Role::Local);
+            let elements: Vec<&Element> = match &kernel.tensors[*t].format.kind {
+                FormatKind::Plain(element) => vec![element],
+                FormatKind::Block(block) => {
+                    let own = block.fields.values().filter(|f| f.count == block.len);
+                    own.map(|f| &f.element).collect()
+                }
+            };
+            given && along(t, s) && !elements.is_empty() && elements.into_iter().all(which)
+        })
+    };
     let weights = blocks
         .iter()
         .filter(|b| kernel.tensors[b.tensor].role.is_packed());
@@ -183,13 +188,30 @@ pub(super) fn joints(
         let fields = b.block.fields.values();
         fields.filter(|f| values_per_code(f, b.block.len).is_some())
     });
-    let mut wanted: Vec<u64> = codes.map(joint_of).collect();
+    let (mut wanted, mut counted) = (Vec::new(), true);
+    for field in codes {
+        wanted.push(joint_of(field));
+        counted &= in_few_bits(&field.element);
+    }
     wanted.sort_unstable();
     wanted.dedup();
-    match wanted[..] {
-        [joint] if integers && joint > 1 => vec![joint],
-        _ => Vec::new(),
+    let mut joints = Vec::new();
+    if let [joint] = wanted[..]
+        && joint > 1
+        && target.has_tables()
+        && given(&|e| e.is_integer() && e.bits() <= 8)
+    {
+        joints.push(joint);
     }
+    if counted && !wanted.is_empty() && target.counts_bits() && given(&in_few_bits) {
+        joints.push(COUNTED);
+    }
+    joints
+}
+
+/// Whether products with an element are worth being counted bit by bit: it has one or two bits.
+pub(super) fn in_few_bits(element: &Element) -> bool {
+    element.bits() <= 2 && element.bit_worths().is_some()
 }
 
 /// Whether a code of several values is a joint code, but for a bit that is the sign of all values.
@@ -238,7 +260,9 @@ pub(super) fn cut(
     if !inner.is_multiple_of(step) {
         return None;
     }
-    let fixed: Vec<&BlockUse<'_>> = blocks.iter().filter(|b| !b.free).collect();
+    // Bits of a call's codes are brought together, wherever they lie.
+    let suits = |b: &&BlockUse<'_>| !b.free && (b.packed || joint != COUNTED);
+    let fixed: Vec<&BlockUse<'_>> = blocks.iter().filter(suits).collect();
     let copied = copied
         .filter(|_| !fixed.is_empty())
         .map(|chunk| cut(chunk / step, chunk));
@@ -289,7 +313,7 @@ fn fits(block: &BlockFormat, cut: Cut) -> bool {
             let address = |i: u64| part.address[f.occurrence[i as usize] as usize];
             let width = if bits < 8 { 8 } else { bits };
             // Neighbours in one joint code, or one after the other.
-            let together = bits * cut.joint as u32 == JOINT_BITS;
+            let together = bits * cut.joint as u32 == cut.word();
             let (unit, next) = match together {
                 true => (cut.joint, bits),
                 false => (1, width),

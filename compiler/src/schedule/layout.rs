@@ -11,7 +11,8 @@ use crate::format::{BlockFormat, Field, Frame, Part, Scope, Side};
 pub struct Cut {
     /// Neighbouring elements in the lanes of one vector.
     pub lanes: u64,
-    /// Neighbouring elements whose codes make up one joint code of [`JOINT_BITS`]; 1 where codes stand alone.
+    /// Neighbouring elements whose codes make up one joint code of [`JOINT_BITS`], or whose bits make up a byte
+    /// ([`COUNTED`]); 1 where codes stand alone.
     pub joint: u64,
     /// Unrolled copies; codes of one byte belong to different copies.
     pub copies: u64,
@@ -21,6 +22,9 @@ pub struct Cut {
 
 /// Bits of a joint code: a look-up in a register has as many.
 pub const JOINT_BITS: u32 = 4;
+
+/// Neighbours whose bits make up a byte of a bit plane: products of bits are counted byte by byte.
+pub const COUNTED: u64 = 8;
 
 /// Where an element of a block is under a cut.
 struct Split {
@@ -46,6 +50,10 @@ impl Cut {
             lane: within % step / self.joint,
             joint: within % self.joint,
         }
+    }
+    /// Bits of a joint code, or of a byte of a bit plane.
+    pub fn word(self) -> u32 {
+        word(self.joint)
     }
     /// Steps of the inner loop.
     pub fn steps(self) -> u64 {
@@ -78,9 +86,15 @@ pub fn interleave(block: &BlockFormat, rows: u32, cut: Cut) -> BlockFormat {
     packed
 }
 
-/// Bits of the parts that a code is cut into so that as many neighbours make up a joint code; `None` if there is no such cut.
+/// Bits that so many neighbours have together.
+fn word(joint: u64) -> u32 {
+    JOINT_BITS.max(joint as u32)
+}
+
+/// Bits of the parts that a code is cut into so that as many neighbours make up a joint code, or a byte of a bit plane; `None`
+/// if there is no such cut.
 pub(super) fn joint_width(bits: u32, joint: u64) -> Option<u32> {
-    let width = JOINT_BITS / u32::try_from(joint).ok()?;
+    let width = word(joint) / u32::try_from(joint).ok()?;
     (joint > 1 && width > 0 && bits.is_multiple_of(width) && bits <= JOINT_BITS).then_some(width)
 }
 
@@ -166,11 +180,11 @@ fn place_part(field: &Field, bits: u32, len: u32, rows: u32, cut: Cut, start: u3
     // Neighbours of a joint code lie side by side in it.
     let joint = u64::from(bits) * cut.joint / values.unwrap_or(1);
     let unit = match joint {
-        n if n <= u64::from(JOINT_BITS) => n as u32,
+        n if n <= u64::from(cut.word()) => n as u32,
         _ => bits,
     };
     let packs = 8 / unit.clamp(1, 8);
-    let in_bytes = unit < 8 && 8 % unit == 0 && cut.copies.is_multiple_of(u64::from(packs));
+    let in_bytes = unit <= 8 && 8 % unit == 0 && cut.copies.is_multiple_of(u64::from(packs));
     let lane_order = values.is_some() && u64::from(len).is_multiple_of(cut.span);
     let address = |row: u32, occurrence: u32| -> u32 {
         if lane_order && (in_bytes || bits.is_multiple_of(8)) {

@@ -110,22 +110,21 @@ pub fn plans(
                 return None;
             };
             let last = subscripts.last()?;
-            let free = kernel.tensors[*tensor].role == Role::Weight && layouts[*tensor].is_none();
+            let role = kernel.tensors[*tensor].role;
+            let free = role == Role::Weight && layouts[*tensor].is_none();
             (vector.map(Subscript::Index).as_ref() == Some(last)).then_some(BlockUse {
                 tensor: *tensor,
                 block: Cow::Borrowed(block),
                 subscripts,
                 free,
+                packed: role.is_packed(),
             })
         })
         .collect();
     let row = row_index(kernel, &facts, vector, &blocks);
     let steps = steps(&facts, vector);
     let mut plans = Vec::new();
-    let joint: Vec<u64> = match target.has_tables() {
-        true => joints(kernel, &facts, vector, &blocks),
-        false => Vec::new(),
-    };
+    let joint = joints(kernel, &facts, vector, &blocks, target);
     let with_joint = |rows: u64| {
         let of = move |joint: &u64| Lanes {
             joint: *joint,
@@ -339,6 +338,7 @@ fn plain_blocks<'a>(
             block: Cow::Owned(block),
             subscripts,
             free: true,
+            packed: true,
         })
     });
     found.collect()

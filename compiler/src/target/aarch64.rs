@@ -17,6 +17,7 @@ const NEON: &[Line] = &[
     (Op::VMulHigh, Multiply, 7.0, 8.0),
     (Op::VMulPairs16, Multiply, 3.0, 7.0),
     (Op::VAddPairs16, Vector, 1.0, 3.0),
+    (Op::VCountOnes, Vector, 1.0, 2.0),
     (Op::VRound, Vector, 1.0, 3.0),
     (Op::VRoundAway, Vector, 8.0, 12.0),
     (Op::VTrunc, Vector, 5.0, 6.0),

@@ -45,6 +45,8 @@ pub(super) const TABLE: &[Line] = &[
     (Op::VIAdd, Vector, 1.0, 1.0),
     (Op::VIMul, Multiply, 1.0, 3.0),
     (Op::VMulLow, Multiply, 1.0, 3.0),
+    (Op::VAnd, Vector, 1.0, 1.0),
+    (Op::VPackBits, Vector, 2.0, 2.0),
     (Op::VSum, Vector, 1.0, 3.0),
     (Op::VSumBytes, Vector, 3.5, 4.0),
     (Op::VMaxOver, Vector, 5.0, 3.0),

@@ -239,6 +239,11 @@ impl Target {
         self.costs.contains_key(&Op::VPick)
     }
 
+    /// Whether it counts the bits of bytes.
+    pub fn counts_bits(&self) -> bool {
+        self.costs.contains_key(&Op::VCountOnes)
+    }
+
     /// Vector operations that rules lead to but this target lacks.
     pub fn missing(&self) -> Vec<Op> {
         let lacks = |op: &&Op| {

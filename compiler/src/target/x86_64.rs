@@ -15,6 +15,7 @@ const SSE2: &[Line] = &[
     (Op::VMulPairs16, Multiply, 1.0, 3.0),
     (Op::VAddPairs16, Multiply, 1.0, 3.0),
     (Op::VWiden, Shuffle, 1.5, 2.0),
+    (Op::VCountOnes, Vector, 12.0, 11.0),
     (Op::VRound, Scalar, 24.0, 12.0),
     (Op::VRoundAway, Scalar, 54.0, 30.0),
     (Op::VTrunc, Scalar, 28.0, 15.0),
@@ -26,6 +27,7 @@ const SSSE3: &[Line] = &[
     (Op::VLookup8, Shuffle, 1.0, 1.0),
     (Op::VLookup32, Shuffle, 1.0, 3.0),
     (Op::VPick, Shuffle, 1.0, 1.0),
+    (Op::VCountOnes, Vector, 6.0, 4.0),
     (Op::VMulHigh, Multiply, 1.0, 3.0),
     (Op::VMulPairs8, Multiply, 1.0, 3.0),
     (Op::VWiden, Shuffle, 1.5, 1.0),
@@ -37,6 +39,9 @@ const SSSE3: &[Line] = &[
 
 /// What VNNI adds: `vpdpbusd`.
 const VNNI: &[Line] = &[(Op::VDot4, Multiply, 1.0, 4.0)];
+
+/// What AVX512-BITALG adds: `vpopcntb`.
+const BITALG: &[Line] = &[(Op::VCountOnes, Multiply, 1.0, 2.0)];
 
 /// Caches, with bytes and bytes a cycle: Zen 4.
 const LEVELS: [(&str, u64, f64); 3] = [
@@ -53,6 +58,9 @@ pub(super) fn target(name: &str, features: Features) -> Target {
     }
     if features.avx512vnni || features.avxvnni {
         lines.extend(VNNI);
+    }
+    if features.avx512bitalg {
+        lines.extend(BITALG);
     }
     let access = |unit, uops, latency| Cost {
         unit,

@@ -84,7 +84,14 @@ impl Bin {
 
 impl Un {
     /// All unary operations.
-    pub const ALL: [Un; 5] = [Un::FNeg, Un::FAbs, Un::FSqrt, Un::FRound, Un::FFloor];
+    pub const ALL: [Un; 6] = [
+        Un::FNeg,
+        Un::FAbs,
+        Un::FSqrt,
+        Un::FRound,
+        Un::FFloor,
+        Un::CountOnes,
+    ];
 
     /// Its spelling.
     pub fn name(self) -> &'static str {
@@ -94,6 +101,15 @@ impl Un {
             Un::FSqrt => "fsqrt",
             Un::FRound => "fround",
             Un::FFloor => "ffloor",
+            Un::CountOnes => "count-ones",
+        }
+    }
+
+    /// The lanes that it works on.
+    pub fn elem(self) -> Elem {
+        match self {
+            Un::FNeg | Un::FAbs | Un::FSqrt | Un::FRound | Un::FFloor => Elem::F32,
+            Un::CountOnes => Elem::I8,
         }
     }
 }

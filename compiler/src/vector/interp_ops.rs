@@ -170,6 +170,7 @@ fn unary(un: Un, x: u64) -> u64 {
         Un::FSqrt => bits(float(x).sqrt()),
         Un::FRound => bits(float(x).round_ties_even()),
         Un::FFloor => bits(float(x).floor()),
+        Un::CountOnes => u64::from((x & 0xff).count_ones()),
     }
 }
 

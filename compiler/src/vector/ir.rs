@@ -154,6 +154,8 @@ pub enum Un {
     FRound,
     /// To the next integral value below.
     FFloor,
+    /// How many bits are set; of i8.
+    CountOnes,
 }
 
 /// Shifts by a constant less than the width.

@@ -255,9 +255,9 @@ fn rule(function: &Function, ty: Type, op: &Op, operands: &[Type]) -> Result<(),
             alike && bin.takes(ty.elem),
             "operands and result alike, of a type that it takes",
         ),
-        Op::Un(..) => want(
-            alike && ty.elem == Elem::F32,
-            "operand and result are f32 alike",
+        Op::Un(un, _) => want(
+            alike && ty.elem == un.elem(),
+            "operand and result alike, of the type that it takes",
         ),
         Op::Shift(_, _, n) => want(
             alike && int && u32::from(*n) < ty.elem.bits(),

@@ -52,8 +52,8 @@ fn weights() -> Vec<(&'static str, String)> {
     weights
 }
 
-/// Activations, and the text that defines them: bytes, small integers, blocks with a scale, one bit, three values.
-const ACTIVATIONS: [(&str, &str); 6] = [
+/// Activations, and the text that defines them: bytes, small integers, blocks with a scale, one bit, three values, two bits.
+const ACTIVATIONS: [(&str, &str); 9] = [
     ("i8", ""),
     ("u8", ""),
     (
@@ -63,16 +63,38 @@ const ACTIVATIONS: [(&str, &str); 6] = [
     ("a0", "format a0 = int(5);"),
     ("a0", "format a0 = codebook [-1, 1];"),
     ("a0", "format a0 = codebook [-1, 0, 1];"),
+    ("a0", "format a0 = int(2);"),
+    (
+        "a0",
+        "format a0 = block i < 32 { c[i]: uint(2); value = c[i] - 1; }",
+    ),
+    (
+        "a0",
+        "format a0 = block i < 32 { c[i]: codebook [-1, 1]; value = c[i]; }",
+    ),
 ];
 
-/// Pairs beside those that come of themselves: unsigned with signed bytes, and few bits with each kind of byte.
-const PAIRS: [(usize, usize); 3] = [(0, 1), (17, 0), (15, 1)];
+/// Pairs beside those that come of themselves: unsigned with signed bytes, few bits with each kind of byte, and few bits with
+/// few.
+const PAIRS: [(usize, usize); 8] = [
+    (0, 1),
+    (17, 0),
+    (15, 1),
+    (17, 8),
+    (17, 6),
+    (18, 7),
+    (8, 6),
+    (11, 4),
+];
+
+/// Weights and activations of kernels with two axes of batches.
+const BATCHED: [(usize, usize); 4] = [(20, 0), (9, 3), (6, 2), (18, 7)];
 
 /// Every kind of weights with a kind of activations, so that each of these meets several kinds of weights.
 pub(crate) fn integer_kernels() -> Vec<Text> {
     let weights = weights();
     let each = (0..weights.len()).map(|number| (number, number % ACTIVATIONS.len()));
-    let text = |(weight, input): (usize, usize)| {
+    let text = |((weight, input), product): ((usize, usize), Product)| {
         let (weight, format) = &weights[weight];
         let (input, other) = ACTIVATIONS[input];
         // Values of blocks are real numbers to the language, even where they have no scale.
@@ -85,7 +107,23 @@ pub(crate) fn integer_kernels() -> Vec<Text> {
             text: product(&format!("{format} {other}"), weight, input, result),
         }
     };
-    each.chain(PAIRS).map(text).collect()
+    let single = each.chain(PAIRS).map(|pair| (pair, product as Product));
+    let batched = BATCHED.map(|pair| (pair, batched as Product));
+    single.chain(batched).map(text).collect()
+}
+
+/// The text of a product: formats, weights, activations, and the axes of results with their element.
+type Product = fn(&str, &str, &str, &str) -> String;
+
+/// Several matrix products with the same weights.
+fn batched(formats: &str, weight: &str, input: &str, result: &str) -> String {
+    let result = result.replace("[M, N]", "[B, M, N]");
+    format!(
+        "language 1; {formats}
+        kernel k(weight w: {weight}[N, K], input x: {input}[B, M, K]) -> output y: {result} {{
+            y[b, m, n] = sum(k) w[n, k] * x[b, m, k];
+        }}"
+    )
 }
 
 /// A matrix product.
@@ -96,6 +134,33 @@ fn product(formats: &str, weight: &str, input: &str, result: &str) -> String {
             y[m, n] = sum(k) w[n, k] * x[m, k];
         }}"
     )
+}
+
+/// Kernels that permit rounded tables, over activations that have no sign, or few bits.
+pub(crate) fn one_sided_kernels() -> Vec<Text> {
+    let weights = ["uint(1)", "uint(2)", "int(4)"].map(|code| scaled(code, "q[i]"));
+    let inputs = [
+        ("u8", ""),
+        ("a0", "format a0 = uint(6);"),
+        ("a0", "format a0 = codebook [-1, 100];"),
+        (
+            "a0",
+            "format a0 = block i < 32 { d: f32; c[i]: uint(7); value = d * c[i]; }",
+        ),
+    ];
+    let pairs = weights
+        .iter()
+        .flat_map(|w| inputs.map(|input| (w.clone(), input)));
+    let text = |(weight, (input, other)): (String, (&str, &str))| Text {
+        name: format!("{weight} x {input} {other}"),
+        text: product(
+            &format!("{weight} {other}"),
+            "w0",
+            input,
+            "f32[M, N] tables int8",
+        ),
+    };
+    pairs.map(text).collect()
 }
 
 /// Kernels that permit rounded tables: integers of one to four bits, other values, pairs and triples of three values.

@@ -14,6 +14,7 @@ const WRAPS: &str = "the instruction wraps as the sum of 32 bits does that asks 
 const BYTES: &str =
     "what is more than a byte is loaded as more than a byte, and is never asked for in bytes";
 const BYTE: &str = "the table is of 256 codes, and a code of as many bits is a byte";
+const PACKED: &str = "eight bits are a byte, and never more";
 const NUMBER: &str = "a number is asked for only by sums and products that fit, and they are right modulo their width";
 
 /// A limit, and why.
@@ -48,4 +49,7 @@ pub(crate) const UNREACHED: &[(Limit, &str)] = &[
     (("digits-swapped", 0), BYTE),
     (("unpack-bits", 0), BYTES),
     (("number", 1), NUMBER),
+    (("and-bytes", 0), PACKED),
+    (("and-bytes", 1), PACKED),
+    (("count-bytes", 0), PACKED),
 ];

@@ -120,6 +120,7 @@ impl Prices<'_> {
             | Op::VMulPairs16
             | Op::VAddPairs16
             | Op::VSumBytes
+            | Op::VPackBits
             | Op::VFold
             | Op::VFoldMax => {
                 let child = children.first()?;
@@ -163,6 +164,8 @@ impl Prices<'_> {
             | Op::VIAdd
             | Op::VIMul
             | Op::VMulLow
+            | Op::VAnd
+            | Op::VCountOnes
             | Op::VMaxOver => plain.map(|c| by(c, regs)),
             Op::VStage => plain,
             Op::VPanel => plain.map(|c| by(c, regs)),
@@ -203,6 +206,9 @@ impl Prices<'_> {
             | Op::LowByte
             | Op::HighByte
             | Op::Wrap
+            | Op::And
+            | Op::CountOnes
+            | Op::PackBits
             | Op::Sum
             | Op::MaxOver
             | Op::Vec => None,

@@ -1,5 +1,6 @@
 //! All rules, grouped by theme. See `README.md` for the rules about rules.
 
+pub mod bits;
 pub mod entries;
 pub mod floats;
 pub mod integers;
@@ -16,6 +17,7 @@ pub fn all() -> Vec<Rule> {
         real::RULES,
         tables::RULES,
         entries::RULES,
+        bits::RULES,
         integers::RULES,
         floats::LANE_WISE,
         floats::RULES,

@@ -49,6 +49,9 @@ impl Placer<'_> {
                     bit: None,
                 });
                 // Bits above the code's are not the format's.
+                if let Some(planes) = self.counted(&element) {
+                    return Ok(self.in_planes(&planes, load));
+                }
                 let code = match element.bits() < bytes(storage) * 8 {
                     true => self.terms.bits(whole_code(&element), load),
                     false => load,
@@ -255,7 +258,7 @@ impl Placer<'_> {
                 "an unsigned 32-bit field in a kernel".into(),
             ));
         }
-        let planes = self.in_planes(block, field);
+        let planes = self.planes(block, field);
         let joint_sign = self.has_joint_sign(block, field);
         let mut parts = Vec::new();
         let mut stored = None;
@@ -275,11 +278,15 @@ impl Placer<'_> {
             stored = Some(access.storage);
             // The sign of a joint code is no part of the number of its entry.
             let alone = joint_sign && up > 0;
-            parts.push(match planes || alone {
-                true if alone => self.bit(tensor, access),
-                true => self.plane(tensor, &field.element, up, access),
-                false => self.part(tensor, up, access),
-            });
+            match &planes {
+                Some(planes) => {
+                    for bit in 0..u32::from(part.bits) {
+                        parts.push(self.plane(tensor, planes, up + bit, access.bit(bit)));
+                    }
+                }
+                None if alone => parts.push(self.bit(tensor, access)),
+                None => parts.push(self.part(tensor, up, access)),
+            }
         }
         if let Element::Codebook(book) = &field.element
             && book.width > 1
@@ -298,8 +305,8 @@ impl Placer<'_> {
                 }
             };
         }
-        if planes {
-            return Ok(self.terms.add(Term::Add(parts)));
+        if let Some(planes) = planes {
+            return Ok(self.sum_of_bits(planes.zero, parts));
         }
         match (parts.as_slice(), stored) {
             ([code], Some(storage)) => Ok(self.number(&field.element, storage, *code)),
@@ -350,13 +357,6 @@ impl Placer<'_> {
         Ok(self.terms.element(&Element::Codebook(table.into()), at))
     }
 
-    /// Whether the codes of a field are integers that joint codes take bit by bit.
-    fn in_planes(&self, block: &BlockFormat, field: &Field) -> bool {
-        let integer = matches!(field.element, Element::Int { .. } | Element::UInt { .. });
-        let own = field.scope == Scope::Block && field.count == block.len;
-        self.plan.joint() > 1 && integer && own && field.parts.iter().all(|p| p.bits == 1)
-    }
-
     /// Whether the codes of a field are joint codes with the sign of all their values above.
     fn has_joint_sign(&self, block: &BlockFormat, field: &Field) -> bool {
         let Element::Codebook(book) = &field.element else {
@@ -370,12 +370,6 @@ impl Placer<'_> {
             && book.is_mirrored()
     }
 
-    /// A bit as a number.
-    fn bit(&mut self, tensor: TensorId, access: FieldAccess) -> TermId {
-        let field = access.field.map(|field| BitField { up: 0, ..field });
-        self.part(tensor, 0, FieldAccess { field, ..access })
-    }
-
     /// A value, or its opposite where a bit is set.
     fn signed(&mut self, bit: TermId, value: TermId) -> TermId {
         let [one, minus_two] = [1.0, -2.0].map(|n| self.terms.add(Term::Const(n)));
@@ -384,23 +378,8 @@ impl Placer<'_> {
         self.terms.add(Term::Mul(vec![sign, value]))
     }
 
-    /// One bit of an integer, as what it is worth: the highest of a signed one is taken off.
-    fn plane(
-        &mut self,
-        tensor: TensorId,
-        element: &Element,
-        up: u32,
-        access: FieldAccess,
-    ) -> TermId {
-        let bit = self.bit(tensor, access);
-        let negative = matches!(element, Element::Int { bits } if u32::from(*bits) == up + 1);
-        let worth = 2f64.powi(up as i32) * if negative { -1.0 } else { 1.0 };
-        let worth = self.terms.add(Term::Const(worth));
-        self.terms.add(Term::Mul(vec![worth, bit]))
-    }
-
     /// A part of a code, at its place in the code.
-    fn part(&mut self, tensor: TensorId, up: u32, access: FieldAccess) -> TermId {
+    pub(super) fn part(&mut self, tensor: TensorId, up: u32, access: FieldAccess) -> TermId {
         let load = self.terms.load(Load {
             tensor,
             storage: access.storage,

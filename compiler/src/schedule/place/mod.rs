@@ -4,6 +4,7 @@
 mod axes;
 mod expressions;
 mod loads;
+mod planes;
 
 use super::ScheduleError;
 use super::fit::Digit;

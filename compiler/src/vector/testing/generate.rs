@@ -142,11 +142,12 @@ impl<'r> Gen<'r> {
             return Some(self.keep(value));
         }
         let value = if let Some(at) = take(Un::ALL.len()) {
-            if int {
+            let un = Un::ALL[at];
+            if ty.elem != un.elem() {
                 return None;
             }
             let x = self.some(ty);
-            self.b.un(Un::ALL[at], x)
+            self.b.un(un, x)
         } else if let Some(at) = take(Shift::ALL.len()) {
             if !int {
                 return None;

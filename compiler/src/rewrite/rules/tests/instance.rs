@@ -5,6 +5,7 @@ use super::machine::mix;
 use crate::rewrite::analysis::Facts;
 use crate::rewrite::lang::{Node, Op, Ty};
 use crate::schedule::index::{Axes, Axis, AxisId, AxisKind, AxisSet, TableAxis};
+use crate::schedule::layout::COUNTED;
 use crate::schedule::term::{LoadId, Storage};
 use crate::vector::ir::Scalar;
 use egg::{ENodeOrVar, Id, Language, PatternAst, Var};
@@ -53,6 +54,8 @@ const ENTRIES: u64 = 16;
 #[derive(Clone, Copy)]
 enum Sort {
     Real,
+    /// A digit of a number to base two, mostly a bit.
+    Digit,
     /// An integer with so many bits to take a code from.
     Word(u32),
     SignedByte,
@@ -96,7 +99,9 @@ fn sort_of(op: Op, operand: usize, first: u32, facts: &Facts) -> Sort {
         (Op::At, 2) => Sort::Load,
         (Op::Pick, 2) => Sort::Code(ENTRIES.ilog2()),
         (Op::Vec, 0 | 1) => Sort::Data,
-        (Op::Sum | Op::MaxOver | Op::Place | Op::Pick | Op::At, 0) => Sort::Data,
+        (Op::Sum | Op::MaxOver | Op::PackBits, 0) => Sort::Data,
+        (Op::Place | Op::Pick | Op::At, 0) => Sort::Data,
+        (Op::PackBits, _) => Sort::Digit,
         _ => Sort::Real,
     }
 }
@@ -155,6 +160,9 @@ fn axes(random: &mut Random) -> (Axes, Vec<u64>) {
             _ => AxisKind::Lane,
         };
         let mut extent = if random.one_in(4) { 4 } else { 2 };
+        if kind == AxisKind::Unroll && !random.one_in(3) {
+            extent = COUNTED;
+        }
         let mut to = Scalar::Const(extent);
         let mut nominal = extent;
         if at == last {
@@ -262,10 +270,17 @@ impl Builder<'_> {
                     self.variables.insert(var, id);
                 }
             }
-            if matches!(op, Op::Sum | Op::MaxOver) {
+            if matches!(op, Op::Sum | Op::MaxOver | Op::PackBits) {
                 let unused = self.axes(|_| true).minus(self.bound).minus(entries);
                 let unused: Vec<AxisId> = unused.iter().collect();
                 let mut axis = self.random.pick(&unused);
+                let copies = |a: &&AxisId| self.instance.facts.axes[**a].kind == AxisKind::Unroll;
+                if let Some(copies) = unused.iter().find(copies)
+                    && *op == Op::PackBits
+                    && !self.random.one_in(4)
+                {
+                    axis = *copies;
+                }
                 if next < lanes.len()
                     && !any
                     && !self.bound.has(lanes[next])
@@ -308,6 +323,7 @@ impl Builder<'_> {
                 (Op::Add, _, Sort::Entry) => Sort::Place,
                 (Op::Mul, 0, Sort::FirstEntry) => Sort::Width,
                 (Op::Mul, _, Sort::FirstEntry) => Sort::CodeOfSeveral,
+                (Op::Mul, _, Sort::Digit) => Sort::Digit,
                 _ => own,
             };
             let id = self.build(pattern, *child, sort, free);
@@ -336,6 +352,8 @@ impl Builder<'_> {
                 let depth = [0, 0, 0, 1, 1, 2][self.random.below(6) as usize];
                 self.real(free, depth)
             }
+            Sort::Digit if !self.random.one_in(4) => self.code(1, free),
+            Sort::Digit => self.real(free, 0),
             Sort::Word(bits) => self.word(bits, free),
             Sort::SignedByte => self.load_of(Storage::I8, free),
             Sort::Code(bits) => self.code(bits, free),
@@ -345,7 +363,7 @@ impl Builder<'_> {
                 self.add(Node::Ref(load))
             }
             Sort::Field => {
-                let width = self.random.pick(&[1, 2, 4, 8, 12, 20]);
+                let width = self.random.pick(&[1, 1, 1, 2, 4, 8, 12, 20]);
                 let field = self.part(width, free);
                 self.add(Node::Ref(field))
             }
@@ -457,7 +475,8 @@ impl Builder<'_> {
         if let Some(known) = self.known_load(free) {
             return known;
         }
-        match self.random.below(14) {
+        match self.random.below(15) {
+            14 => self.code(1, free),
             0 | 1 => self.load_of(Storage::U8, free),
             2 | 3 => self.load_of(Storage::I8, free),
             4 => self.load_of(Storage::I16, free),

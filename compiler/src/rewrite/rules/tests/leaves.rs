@@ -61,9 +61,9 @@ impl Builder<'_> {
             Affine::constant(self.random.below(u64::from(8 / width).max(1)) * u64::from(width));
         let copies = self.axes(|a| a.kind == AxisKind::Unroll).intersect(free);
         if let Some(axis) = copies.iter().next()
-            && width == 2
+            && width <= 2
         {
-            shift = Affine::axis(axis, 2);
+            shift = Affine::axis(axis, u64::from(width));
         }
         let field = BitField {
             shift,

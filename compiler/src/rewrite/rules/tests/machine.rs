@@ -125,7 +125,9 @@ impl<'a> Machine<'a> {
                 let field = &facts.terms.fields[self.number(c[0]) as usize];
                 free = free.union(field.shift.axes());
             }
-            Node::Op(Op::Sum | Op::MaxOver, c) => free = free.minus(AxisSet::one(self.axis(c[0]))),
+            Node::Op(Op::Sum | Op::MaxOver | Op::PackBits, c) => {
+                free = free.minus(AxisSet::one(self.axis(c[0])))
+            }
             Node::Op(Op::Place, c) => free = AxisSet::one(self.axis(c[0])),
             Node::Op(Op::Pick, c) => {
                 let [entry, code] = [1, 2].map(|i| self.free[&self.graph.find(c[i])]);
@@ -257,6 +259,25 @@ impl<'a> Machine<'a> {
                     _ => (number + (1 << 15)).rem_euclid(1 << 16) - (1 << 15),
                 }))
             }
+            Op::And | Op::CountOnes => {
+                let operands = c.iter().map(|c| Ok(self.real(*c, env)?.integer()));
+                let operands = operands.collect::<Result<Option<Vec<i128>>, Bad>>()?;
+                match operands.as_deref() {
+                    Some(&[a, b]) if a >= 0 && b >= 0 => Ok(Num::Int(a & b)),
+                    Some(&[a]) if a >= 0 => Ok(Num::Int(i128::from(a.count_ones()))),
+                    _ => Err(Bad::Undefined),
+                }
+            }
+            Op::PackBits => {
+                let axis = self.axis(c[0]);
+                let mut total = Num::Int(0);
+                for place in 0..self.extent(axis) {
+                    let digit = self.real(c[1], env.with(axis, place))?;
+                    let worth = apply(Op::Mul, &[Num::Int(1 << place), digit])?;
+                    total = apply(Op::Add, &[total, worth])?;
+                }
+                Ok(total)
+            }
             Op::Biased => match self.real(c[0], env)?.integer() {
                 Some(byte) if (-128..128).contains(&byte) => Ok(Num::Int(byte + 128)),
                 _ => Err(Bad::Fault("no signed byte")),
@@ -273,7 +294,11 @@ impl<'a> Machine<'a> {
                     });
                 }
                 match total {
-                    None if op == Op::Sum => Ok(Num::Int(0)),
+                    // What has no value has none in a sum of no terms either: a product with 0 may take its place.
+                    None if op == Op::Sum => {
+                        self.real(c[1], env.with(axis, 0))?;
+                        Ok(Num::Int(0))
+                    }
                     None => Err(Bad::Undefined),
                     Some(total) => Ok(total),
                 }

@@ -51,6 +51,8 @@ fn data_operands(op: Op) -> usize {
         | Op::VNarrow
         | Op::VMulHigh
         | Op::VSumBytes
+        | Op::PackBits
+        | Op::VPackBits
         | Op::Extent
         | Op::Bits
         | Op::Elem
@@ -85,6 +87,8 @@ fn commutes(op: Op, at: usize) -> bool {
         | Op::VIAdd
         | Op::VIMul
         | Op::VMulLow
+        | Op::And
+        | Op::VAnd
         | Op::VDot4S
         | Op::VMulPairs16 => true,
         _ => false,

@@ -9,7 +9,7 @@ use super::number::{Bad, Num, apply};
 use crate::format::Element;
 use crate::rewrite::analysis::{Fact, real};
 use crate::rewrite::lang::{Node, Op, Ty};
-use crate::schedule::index::AxisSet;
+use crate::schedule::index::{AxisId, AxisKind, AxisSet};
 
 /// The operation of reals that a vector operation does in every lane.
 fn lane_wise(op: Op) -> Option<Op> {
@@ -182,6 +182,13 @@ impl Machine<'_> {
                     hold(Ty::I16, Num::Int(low))
                 },
             ),
+            Op::VAnd => zip(Ty::U8, &[integer(0, Ty::U8)?, integer(1, Ty::U8)?], |x| {
+                hold(Ty::U8, Num::Int(x[0].integer() & x[1].integer()))
+            }),
+            Op::VCountOnes => integer(0, Ty::U8)?.map(Ty::U8, |l| {
+                hold(Ty::U8, Num::Int(i128::from(l.integer().count_ones())))
+            }),
+            Op::VPackBits => self.pack_bits(self.axis(c[0]), c[1], env),
             Op::VTable => {
                 let (ty, entries) = (self.ty(c[0]), self.entries(c[1])?);
                 integer(2, Ty::I32)?.map(ty, |l| in_memory(ty, entry(entries, l)?))
@@ -291,6 +298,21 @@ impl Machine<'_> {
             }
             _ => Err(Bad::Fault("no vector operation")),
         }
+    }
+
+    /// Bytes of copies, doubled as often as there are copies below, and summed.
+    fn pack_bits(&self, axis: AxisId, bit: egg::Id, env: Env) -> Result<Vector, Bad> {
+        if self.facts().axes[axis].kind != AxisKind::Unroll {
+            return Err(Bad::Fault("bits of no copies"));
+        }
+        let place = |place: u64| self.vector(bit, env.with(axis, place))?.of_type(Ty::U8);
+        let mut packed = place(self.extent(axis) - 1)?;
+        for next in (0..self.extent(axis) - 1).rev() {
+            packed = zip(Ty::U8, &[packed, place(next)?], |x| {
+                hold(Ty::U8, Num::Int(2 * x[0].integer() + x[1].integer()))
+            })?;
+        }
+        Ok(packed)
     }
 
     /// Products of neighbouring lanes, summed.

@@ -56,6 +56,10 @@ impl Statement<'_> {
                     self.holds(&x, ty);
                 }
             }
+            When::Bit(e) => {
+                let bits = self.of(e).into_iter().map(|(_, x)| between(&x, 0, 1));
+                self.given.extend(bits);
+            }
             When::FitsVar(e, t) => {
                 let Bound::Ty(ty) = self.bound(t)? else {
                     return Err(odd());

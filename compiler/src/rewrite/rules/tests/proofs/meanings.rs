@@ -71,6 +71,44 @@ pub(super) fn sum(s: &mut Statement<'_>, p: &Pattern, c: &[Id], env: Env) -> Res
     Ok(format!("(bvadd {before} {last})"))
 }
 
+/// How many bits of a bit-vector are set, in as many bits.
+fn ones(x: &str, width: u32) -> String {
+    let bit = |at: u32| {
+        format!(
+            "((_ zero_extend {}) ((_ extract {at} {at}) {x}))",
+            width - 1
+        )
+    };
+    let bits: Vec<String> = (0..width).map(bit).collect();
+    format!("(bvadd {})", bits.join(" "))
+}
+
+pub(super) fn count_ones(
+    s: &mut Statement<'_>,
+    p: &Pattern,
+    c: &[Id],
+    env: Env,
+) -> Result<String, Stop> {
+    Ok(ones(&s.number(p, c[0], env)?, WIDTH))
+}
+
+pub(super) fn pack_bits(
+    s: &mut Statement<'_>,
+    p: &Pattern,
+    c: &[Id],
+    env: Env,
+) -> Result<String, Stop> {
+    let axis = s.axis(p, c[0])?;
+    let digit = |v: u64| {
+        let digit = s.number(p, c[1], env.with(axis, v))?;
+        Ok(format!("(bvmul {} {digit})", literal(1 << v)))
+    };
+    let digits = (0..extent(axis))
+        .map(digit)
+        .collect::<Result<Vec<_>, Stop>>()?;
+    Ok(format!("(bvadd {})", digits.join(" ")))
+}
+
 pub(super) fn vec(s: &mut Statement<'_>, p: &Pattern, c: &[Id], env: Env) -> Result<Vector, Stop> {
     let ty = s.ty(p, c[1])?;
     s.each(p, c[0], ty, env, |s, env| s.number(p, c[2], env))
@@ -319,6 +357,38 @@ pub(super) fn v_sum(
     }
     let before = s.before_vector(p, c[1], env.with(axis, 0))?;
     Ok(before.zip(&first, |a, b| format!("(bvadd {a} {b})")))
+}
+
+pub(super) fn v_count_ones(
+    s: &mut Statement<'_>,
+    p: &Pattern,
+    c: &[Id],
+    env: Env,
+) -> Result<Vector, Stop> {
+    let bytes = s.vector(p, c[0], env)?.of(Ty::U8)?;
+    Ok(bytes.map(Ty::U8, |x| ones(x, Ty::U8.bits())))
+}
+
+/// Bits of copies in bytes.
+pub(super) fn v_pack_bits(
+    s: &mut Statement<'_>,
+    p: &Pattern,
+    c: &[Id],
+    env: Env,
+) -> Result<Vector, Stop> {
+    let axis = s.axis(p, c[0])?;
+    if kind(axis) != AxisKind::Unroll {
+        return Err(Stop::Fault("bits of no copies"));
+    }
+    let mut packed: Option<Vector> = None;
+    for value in (0..extent(axis)).rev() {
+        let bit = s.vector(p, c[1], env.with(axis, value))?.of(Ty::U8)?;
+        packed = Some(match packed {
+            None => bit,
+            Some(above) => above.zip(&bit, |a, b| format!("(bvadd {a} {a} {b})")),
+        });
+    }
+    packed.ok_or(Stop::Fault("bits of no copies"))
 }
 
 /// Bytes summed over copies in 16 bits.

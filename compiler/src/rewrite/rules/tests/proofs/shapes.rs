@@ -186,7 +186,7 @@ fn choice(role: Role) -> Choice {
     match role {
         (Op::Vec, 0) => Choice::Lanes,
         (Op::Vec, 1) => Choice::Ty,
-        (Op::Sum | Op::MaxOver, 0) => Choice::Axis,
+        (Op::Sum | Op::MaxOver | Op::PackBits, 0) => Choice::Axis,
         (Op::Ld, 0) => Choice::Load,
         (Op::Extent | Op::Bits | Op::Elem | Op::Lookup, 0) => Choice::Leaf,
         _ => Choice::Term,
@@ -206,7 +206,8 @@ fn candidates(rule: &Rule, shape: &BTreeMap<String, Bound>, name: &str, role: Ro
     match choice(role) {
         Choice::Lanes => {
             // Where there is no other axis, one lane is like another.
-            let sums = rule.left.contains(Op::Sum.name()) || rule.left.contains(Op::MaxOver.name());
+            let over = [Op::Sum, Op::MaxOver, Op::PackBits];
+            let sums = over.iter().any(|op| rule.left.contains(op.name()));
             let one = lanes()
                 .iter()
                 .map(AxisSet::one)
@@ -305,7 +306,8 @@ impl Shape {
         let holds = match *when {
             When::NotFree(a, e) => !free(e)?.has(axis(a)?),
             When::Loop(a) => kind(axis(a)?) != AxisKind::Lane,
-            When::Copies(a) => kind(axis(a)?) == AxisKind::Unroll,
+            // Two neighbours stand for eight.
+            When::Copies(a) | When::Octet(a) => kind(axis(a)?) == AxisKind::Unroll,
             When::Lane(a) | When::Folds(a) => kind(axis(a)?) == AxisKind::Lane,
             When::Needed(a, e) => free(e)?.has(axis(a)?) || kind(axis(a)?) == AxisKind::Loop,
             When::Two(a) => extent(axis(a)?) == 2,
@@ -335,6 +337,7 @@ impl Shape {
             // Everything here is an integer.
             When::Integer(_) => true,
             When::Fits(..)
+            | When::Bit(_)
             | When::SumFits(..)
             | When::ProductSumFits(..)
             | When::FitsVar(..)

@@ -1,0 +1,101 @@
+//! Bit planes: codes as the sums of what their bits are worth, where neighbours' bits are looked up or counted together.
+
+use super::Placer;
+use crate::format::{BitWorths, BlockFormat, Element, Field, Scope};
+use crate::schedule::cuts::in_few_bits;
+use crate::schedule::fit::FieldAccess;
+use crate::schedule::index::Affine;
+use crate::schedule::layout::COUNTED;
+use crate::schedule::term::{BitField, Term, TermId};
+use crate::spec::kernel::TensorId;
+
+impl Placer<'_> {
+    /// What the bits of a field are worth, if its codes are taken bit by bit: integers where joint codes have one bit of each
+    /// neighbour, and all codes of few bits where products of bits are counted.
+    pub(super) fn planes(&self, block: &BlockFormat, field: &Field) -> Option<BitWorths> {
+        let own = field.scope == Scope::Block && field.count == block.len;
+        let integer = matches!(field.element, Element::Int { .. } | Element::UInt { .. });
+        let joint = integer && field.parts.iter().all(|p| p.bits == 1);
+        match self.plan.joint() {
+            _ if !own => None,
+            1 => None,
+            COUNTED => self.counted(&field.element),
+            _ if joint => field.element.bit_worths(),
+            _ => None,
+        }
+    }
+
+    /// What the bits of an element are worth, if products of bits are counted and it has few.
+    pub(super) fn counted(&self, element: &Element) -> Option<BitWorths> {
+        let counted = self.plan.joint() == COUNTED && in_few_bits(element);
+        element.bit_worths().filter(|_| counted)
+    }
+
+    /// A code that is a number in memory, bit by bit.
+    pub(super) fn in_planes(&mut self, planes: &BitWorths, code: TermId) -> TermId {
+        let bit = |up: u64| BitField {
+            shift: Affine::constant(up),
+            width: 1,
+            up: 0,
+        };
+        let mut parts = Vec::new();
+        for (up, worth) in (0..).zip(&planes.bits) {
+            let bit = self.terms.bits(bit(up), code);
+            parts.push(self.worth(*worth, bit));
+        }
+        self.sum_of_bits(planes.zero, parts)
+    }
+
+    /// The value of a code from what its bits are worth.
+    pub(super) fn sum_of_bits(&mut self, zero: f64, mut parts: Vec<TermId>) -> TermId {
+        if zero != 0.0 {
+            parts.push(self.terms.add(Term::Const(zero)));
+        }
+        self.terms.add(Term::Add(parts))
+    }
+
+    /// A bit as a number.
+    pub(super) fn bit(&mut self, tensor: TensorId, access: FieldAccess) -> TermId {
+        let field = access.field.map(|field| BitField { up: 0, ..field });
+        self.part(tensor, 0, FieldAccess { field, ..access })
+    }
+
+    /// One bit of a code, as what it is worth.
+    pub(super) fn plane(
+        &mut self,
+        tensor: TensorId,
+        planes: &BitWorths,
+        up: u32,
+        access: FieldAccess,
+    ) -> TermId {
+        let bit = self.bit(tensor, access);
+        let worth = planes.bits.get(up as usize).copied().unwrap_or(0.0);
+        self.worth(worth, bit)
+    }
+
+    fn worth(&mut self, worth: f64, bit: TermId) -> TermId {
+        let worth = self.terms.add(Term::Const(worth));
+        self.terms.add(Term::Mul(vec![worth, bit]))
+    }
+}
+
+impl FieldAccess {
+    /// One bit of what is read.
+    pub(super) fn bit(&self, at: u32) -> FieldAccess {
+        let whole = BitField {
+            shift: Affine::constant(0),
+            width: 1,
+            up: 0,
+        };
+        let field = self.field.clone().unwrap_or(whole);
+        let shift = field.shift.plus(&Affine::constant(u64::from(at)));
+        FieldAccess {
+            field: Some(BitField {
+                shift,
+                width: 1,
+                up: 0,
+            }),
+            ..self.clone()
+        }
+    }
+}

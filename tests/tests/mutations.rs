@@ -101,6 +101,12 @@ const SMALL: &[&str] = &[
     kernel fractions(weight w: tq1_0[N, K], input x: i8[M, K]) -> output y: f32[M, N] {
         y[m, n] = sum(k) w[n, k] * x[m, k];
     }",
+    // Signed codes of more bits than a table has.
+    "language 1;
+    import \"std/ints\";
+    kernel offset(weight w: int6_32[N, K], input x: q8_32[M, K]) -> output y: f32[M, N] {
+        y[m, n] = sum(k) w[n, k] * x[m, k];
+    }",
     // Weights and activations of one bit and of two: bits that lie in one byte, and bits that lie apart.
     "language 1;
     import \"std/ints\";

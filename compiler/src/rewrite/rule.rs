@@ -1,6 +1,6 @@
 //! What a rule is: data with a name, two patterns, side conditions and computed variables. See `rules/README.md`.
 
-use super::analysis::{Facts, Graph, axis, data, real, reference};
+use super::analysis::{Facts, Graph, TABLE, axis, data, real, reference};
 use super::lang::{Node, Ty};
 use super::word::{self, Word};
 use crate::format::{Codebook, Element};
@@ -57,7 +57,9 @@ pub enum When {
     Panelled(&'static str),
     /// The load is of signed bytes.
     SignedByteLoad(&'static str),
-    /// The load depends on an axis over rows of weights.
+    /// The element has more codes than a look-up in registers.
+    WideCode(&'static str),
+    /// The load, or the term, depends on an axis over rows of weights.
     OverRows(&'static str),
     /// The first term changes with axes of sums at least as far in as the second does.
     AsDeep(&'static str, &'static str),
@@ -404,6 +406,7 @@ impl When {
             | When::Fits(a, _)
             | When::SignedByteLoad(a)
             | When::OverRows(a)
+            | When::WideCode(a)
             | When::StoredAs16(a)
             | When::Constant(a)
             | When::NotConstant(a)
@@ -487,12 +490,17 @@ impl When {
             When::SignedByteLoad(x) => {
                 reference(graph, id(x)).is_some_and(|l| facts.load_ty(l) == Ty::I8)
             }
-            When::OverRows(x) => reference(graph, id(x)).is_some_and(|l| {
-                let free = facts
-                    .terms
-                    .load_axes(crate::schedule::term::LoadId::from_u32(l));
+            When::WideCode(e) => {
+                element(graph, subst, e).is_some_and(|e| 1u64 << e.bits() > TABLE as u64)
+            }
+            When::OverRows(x) => {
+                let load = reference(graph, id(x)).map(crate::schedule::term::LoadId::from_u32);
+                let free = match load {
+                    Some(load) => facts.terms.load_axes(load),
+                    None => real(graph, id(x)).map(|r| r.free).unwrap_or_default(),
+                };
                 free.iter().any(|a| facts.axes[a].row)
-            }),
+            }
             When::AsDeep(x, y) => {
                 let depth = |name: &str| {
                     let free = real(graph, id(name)).map(|r| r.free).unwrap_or_default();

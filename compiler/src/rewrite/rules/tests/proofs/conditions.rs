@@ -95,8 +95,12 @@ impl Statement<'_> {
                     self.given.push(self.element_is(when, name, &code, &value));
                 }
             }
-            When::Tabular(x) => {
-                let given = between(&format!("{}.bits", &x[1..]), 1, 16);
+            When::Tabular(x) | When::WideCode(x) => {
+                let (least, most) = match when {
+                    When::WideCode(_) => (5, 32),
+                    _ => (1, 16),
+                };
+                let given = between(&format!("{}.bits", &x[1..]), least, most);
                 self.given.push(given);
             }
             // Of a field beyond a byte, or bits of a term that may leave it: nothing about any one number.

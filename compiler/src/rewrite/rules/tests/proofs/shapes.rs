@@ -345,6 +345,7 @@ impl Shape {
             | When::ElementFits(..)
             | When::WideField(..)
             | When::SignedInteger(_)
+            | When::WideCode(_)
             | When::UnsignedInteger(_)
             | When::Tabular(_) => return Ok(Decided::Open),
             _ => return Err(odd()),

@@ -9,7 +9,9 @@ use lowbit_compiler::lower::trips;
 use lowbit_compiler::pipeline::Program;
 use lowbit_compiler::rewrite::analysis::FREE_REDUCTION;
 use lowbit_compiler::spec::check_positions;
-use lowbit_compiler::spec::kernel::{Expr, Extent, Kernel as Spec, Role, Subscript, TensorId};
+use lowbit_compiler::spec::kernel::{
+    Expr, Extent, IndexId, Kernel as Spec, Role, Subscript, TensorId,
+};
 use lowbit_compiler::vector::ir::{ParamKind, Scalar};
 use std::sync::Arc;
 
@@ -460,18 +462,20 @@ fn check_reductions(kernel: &Kernel, dims: &[u64]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The extent of the dimension that batches run over: the last free one of the outputs that is not over rows of weights.
+/// Rows of activations of a call: the values of all indices over batches together.
 fn batch(kernel: &Kernel, dims: &[u64]) -> u64 {
-    let program = kernel.program();
-    let stage = program.as_ref().ok().and_then(|p| p.stages.last());
-    let index = stage.and_then(|s| s.plan.batch_tile).map(|(i, _)| i);
-    let extent = index.and_then(|i| {
-        program
-            .as_ref()
-            .ok()
-            .map(|p| p.normal.kernel.indices[i].extent)
-    });
-    extent.map_or(1, |e| value(e, dims))
+    let Ok(program) = kernel.program() else {
+        return 1;
+    };
+    let extents = batches(program).map(|extent| value(extent, dims));
+    extents.fold(1, u64::saturating_mul)
+}
+
+/// The extents of the indices over batches of the last step.
+pub(crate) fn batches(program: &Program) -> impl Iterator<Item = Extent> {
+    let indices = program.stages.last().map(|s| s.plan.batch.iter());
+    let extent = |i: &IndexId| program.normal.kernel.indices[*i].extent;
+    indices.into_iter().flatten().map(extent)
 }
 
 /// An extent as a number.

@@ -1,6 +1,6 @@
 //! Kernels: compiled, inspected, packed for and called. A kernel is an owned value that threads can share.
 
-use crate::call::{Prepared, Scratch};
+use crate::call::{Prepared, Scratch, batches};
 use crate::{Engine, Error, Tensor};
 use lowbit_compiler::codegen::{self, MachineCode};
 use lowbit_compiler::format::layout::{
@@ -51,7 +51,11 @@ impl Stage {
 }
 
 /// Batch classes of a kernel with a free batch: each has code of its own, made when it is first needed.
-const BATCHES: [u64; 3] = [1, 8, 64];
+const BATCHES: [u64; 5] = [1, 2, 4, 8, 64];
+
+/// The batches that the layouts of weights are chosen for, beside the first. Smaller ones run much the same code, and still larger
+/// ones decode into panels, to which the layout matters little.
+const LATER: &[u64] = &[8];
 
 struct Class {
     batch: u64,
@@ -111,10 +115,11 @@ impl Kernel {
         layouts: Layouts,
         force: Option<String>,
     ) -> Result<Kernel, Error> {
-        let free = spec.dims.values().any(|d| d.bound.is_none());
-        let count = if free { BATCHES.len() } else { 1 };
         let request = request(&engine, &layouts, BATCHES[0], force.as_deref());
         let program = pipeline::compile(&spec, &engine.rules, &request)?;
+        let dims = &program.normal.kernel.dims;
+        let free = batches(&program).any(|e| e.value(|d| dims[d].bound).is_none());
+        let count = if free { BATCHES.len() } else { 1 };
         let first = Made::new(&engine, program)?;
         Kernel::with_first(engine, spec, layouts, force, &BATCHES[..count], first)
     }
@@ -494,12 +499,7 @@ fn request<'a>(
     Request {
         target: &engine.target,
         batch,
-        later: if batch == BATCHES[0] {
-            // Still larger ones decode into panels, to which the layout matters little.
-            &BATCHES[1..2]
-        } else {
-            &[]
-        },
+        later: if batch == BATCHES[0] { LATER } else { &[] },
         layouts: layouts.clone(),
         force,
     }

@@ -110,7 +110,7 @@ const FLIPS: &[Flip] = &[
         Op::VMulPairs8,
         20.0,
         "byte products in pairs",
-        "16-bit products in pairs",
+        "look-up of sums in tables of two bytes",
     ),
     (
         "int2_tables",
@@ -123,10 +123,10 @@ const FLIPS: &[Flip] = &[
     (
         "int2_int8",
         "x86-64-v2",
-        Op::VMulPairs8,
-        20.0,
-        "byte products in pairs",
+        Op::VPick,
+        10.0,
         "look-up of sums in tables of two bytes",
+        "byte products in pairs",
     ),
     (
         "int8_matmul",

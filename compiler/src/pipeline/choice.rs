@@ -101,8 +101,8 @@ impl Choice {
         let mut contenders = Vec::new();
         let one_layout = tried.windows(2).all(|t| t[0].layouts == t[1].layouts);
         let known = |t: &Tried| {
-            let batch = t.plan.batch_tile;
-            batch.is_none_or(|(index, _)| known_extent(kernel, index).is_some())
+            let mut batch = t.plan.batch.iter();
+            batch.all(|index| known_extent(kernel, *index).is_some())
         };
         let later = match one_layout || tried.iter().all(known) {
             true => &[],

@@ -56,6 +56,17 @@ pub enum RewriteError {
         /// What was to be lowered.
         what: String,
     },
+    /// The e-graph reached its limit before there was a term of operations that the target has.
+    #[error(
+        "a statement is too large: its e-graph has {nodes} nodes, and no lowering on target `{target}` yet; make it several \
+         statements (`let`)"
+    )]
+    TooLarge {
+        /// The target's name.
+        target: String,
+        /// Nodes of the e-graph.
+        nodes: usize,
+    },
     /// Integers that may be too large for exact arithmetic.
     #[error(
         "the integers of `{name}` may reach {largest:.3e} on the way, more than 32 bits hold: bind the dimensions that are \
@@ -229,6 +240,12 @@ pub fn rewrite(
         }
     }
     lowerings.sort_by(|a, b| a.cost.order(&b.cost).then(a.term.hash.cmp(&b.term.hash)));
+    if lowerings.is_empty() && !saturated {
+        return Err(RewriteError::TooLarge {
+            target: target.name.clone(),
+            nodes: graph.total_number_of_nodes(),
+        });
+    }
     if lowerings.is_empty() {
         return Err(RewriteError::NoLowering {
             target: target.name.clone(),

@@ -31,9 +31,8 @@ impl Amounts {
 
 /// The amounts under nominal extents: those that costs are weighed for.
 pub fn nominal(kernel: &Kernel, statement: &Statement, plan: &Plan, batch: u64) -> Amounts {
-    let is_batch = |i: IndexId| plan.batch_tile.is_some_and(|(b, _)| b == i);
     amounts(kernel, statement, &|index| {
-        let free = if is_batch(index) { batch } else { NOMINAL };
+        let free = plan.of_batch(index, batch).unwrap_or(NOMINAL);
         known_extent(kernel, index).unwrap_or(free)
     })
 }
@@ -95,7 +94,7 @@ impl Found {
 }
 
 /// The indices in a subscript. Of a group of neighbours that read one element, each counts.
-fn chosen_by(subscript: &Subscript, indices: &mut BTreeSet<IndexId>) {
+pub(super) fn chosen_by(subscript: &Subscript, indices: &mut BTreeSet<IndexId>) {
     match subscript {
         Subscript::Index(i) | Subscript::Quotient(i, _) => {
             indices.insert(*i);

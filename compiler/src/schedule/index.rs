@@ -77,6 +77,8 @@ pub type Axes = PrimaryMap<AxisId, Axis>;
 pub struct AxisSet(pub u64);
 
 impl AxisSet {
+    /// How many axes there can be.
+    pub const MOST: usize = u64::BITS as usize;
     /// The set of one axis.
     pub fn one(axis: AxisId) -> Self {
         AxisSet(1 << axis.as_u32())

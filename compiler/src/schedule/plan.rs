@@ -1,6 +1,7 @@
 //! Plans: the few schedules of a statement that are worth an e-graph each. A plan says which index goes to the lanes,
 //! how the blocked index is cut, and which layout each weight takes.
 
+use super::amounts::chosen_by;
 use super::cuts::{
     BlockUse, Facts, JOINT_COPIES, Lanes, MOST_COPIED, MOST_VECTORS, PLAIN_COPIES, chunk,
     copies_wanted, cut, has_scattered_codes, joints,
@@ -11,7 +12,7 @@ use crate::spec::kernel::{Expr, ExprId, IndexId, Kernel, Role, Statement, Subscr
 use crate::target::Target;
 use cranelift_entity::SecondaryMap;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -31,7 +32,9 @@ pub struct Plan {
     pub woven: u64,
     /// Copies of the row index beside each other (times the row lanes).
     pub row_tile: u64,
-    /// The last other result index, and how many of its values are copies.
+    /// The result indices over batches: the others that no weights change with; or where they change with all, the last one.
+    pub batch: Vec<IndexId>,
+    /// The last of these, and how many of its values are copies.
     pub batch_tile: Option<(IndexId, u64)>,
     /// Positions within the chunk where another block or sub-block begins, ascending, each dividing the next.
     pub bounds: Vec<u64>,
@@ -51,6 +54,13 @@ impl Plan {
     /// Lanes along the vector index.
     pub fn vector_lanes(&self) -> u64 {
         self.vector.map_or(1, |(_, cut)| cut.lanes)
+    }
+    /// What an index counts of a batch, where its extent is not known: the last over batches all of it, others one. `None` for
+    /// an index that is not over batches.
+    pub fn of_batch(&self, index: IndexId, batch: u64) -> Option<u64> {
+        let last = self.batch.last() == Some(&index);
+        let own = if last { batch } else { 1 };
+        self.batch.contains(&index).then_some(own)
     }
     /// Neighbours along the vector index whose codes make up a joint code.
     pub fn joint(&self) -> u64 {
@@ -122,6 +132,7 @@ pub fn plans(
         })
         .collect();
     let row = row_index(kernel, &facts, vector, &blocks);
+    let batch = batch_indices(kernel, &facts, row, vector);
     let steps = steps(&facts, vector);
     let mut plans = Vec::new();
     let joint = joints(kernel, &facts, vector, &blocks, target);
@@ -212,14 +223,14 @@ pub fn plans(
             } else {
                 bounds.clone()
             };
-            let batch_tile = batch_index(&facts, row, vector).map(|i| (i, 1));
             let plan = Plan {
                 vector: vector.map(|v| (v, cut)),
                 chunk,
                 row: row.map(|r| (r, rows)),
                 woven,
                 row_tile: 1,
-                batch_tile,
+                batch: batch.clone(),
+                batch_tile: batch.last().map(|i| (*i, 1)),
                 bounds,
                 unrolled,
             };
@@ -243,7 +254,8 @@ pub fn plans(
             row: row.map(|r| (r, 1)),
             woven: interleaved.unwrap_or(1),
             row_tile: 1,
-            batch_tile: batch_index(&facts, row, vector).map(|i| (i, 1)),
+            batch_tile: batch.last().map(|i| (*i, 1)),
+            batch,
             bounds: if free { vec![1] } else { bounds },
             unrolled: false,
         });
@@ -455,19 +467,32 @@ fn row_index(
         .or_else(|| facts.outputs.last().copied().filter(|o| Some(*o) != vector))
 }
 
-/// The last result index that is neither row nor vector index.
-fn batch_index(
+/// The result indices that are neither row nor vector index: those that no weights change with, else the last one.
+fn batch_indices(
+    kernel: &Kernel,
     facts: &Facts<'_>,
     row: Option<IndexId>,
     vector: Option<IndexId>,
-) -> Option<IndexId> {
-    row?;
-    facts
-        .outputs
-        .iter()
-        .rev()
-        .copied()
-        .find(|i| Some(*i) != row && Some(*i) != vector)
+) -> Vec<IndexId> {
+    if row.is_none() {
+        return Vec::new();
+    }
+    let mut of_weights = BTreeSet::new();
+    for (tensor, subscripts) in &facts.uses {
+        if kernel.tensors[*tensor].role.is_packed() {
+            let subscripts = subscripts.iter();
+            subscripts.for_each(|s| chosen_by(s, &mut of_weights));
+        }
+    }
+    let outputs = facts.outputs.iter().copied();
+    let others = outputs.filter(|i| Some(*i) != row && Some(*i) != vector);
+    let others: Vec<IndexId> = others.collect();
+    let mut batch = others.clone();
+    batch.retain(|i| !of_weights.contains(i));
+    match batch.is_empty() {
+        true => others.last().copied().into_iter().collect(),
+        false => batch,
+    }
 }
 
 /// By what the vector index is divided in subscripts.

@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 /// A format, its module, and bits of a code.
 pub(crate) type Row = (&'static str, &'static str, f64);
 
-pub(crate) const FORMATS: [Row; 15] = [
+pub(crate) const FORMATS: [Row; 16] = [
     ("binary_128", "std/ternary", 1.0),
     ("int1_32", "std/ints", 1.0),
     ("ternary3_96", "std/ternary", 5.0 / 3.0),
@@ -27,6 +27,7 @@ pub(crate) const FORMATS: [Row; 15] = [
     ("q2_k", "std/ggml_k", 2.0),
     ("int3_32", "std/ints", 3.0),
     ("int4_32", "std/ints", 4.0),
+    ("int6_32", "std/ints", 6.0),
     ("q4_k", "std/ggml_k", 4.0),
     ("iq4_nl", "std/ggml", 4.0),
     ("fp4_32", "std/floats", 4.0),

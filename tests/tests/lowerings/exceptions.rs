@@ -47,8 +47,6 @@ const SEVERAL: &str = "codes of several values are read one by one from a table 
 
 const CHAINS: &str = "a chunk without loops is priced as if its sums followed each other; measured, panels take two thirds of the time";
 
-const TILES: &str = "thirty-two registers hold tiles of four rows: to decode again for each is priced below reading floats from the second cache";
-
 pub(crate) const EXCEPTIONS: &[Exception] = &[
     Exception {
         of: "one and two bits with tables take look-ups",
@@ -61,7 +59,7 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     Exception {
         of: "three candidates",
         targets: &[],
-        formats: &["ternary2_128", "ternary3_96", "tq1_0", "nf4_64"],
+        formats: &["ternary2_128", "ternary3_96", "tq1_0", "nf4_64", "int6_32"],
         activations: &[],
         rows: MANY,
         why: LAYOUT,
@@ -137,22 +135,5 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         activations: INTEGERS,
         rows: &[],
         why: CHAINS,
-    },
-    Exception {
-        of: "64 rows take decoded panels or dot products",
-        targets: &["aarch64", "aarch64-dotprod", "aarch64-i8mm"],
-        formats: &[
-            "binary_128",
-            "int1_32",
-            "int2_32",
-            "int4_32",
-            "iq4_nl",
-            "fp4_32",
-            "mxfp4",
-            "nvfp4",
-        ],
-        activations: &[Activations::F32],
-        rows: &[],
-        why: TILES,
     },
 ];

@@ -10,7 +10,7 @@ const LONG: &[u64] = &[
 ];
 
 /// The kinds of kernels.
-pub(crate) const FORMS: [&str; 24] = [
+pub(crate) const FORMS: [&str; 25] = [
     "linear",
     "elementwise",
     "elementwise",
@@ -35,10 +35,13 @@ pub(crate) const FORMS: [&str; 24] = [
     "block activations",
     "joint codes",
     "digits",
+    "counts",
 ];
 
 /// What lowerings of tables made at a call say.
 const TABLES: &str = "look-up of";
+/// What lowerings that count bits say.
+const COUNTS: &str = "counts of bits";
 
 /// The program of a seed.
 pub(crate) fn program(seed: u64) -> Program {
@@ -47,7 +50,11 @@ pub(crate) fn program(seed: u64) -> Program {
     m.tag("kernel", FORMS[form]);
     let kernel = kernel(&mut m, form);
     let joint = FORMS[form] == "joint codes";
-    let force = joint.then_some(TABLES);
+    let force = match FORMS[form] {
+        "joint codes" => Some(TABLES),
+        "counts" => Some(COUNTS),
+        _ => None,
+    };
     let target = match joint {
         true => m.pick(&["host", "x86-64-v2", "x86-64-v3"]),
         false => m.pick(&["host", "host", "x86-64", "x86-64-v2", "x86-64-v3"]),
@@ -191,6 +198,30 @@ fn small_codes(m: &mut Maker, name: &'static str) {
     m.formats.push(format!(
         "format {name} = block i < {len} {{ {scale}q[i]: {element}; value = {value}; }}\n"
     ));
+}
+
+/// Codes of one or two bits.
+fn few_bits(m: &mut Maker, name: &'static str) {
+    let element = m.pick(&[
+        "int(1)",
+        "int(2)",
+        "uint(1)",
+        "uint(2)",
+        "uint(2)",
+        "codebook [-1, 1]",
+        "codebook [0.5, -2]",
+        "codebook [-3, 1, 0, 4]",
+    ]);
+    m.tag("few bits", element);
+    let len = m.pick(&[8, 16, 32, 64, 96]);
+    let text = match m.below(4) {
+        0 => format!("format {name} = {element};\n"),
+        1 => format!("format {name} = block i < {len} {{ q[i]: {element}; value = q[i] - 1; }}\n"),
+        _ => format!(
+            "format {name} = block i < {len} {{ s: f16; q[i]: {element}; value = s * q[i]; }}\n"
+        ),
+    };
+    m.formats.push(text);
 }
 
 /// A block of bytes with several digits each: of a number or of a fraction, of neighbours or of elements far apart.
@@ -416,6 +447,15 @@ fn kernel(m: &mut Maker, form: usize) -> String {
             let value = body(m, "w[n, k]", "x[m, k]");
             format!(
                 "kernel k(weight w: w0[N, K], input x: {x}[M, K]) -> output y: f32[M, N] {{ y[m, n] = sum(k) {value}; }}"
+            )
+        }
+        "counts" => {
+            m.dims[1].1 = m.pick(&[5, 16, 17, 33, 48]);
+            few_bits(m, "w0");
+            few_bits(m, "x0");
+            let value = body(m, "w[n, k]", "x[m, k]");
+            format!(
+                "kernel k(weight w: w0[N, K], input x: x0[M, K]) -> output y: f32[M, N] {{ y[m, n] = sum(k) {value}; }}"
             )
         }
         "digits" => {

@@ -65,8 +65,11 @@ impl<'a> Traffic<'a> {
         let inner = |cut: usize| set(&stream.loops[cut..]);
         let fits = |cut: &usize| self.footprint(stream, inner(*cut)) <= held;
         let cut = cuts.into_iter().find(fits).unwrap_or(stream.loops.len());
-        let around = self.rounds(set(&stream.loops[..cut]));
-        stream.bytes * around * self.rounds(inner(cut).intersect(stream.axes))
+        // One round is held, so loops right around it that bring nothing new read nothing again.
+        let brings = |a: &AxisId| stream.axes.has(*a);
+        let around = stream.loops[..cut].iter().rposition(brings);
+        let around = set(&stream.loops[..around.map_or(0, |at| at + 1)]);
+        stream.bytes * self.rounds(around.union(inner(cut).intersect(stream.axes)))
     }
 
     /// Bytes that all streams touch in some loops of one of them.

@@ -8,7 +8,7 @@ use crate::spec::kernel::{Expr, ExprId, IndexId, Kernel, Statement};
 use crate::vector::ir::Scalar;
 
 impl Placer<'_> {
-    /// Axes of the result indices, row index first, and the variants of tiles.
+    /// Axes of the result indices, row index first and batches last, and the variants of tiles.
     pub(super) fn outputs(&mut self, outputs: &[IndexId], part: Part) -> Vec<Variant> {
         let row = self
             .plan
@@ -17,12 +17,11 @@ impl Placer<'_> {
             .filter(|i| outputs.contains(i));
         let vector = self.plan.vector.map(|(i, _)| i);
         let mut order: Vec<IndexId> = row.into_iter().collect();
-        order.extend(
-            outputs
-                .iter()
-                .copied()
-                .filter(|i| Some(*i) != row && Some(*i) != vector),
-        );
+        let others = outputs.iter().copied();
+        let others = others.filter(|i| Some(*i) != row && Some(*i) != vector);
+        let (batch, changing) =
+            others.partition::<Vec<IndexId>, _>(|i| self.plan.batch.contains(i));
+        order.extend(changing.into_iter().chain(batch));
         let mut variants = vec![Variant {
             changes: Vec::new(),
             ranged: !part.rest_rows && !part.tail,

@@ -126,6 +126,13 @@ pub fn place(
     placer.lanes(part);
     placer.finish_vector(&outputs, part);
     placer.entries();
+    let axes = placer.axes.len();
+    if axes > AxisSet::MOST {
+        let most = AxisSet::MOST;
+        return Err(ScheduleError::Unsupported(format!(
+            "a statement whose indices become {axes} loops, copies and lanes; {most} are possible: make it several statements"
+        )));
+    }
     let mut roots = Vec::new();
     for target in &statement.targets {
         let spots = placer.spots.clone();
@@ -171,9 +178,9 @@ impl Placer<'_> {
     }
 
     fn nominal(&self, index: IndexId) -> u64 {
-        let is_batch = self.plan.batch_tile.is_some_and(|(i, _)| i == index);
+        let free = self.plan.of_batch(index, self.batch);
         known_extent(self.kernel, index)
-            .unwrap_or(if is_batch { self.batch } else { NOMINAL })
+            .unwrap_or(free.unwrap_or(NOMINAL))
             .max(1)
     }
 

@@ -39,7 +39,7 @@ const STEP: u64 = 256;
 pub const CHAINS: u16 = 8;
 
 /// Operations whose cost is not measured, and why.
-pub const DERIVED: [(Term, &str); 10] = [
+pub const DERIVED: [(Term, &str); 11] = [
     (
         Term::VNum,
         "a constant stands in a register before the loops",
@@ -48,6 +48,7 @@ pub const DERIVED: [(Term, &str); 10] = [
     (Term::VStage, NEAREST),
     (Term::VPanel, NEAREST),
     (Term::VPlace, "a constant"),
+    (Term::VPlain, "the same register"),
     (Term::VLow, ENTRIES),
     (Term::VHigh, ENTRIES),
     (Term::VNarrow, ENTRIES),

@@ -175,6 +175,7 @@ impl Nest<'_, '_, '_> {
                 self.lower
                     .put(ty, Op::Bin(Bin::Xor, c[0], flip), &[c[0], flip])
             }
+            Term::VPlain => c[0],
             Term::VPlace => {
                 let places = (0..u64::from(ty.lanes)).collect();
                 self.lower.put_at(0, ty, Op::VConst(places))

@@ -381,7 +381,7 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         Op::VFetch | Op::VTable | Op::VSigned => Some((of(2)?.0, ty(0))),
         Op::VLookup32 | Op::VDecode => Some((of(1)?.0, Ty::F32)),
         Op::VBias | Op::VLow => Some((of(0)?.0, Ty::U8)),
-        Op::VHigh => Some((of(0)?.0, Ty::I8)),
+        Op::VHigh | Op::VPlain => Some((of(0)?.0, Ty::I8)),
         Op::VPlace => Some((AxisSet::one(axis(graph, children[0])?), Ty::U8)),
         Op::VPick => Some((of(2)?.0, ty(0))),
         Op::VJoin => Some((of(0)?.0, Ty::I16)),

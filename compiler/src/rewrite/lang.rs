@@ -210,6 +210,8 @@ ops! {
     VSigned = "v.signed" / 3,
     /// Value of a code by bit arithmetic: element, codes (i32).
     VDecode = "v.decode" / 2,
+    /// Unsigned bytes below 128 as signed ones: the same register.
+    VPlain = "v.plain" / 1,
     /// Signed bytes to unsigned by adding 128.
     VBias = "v.bias" / 1,
     /// To a wider integer type: type, vector.

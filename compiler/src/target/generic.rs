@@ -15,6 +15,7 @@ pub(super) const TABLE: &[Line] = &[
     (Op::VSigned, Vector, 2.0, 2.0),
     (Op::VDecode, Vector, 10.0, 10.0),
     (Op::VBias, Vector, 1.0, 1.0),
+    (Op::VPlain, Vector, 0.0, 0.0),
     (Op::VPlace, Vector, 0.0, 0.0),
     (Op::VJoin, Shuffle, 1.0, 1.0),
     (Op::VLow, Shuffle, 2.0, 2.0),

@@ -113,14 +113,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         why: PRICES,
     },
     Exception {
-        of: "two bits and more take dot products",
-        targets: &["aarch64-dotprod"],
-        formats: &["ternary2_128", "q2_k", "q4_k"],
-        activations: &[],
-        rows: &[],
-        why: PRICES,
-    },
-    Exception {
         of: "64 rows take decoded panels or dot products",
         targets: WITH_DOTS,
         formats: &["ternary3_96", "tq1_0"],

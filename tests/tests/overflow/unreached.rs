@@ -14,6 +14,7 @@ const WRAPS: &str = "the instruction wraps as the sum of 32 bits does that asks 
 const BYTES: &str =
     "what is more than a byte is loaded as more than a byte, and is never asked for in bytes";
 const SIGNED: &str = "an integer of nine bits is offset by a number that is no byte either, so that nothing asks for it in bytes";
+const SAME: &str = "the register is the same whatever it holds, and what asks for a signed byte has a limit of its own";
 const BYTE: &str = "the table is of 256 codes, and a code of as many bits is a byte";
 const PACKED: &str = "eight bits are a byte, and never more";
 const NUMBER: &str = "a number is asked for only by sums and products that fit, and they are right modulo their width";
@@ -50,6 +51,7 @@ pub(crate) const UNREACHED: &[(Limit, &str)] = &[
     (("digits-swapped", 0), BYTE),
     (("unpack-bits", 0), BYTES),
     (("bias-element", 1), SIGNED),
+    (("plain-bytes", 0), SAME),
     (("number", 1), NUMBER),
     (("and-bytes", 0), PACKED),
     (("and-bytes", 1), PACKED),

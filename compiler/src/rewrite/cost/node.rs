@@ -164,6 +164,7 @@ impl Prices<'_> {
             | Op::VIAdd
             | Op::VIMul
             | Op::VMulLow
+            | Op::VPlain
             | Op::VAnd
             | Op::VCountOnes
             | Op::VMaxOver => plain.map(|c| by(c, regs)),

@@ -46,6 +46,14 @@ pub const RULES: &[Rule] = &[
         why: "zero extension",
     },
     Rule {
+        name: "plain-bytes",
+        left: "(vec ?l i8 ?e)",
+        right: "(v.plain (vec ?l u8 ?e))",
+        when: &[Fits("?e", Ty::U8), NotConstant("?e")],
+        bind: &[],
+        why: "codes of up to seven bits are signed bytes, too, and dot products of signed bytes take them; what a signed byte does not hold is not asked for",
+    },
+    Rule {
         name: "bias-bytes",
         left: "(vec ?l u8 (biased ?e))",
         right: "(v.bias (vec ?l i8 ?e))",

@@ -79,6 +79,7 @@ pub(super) const UNCAUGHT: &[(&str, &str, &str)] = &[
     ("int-to-float", "without NotConstant(\"?e\")", NUMBER),
     ("widen-i16", "without NotConstant(\"?e\")", NUMBER),
     ("widen-i8", "without NotConstant(\"?e\")", NUMBER),
+    ("plain-bytes", "without NotConstant(\"?e\")", NUMBER),
     ("widen-u8", "without NotConstant(\"?e\")", NUMBER),
     ("spread", "without NotConstant(\"?e\")", NUMBER),
     ("sum-i16", "without Needed(\"?i\", \"?e\")", PRODUCT),

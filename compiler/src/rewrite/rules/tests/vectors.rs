@@ -218,6 +218,10 @@ impl Machine<'_> {
                 let found = |l: Lane| hold(Ty::F32, bit_arithmetic(element, l.integer())?);
                 self.codes(c[1], element, Ty::I32, env)?.map(Ty::F32, found)
             }
+            Op::VPlain => {
+                let same = |l: Lane| hold(Ty::I8, Num::Int(reinterpret(Ty::I8, l.integer())));
+                integer(0, Ty::U8)?.map(Ty::I8, same)
+            }
             Op::VBias => {
                 let flipped = |l: Lane| hold(Ty::U8, Num::Int(l.integer() + 128));
                 integer(0, Ty::I8)?.map(Ty::U8, flipped)

@@ -83,6 +83,7 @@ const LINES: &[(Op, Line)] = &[
     (Op::VSigned, By(m::signed)),
     (Op::VWiden, By(m::widen)),
     (Op::VFloat, By(m::float)),
+    (Op::VPlain, Lanes(&[Ty::U8], Ty::I8, "%0")),
     (Op::VBias, Lanes(&[Ty::I8], Ty::U8, "(bvxor %0 #x80)")),
     (Op::VIAdd, Typed("(bvadd %0 %1)")),
     (Op::VIMul, Typed("(bvmul %0 %1)")),

@@ -7,7 +7,7 @@ use lowbit_compiler::format::layout::same_layout;
 use lowbit_compiler::format::{Element, FormatKind};
 use lowbit_compiler::lower::trips;
 use lowbit_compiler::pipeline::Program;
-use lowbit_compiler::rewrite::analysis::FREE_REDUCTION;
+use lowbit_compiler::rewrite::facts::FREE_REDUCTION;
 use lowbit_compiler::spec::check_positions;
 use lowbit_compiler::spec::kernel::{
     Expr, Extent, IndexId, Kernel as Spec, Role, Subscript, TensorId,

@@ -6,8 +6,15 @@ use lowbit::compiler::target::Target;
 use lowbit::{Engine, Kernel};
 use lowbit_tests::{examples, is_woven, kernels, library, on_two_threads};
 
-/// Targets whose rules do the most: with look-ups and products in pairs, and with dot products too.
-const TARGETS: [&str; 2] = ["x86-64-v3", "x86-64-vnni"];
+/// Targets, and rows of activations where they are bound: e-graphs differ by whether a target looks up in registers and counts
+/// bits, and by whether there are batches to decode panels for.
+const TARGETS: [(&str, Option<u64>); 5] = [
+    ("x86-64", None),
+    ("x86-64-v3", None),
+    ("x86-64-vnni", None),
+    ("x86-64-vnni", Some(64)),
+    ("aarch64-dotprod", None),
+];
 
 /// Nodes of an e-graph.
 const NODES: usize = 4000;
@@ -71,9 +78,11 @@ fn saturation_stays_within_its_budget() {
     let jobs = TARGETS
         .into_iter()
         .flat_map(|t| texts.iter().map(move |x| (t, x)));
-    let mut found = on_two_threads(jobs, |(target, (name, text, refusable))| {
+    let mut found = on_two_threads(jobs, |((target, rows), (name, text, refusable))| {
         let engine = Engine::new(Target::named(target).expect("a target"));
-        let kernels = match kernels(&engine.expect("an engine"), text, &EXTENTS) {
+        let rows = rows.map(|rows| ("M", rows));
+        let extents: Vec<(&str, u64)> = EXTENTS.into_iter().chain(rows).collect();
+        let kernels = match kernels(&engine.expect("an engine"), text, &extents) {
             Ok(kernels) => kernels,
             Err(e) if *refusable && e.to_string().contains("not supported yet") => Vec::new(),
             Err(e) => panic!("{name} on {target}: {e}"),

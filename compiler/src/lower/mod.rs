@@ -17,8 +17,8 @@ pub mod sample;
 mod stages;
 mod values;
 
-use crate::rewrite::analysis::Facts;
 use crate::rewrite::extract::Extracted;
+use crate::rewrite::facts::Facts;
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{Affine, AxisId, Sym};
 use crate::schedule::place::{Part, Placed};

@@ -1,17 +1,12 @@
 //! What every class knows: for reals the free axes, an interval, whether they are integers, whether they are a table over
 //! one small code; for vectors the lanes and the type. A rule fires only where these facts prove that it may.
 
-use super::digits::Digits;
+use super::facts::Facts;
 use super::lang::{Node, Op, Ty};
 use super::word::{self, Word};
-use crate::format::Element;
-use crate::schedule::index::{Axes, AxisId, AxisKind, AxisSet, TableAxis};
-use crate::schedule::layout::COUNTED;
-use crate::schedule::term::{BitField, Storage, Terms};
-use crate::spec::kernel::Kernel;
-use crate::vector::ir::Scalar;
+use crate::schedule::index::{AxisId, AxisSet};
+use crate::schedule::term::Storage;
 use egg::{Analysis, DidMerge, EGraph, Id};
-use std::collections::BTreeMap;
 
 /// Facts of a real term.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,168 +49,8 @@ pub enum Fact {
     Data(Node),
 }
 
-/// What the facts are derived from, and the tables made on the way.
-#[derive(Clone, Debug, Default)]
-pub struct Facts {
-    /// The axes of the statement.
-    pub axes: Axes,
-    /// Its terms.
-    pub terms: Terms,
-    /// Whether a load's tensor is given at the call, by load.
-    pub call_loads: Vec<bool>,
-    /// Tables of look-ups, interned.
-    pub tables: Vec<Vec<f64>>,
-    /// What tables that are made at the call hold.
-    pub rounding: crate::spec::kernel::Tables,
-    /// Hashes of the contents of loads, bit fields and elements: they order terms independently of numbering.
-    pub hashes: Hashes,
-    /// The digits that elements are found to be, by number and width.
-    pub(super) digits: BTreeMap<(u32, usize), Option<Digits>>,
-}
-
-/// Hashes of contents, by number.
-#[derive(Clone, Debug, Default)]
-pub struct Hashes {
-    /// Of loads.
-    pub loads: Vec<u64>,
-    /// Of bit fields.
-    pub fields: Vec<u64>,
-    /// Of elements.
-    pub elements: Vec<u64>,
-}
-
-/// The largest extent at a call of a free dimension that a reduction runs over: it lets sums of integers be proved to fit.
-/// 32 bits hold as many products of two bytes.
-pub const FREE_REDUCTION: u64 = 1 << 15;
-
 /// Largest number of entries of a table that a look-up instruction takes.
 pub const TABLE: usize = 16;
-
-impl Facts {
-    /// Facts for a placed statement.
-    pub fn new(axes: Axes, terms: Terms, kernel: &Kernel) -> Self {
-        let call_loads = terms
-            .loads
-            .values()
-            .map(|l| !kernel.tensors[l.tensor].role.is_packed())
-            .collect();
-        let hashes = Hashes {
-            loads: terms.loads.values().map(hash_of).collect(),
-            fields: terms.fields.iter().map(hash_of).collect(),
-            elements: terms.elements.iter().map(hash_of).collect(),
-        };
-        Facts {
-            axes,
-            terms,
-            call_loads,
-            tables: Vec::new(),
-            rounding: kernel.tables,
-            hashes,
-            digits: BTreeMap::new(),
-        }
-    }
-    /// The number of a table, new or known.
-    pub fn table(&mut self, entries: Vec<f64>) -> u32 {
-        let at = self
-            .tables
-            .iter()
-            .position(|t| *t == entries)
-            .unwrap_or_else(|| {
-                self.tables.push(entries);
-                self.tables.len() - 1
-            });
-        at as u32
-    }
-    /// The number of a bit field, new or known.
-    pub fn field(&mut self, field: BitField) -> u32 {
-        intern(&mut self.terms.fields, &mut self.hashes.fields, field)
-    }
-    /// The number of an element, new or known.
-    pub fn element(&mut self, element: Element) -> u32 {
-        intern(&mut self.terms.elements, &mut self.hashes.elements, element)
-    }
-    /// How the entries of an element, at `code * width + place`, follow from products.
-    pub fn digits(&mut self, element: u32, width: usize) -> Option<Digits> {
-        let elements = &self.terms.elements;
-        let found = self.digits.entry((element, width)).or_insert_with(|| {
-            let Element::Codebook(book) = elements.get(element as usize)? else {
-                return None;
-            };
-            let entries = (0..book.codes() as u32).map(|c| f64::from(book.worth(c, 0)));
-            Digits::of(&entries.collect::<Vec<f64>>(), width)
-        });
-        found.clone()
-    }
-    /// How many values an axis takes, if that is known at compile time.
-    pub fn extent(&self, axis: AxisId) -> Option<u64> {
-        let axis = &self.axes[axis];
-        match (&axis.from, &axis.to) {
-            (Scalar::Const(from), Scalar::Const(to)) => {
-                Some(to.saturating_sub(*from).div_ceil(axis.step))
-            }
-            (Scalar::Div(a, b), Scalar::DivCeil(c, d)) if a == c && b == d => Some(1),
-            (_, Scalar::Rem(_, d)) => match **d {
-                Scalar::Const(d) => Some(d.saturating_sub(1)),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-    /// How many values an axis takes at most: of a free dimension no more than a call may have.
-    pub fn most(&self, axis: AxisId) -> Option<u64> {
-        let free = |to: &Scalar| match to {
-            Scalar::Dim(_) => Some(FREE_REDUCTION),
-            Scalar::Div(d, by) => match (&**d, &**by) {
-                (Scalar::Dim(_), Scalar::Const(by)) => FREE_REDUCTION.checked_div(*by),
-                _ => None,
-            },
-            _ => None,
-        };
-        self.extent(axis).or_else(|| free(&self.axes[axis].to))
-    }
-    /// Whether the axis is of neighbours whose bits make up a byte.
-    pub fn is_octet(&self, axis: AxisId) -> bool {
-        let neighbours = self.axes[axis].tables == TableAxis::Joint;
-        neighbours && self.extent(axis) == Some(COUNTED)
-    }
-    /// Whether the axis is a lane.
-    pub fn is_lane(&self, axis: AxisId) -> bool {
-        self.axes[axis].kind == AxisKind::Lane
-    }
-    /// The type that a load's storage is read in.
-    pub fn load_ty(&self, load: u32) -> Ty {
-        match self.terms.loads[crate::schedule::term::LoadId::from_u32(load)].storage {
-            Storage::U8 => Ty::U8,
-            Storage::I8 => Ty::I8,
-            Storage::U16 => Ty::U16,
-            Storage::I16 => Ty::I16,
-            Storage::I32 => Ty::I32,
-            Storage::F32 => Ty::F32,
-            Storage::Code { bits } if bits <= 8 => Ty::U8,
-            Storage::Place { below } if below <= 256 => Ty::U8,
-            Storage::Code { .. } | Storage::Place { .. } => Ty::I32,
-        }
-    }
-}
-
-/// The number of a thing among those that are known, which it is added to with its hash if it is new.
-fn intern<T: PartialEq + std::fmt::Debug>(
-    known: &mut Vec<T>,
-    hashes: &mut Vec<u64>,
-    new: T,
-) -> u32 {
-    let at = known.iter().position(|k| *k == new).unwrap_or_else(|| {
-        hashes.push(hash_of(&new));
-        known.push(new);
-        known.len() - 1
-    });
-    at as u32
-}
-
-/// A hash of contents.
-fn hash_of(contents: &impl std::fmt::Debug) -> u64 {
-    super::canon::fnv(format!("{contents:?}").as_bytes(), 0)
-}
 
 /// The e-graph of a statement.
 pub type Graph = EGraph<Node, Facts>;

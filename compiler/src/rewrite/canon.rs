@@ -5,7 +5,8 @@
 //! equal polynomials; factors are ordered by how deep in the loops they change, weights before activations, then by a hash
 //! of their contents. Factors common to all products are pulled out.
 
-use super::analysis::{Facts, Graph};
+use super::analysis::Graph;
+use super::facts::Facts;
 use super::lang::{Node, Op, func_op, select_op};
 use crate::schedule::index::{AxisKind, AxisSet, TableAxis};
 use crate::schedule::term::{Strict, Term, TermId};

@@ -1,7 +1,8 @@
 //! A picture of an e-graph: its classes with their nodes, and which of them are the extracted term. As text for `dot`.
 
-use super::analysis::{Fact, Facts, Graph};
+use super::analysis::{Fact, Graph};
 use super::extract::Extracted;
+use super::facts::Facts;
 use super::lang::{Node, Op};
 use super::print::leaf;
 use super::{RuleSet, roots, saturate, start_again};

@@ -1,8 +1,8 @@
 //! Text of an extracted term: one operation a line, operands before users, with lanes and type.
 
-use super::analysis::Facts;
 use super::cost::Mode;
 use super::extract::{Extracted, Picked};
+use super::facts::Facts;
 use super::lang::{Node, Op};
 use std::fmt;
 

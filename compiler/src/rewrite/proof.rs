@@ -1,7 +1,7 @@
 //! The chain of rules from a statement to a term: egg's explanation of why the two are equal.
 
-use super::analysis::Facts;
 use super::extract::Extracted;
+use super::facts::Facts;
 use super::lang::Node;
 use super::{RuleSet, roots, saturate};
 use crate::schedule::place::Placed;

@@ -1,6 +1,7 @@
 //! What a rule is: data with a name, two patterns, side conditions and computed variables. See `rules/README.md`.
 
-use super::analysis::{Facts, Graph, TABLE, axis, data, real, reference};
+use super::analysis::{Graph, TABLE, axis, data, real, reference};
+use super::facts::Facts;
 use super::lang::{Node, Ty};
 use super::word::{self, Word};
 use crate::format::{Codebook, Element};

@@ -4,7 +4,8 @@
 //! is known but for its code is a table of constants. One that also depends on data of the call is a table of terms: `at`
 //! puts the number of an entry in place of the code, and the rules of `rules/entries.rs` bring it to where the code is read.
 
-use super::analysis::{Fact, Facts, Graph, real};
+use super::analysis::{Fact, Graph, real};
+use super::facts::Facts;
 use super::lang::{Node, Op};
 use super::rule::RuleError;
 use super::word::Word;

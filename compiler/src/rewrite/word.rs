@@ -3,7 +3,8 @@
 //! A term that depends on few bits of one word is a table over the codes that they are: a joint code, where the bits are
 //! those of several elements. Which bits are neighbours was decided when the weights were laid out.
 
-use super::analysis::{Facts, Graph, Real, axis, real, reference};
+use super::analysis::{Graph, Real, axis, real, reference};
+use super::facts::Facts;
 use super::lang::Op;
 use crate::schedule::index::{Affine, AxisId, Sym};
 use crate::schedule::term::{BitField, LoadId, Storage};

@@ -142,6 +142,6 @@ pub const RULES: &[Rule] = &[
         right: "(v.panel (vec ?l ?t ?e))",
         when: &[Panelled("?e")],
         bind: &[],
-        why: "what weights alone decide is computed once for all rows of activations",
+        why: "what weights alone decide is computed once for all tiles of rows of activations",
     },
 ];

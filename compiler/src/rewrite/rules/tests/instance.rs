@@ -2,7 +2,7 @@
 //! where follows from the language, never from a rule.
 
 use super::machine::mix;
-use crate::rewrite::analysis::Facts;
+use crate::rewrite::facts::Facts;
 use crate::rewrite::lang::{Node, Op, Ty};
 use crate::schedule::index::{Axes, Axis, AxisId, AxisKind, AxisSet, TableAxis};
 use crate::schedule::layout::COUNTED;

@@ -3,7 +3,8 @@
 
 use super::lanes::{Vector, reinterpret};
 use super::number::{Bad, Num, apply};
-use crate::rewrite::analysis::{Facts, Graph};
+use crate::rewrite::analysis::Graph;
+use crate::rewrite::facts::Facts;
 use crate::rewrite::lang::{Node, Op, Ty};
 use crate::schedule::index::{Affine, AxisId, AxisSet, Sym};
 use crate::schedule::term::{LoadId, Storage};

@@ -4,7 +4,8 @@
 use super::instance::{Instance, Random, draw};
 use super::lanes::{Lane, Vector};
 use super::machine::{Env, Machine, mix};
-use crate::rewrite::analysis::{Fact, Facts, Graph};
+use crate::rewrite::analysis::{Fact, Graph};
+use crate::rewrite::facts::Facts;
 use crate::rewrite::lang::Node;
 use crate::rewrite::rule::Rule;
 use egg::{Id, Language, Pattern, Rewrite, Runner, SimpleScheduler};

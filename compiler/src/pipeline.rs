@@ -41,7 +41,7 @@ pub struct Request<'a> {
     pub later: &'a [u64],
     /// Layouts that are required for weights, by tensor; the others are chosen.
     pub layouts: Layouts,
-    /// Only lowerings whose description is this text, or where there is none, contains it.
+    /// Only lowerings whose description is this text, or where there is none, contains it: in each step that has one, and one must.
     pub force: Option<&'a str>,
 }
 

@@ -22,7 +22,7 @@ pub struct Options {
     /// The kernel's name, where the text has several.
     pub kernel: Option<String>,
     /// Only lowerings whose description (lanes and words) is this text, or where there is none, contains it: to look at one, or
-    /// to measure it.
+    /// to measure it. It is for each step and each class of batches that has one; one of them must.
     pub force: Option<String>,
     /// Layouts that weights must have (by name): those of another kernel, to share tensors with it.
     pub layouts: Vec<(String, Arc<lowbit_compiler::format::Format>)>,

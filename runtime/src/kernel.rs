@@ -7,7 +7,8 @@ use lowbit_compiler::format::layout::{
     fields_differ, layout_id, plain_blocks, regroup, relayout, same_layout,
 };
 use lowbit_compiler::format::{BlockFormat, Format, FormatKind};
-use lowbit_compiler::pipeline::{self, Candidate, Program, Request};
+use lowbit_compiler::pipeline::{self, Candidate, CompileError, Program, Request};
+use lowbit_compiler::rewrite::RewriteError;
 use lowbit_compiler::schedule::plan::Layouts;
 use lowbit_compiler::spec::kernel::{Kernel as Spec, Role, TensorId};
 use std::borrow::Cow;
@@ -115,11 +116,22 @@ impl Kernel {
         layouts: Layouts,
         force: Option<String>,
     ) -> Result<Kernel, Error> {
-        let request = request(&engine, &layouts, BATCHES[0], force.as_deref());
-        let program = pipeline::compile(&spec, &engine.rules, &request)?;
+        let compile = |batch, force| program(&engine, &spec, &layouts, batch, force);
+        let (program, missing) = match compile(BATCHES[0], force.as_deref()) {
+            Err(e) if is_not_considered(&e) => (compile(BATCHES[0], None)?, Some(e)),
+            other => (other?, None),
+        };
         let dims = &program.normal.kernel.dims;
         let free = batches(&program).any(|e| e.value(|d| dims[d].bound).is_none());
         let count = if free { BATCHES.len() } else { 1 };
+        if let Some(missing) = missing {
+            let mut larger = BATCHES[1..count].iter();
+            let lacks =
+                |b: &u64| matches!(compile(*b, force.as_deref()), Err(e) if is_not_considered(&e));
+            if larger.all(lacks) {
+                return Err(missing.into());
+            }
+        }
         let first = Made::new(&engine, program)?;
         Kernel::with_first(engine, spec, layouts, force, &BATCHES[..count], first)
     }
@@ -314,13 +326,20 @@ impl Kernel {
         let class = self.class_at(batch);
         let made = class.made.get_or_init(|| {
             let inner = &self.inner;
-            let request = request(
-                &inner.engine,
-                &inner.layouts,
-                class.batch,
-                inner.force.as_deref(),
-            );
-            pipeline::compile(&inner.spec, &inner.engine.rules, &request)
+            let compile = |force| {
+                program(
+                    &inner.engine,
+                    &inner.spec,
+                    &inner.layouts,
+                    class.batch,
+                    force,
+                )
+            };
+            let program = match compile(inner.force.as_deref()) {
+                Err(e) if is_not_considered(&e) => compile(None),
+                other => other,
+            };
+            program
                 .map_err(Error::from)
                 .and_then(|program| Made::new(&inner.engine, program))
                 .map_err(|e| e.to_string())
@@ -488,6 +507,24 @@ pub(crate) fn layout_error(name: &str, tensor: &Tensor, wanted: &Format) -> Erro
         wanted: wanted.name.clone(),
         wanted_id: layout_id(wanted).to_string(),
     }
+}
+
+/// A kernel for a batch class.
+fn program(
+    engine: &Engine,
+    spec: &Spec,
+    layouts: &Layouts,
+    batch: u64,
+    force: Option<&str>,
+) -> Result<Program, CompileError> {
+    let request = request(engine, layouts, batch, force);
+    pipeline::compile(spec, &engine.rules, &request)
+}
+
+/// Whether the lowering that was asked for is not there.
+fn is_not_considered(error: &CompileError) -> bool {
+    let missing = |e: &RewriteError| matches!(e, RewriteError::NotConsidered { .. });
+    matches!(error, CompileError::Rewrite(e) if missing(e))
 }
 
 fn request<'a>(

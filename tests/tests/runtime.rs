@@ -338,3 +338,26 @@ fn a_layout_of_another_format_is_refused() {
         assert!(error.contains("no layout of a weight"), "{error}");
     }
 }
+
+#[test]
+fn a_lowering_that_only_larger_batches_have_can_be_asked_for() {
+    let engine = Engine::host().expect("an engine");
+    let compile = |force: &str| {
+        let options = Options {
+            force: Some(force.to_owned()),
+            ..Options::default()
+        };
+        engine.compile_with(TEXT, &[("N", 64), ("K", 64)], &options)
+    };
+    let kernel = compile("decoded panels").expect("it is there for larger batches");
+    let chosen = |batch: u64| {
+        let explanation = kernel.explain_batch(batch).expect("an explanation");
+        let candidates = explanation.steps[0].candidates.clone();
+        candidates.into_iter().find(|c| c.chosen).expect("one").name
+    };
+    assert!(!chosen(1).contains("decoded panels"));
+    assert!(chosen(64).contains("decoded panels"), "{}", chosen(64));
+    let error = compile("no such words").expect_err("nothing has them");
+    let named = error.to_string();
+    assert!(named.contains("`no such words`"), "{named}");
+}

@@ -46,6 +46,8 @@ pub(super) struct Choice {
     contenders: Vec<Contender>,
     /// The cheapest contender that may be chosen.
     pub(super) best: usize,
+    /// Whether it has the description that was asked for; where none has, any may be chosen.
+    pub(super) forced: bool,
     /// What plans leave over, rewritten when it was first needed: by the plan that was tried, and the one it became.
     rests: Vec<(usize, Plan, Part, Tried)>,
 }
@@ -66,16 +68,12 @@ pub(super) fn not_there(
     request: &Request<'_>,
     pick: Option<&Pick>,
 ) -> CompileError {
-    let what = match (request.force, pick) {
-        (_, Some(pick)) => format!(
+    let what = match pick {
+        Some(pick) => format!(
             "`{}`: step {} has no such candidate with lanes {}",
             kernel.name, pick.step, pick.lanes
         ),
-        (Some(text), None) => format!(
-            "`{}`: none of those considered has `{text}` in its description",
-            kernel.name
-        ),
-        (None, None) => format!("`{}`", kernel.name),
+        None => format!("`{}`", kernel.name),
     };
     let target = request.target.name.clone();
     RewriteError::NoLowering { target, what }.into()
@@ -144,7 +142,10 @@ impl Choice {
                 });
             }
         }
-        let Some(best) = best(&contenders, &tried, request.force) else {
+        let described = request
+            .force
+            .and_then(|t| described(&contenders, &tried, t));
+        let Some(best) = described.or_else(|| balanced(&contenders, &tried, |_| true)) else {
             return Err(failure.unwrap_or_else(|| not_there(kernel, request, None)));
         };
         Ok(Choice {
@@ -152,6 +153,7 @@ impl Choice {
             tried,
             contenders,
             best,
+            forced: described.is_some(),
             rests: Vec::new(),
         })
     }
@@ -331,11 +333,8 @@ fn cheapest(contenders: &[Contender], allowed: impl Fn(&Contender) -> bool) -> O
 }
 
 /// The best contender whose description is the text, or where there is none, contains it.
-fn best(contenders: &[Contender], tried: &[Tried], force: Option<&str>) -> Option<usize> {
+fn described(contenders: &[Contender], tried: &[Tried], text: &str) -> Option<usize> {
     let described = |c: &Candidate| format!("{} {}", c.lanes, c.name);
-    let Some(text) = force else {
-        return balanced(contenders, tried, |_| true);
-    };
     let exactly = balanced(contenders, tried, |c| described(c) == text);
     exactly.or_else(|| balanced(contenders, tried, |c| described(c).contains(text)))
 }

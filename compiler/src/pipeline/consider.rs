@@ -4,7 +4,7 @@
 use super::choice::{Choice, Settled};
 use super::{Candidate, CompileError, Pick, Program, Request, Stage};
 use crate::lower::{Chosen, EncodeJob, Job, lower};
-use crate::rewrite::{Lowering, Rewritten, RuleSet};
+use crate::rewrite::{Lowering, RewriteError, Rewritten, RuleSet};
 use crate::schedule::ScheduleError;
 use crate::schedule::normal::{Normal, Step, normalize};
 use crate::schedule::place::{Part, Placed};
@@ -35,6 +35,13 @@ pub fn consider<'a>(
         let choice = Choice::new(&normal.kernel, statement, rules, request, &layouts)?;
         layouts = choice.layouts_after(&normal.kernel, statement, choice.best);
         choices.push(choice);
+    }
+    if let Some(text) = request.force
+        && !choices.is_empty()
+        && choices.iter().all(|c| !c.forced)
+    {
+        let (target, text) = (request.target.name.clone(), text.to_owned());
+        return Err(RewriteError::NotConsidered { target, text }.into());
     }
     Ok(Considered {
         kernel,

@@ -58,6 +58,16 @@ pub enum RewriteError {
         /// What was to be lowered.
         what: String,
     },
+    /// No lowering that was considered has a description that was asked for.
+    #[error(
+        "none of the lowerings considered on target `{target}` has `{text}` in its description"
+    )]
+    NotConsidered {
+        /// The target's name.
+        target: String,
+        /// What was asked for.
+        text: String,
+    },
     /// The e-graph reached its limit before there was a term of operations that the target has.
     #[error(
         "a statement is too large: its e-graph has {nodes} nodes, and no lowering on target `{target}` yet; make it several \

@@ -471,9 +471,12 @@ fn batch(kernel: &Kernel, dims: &[u64]) -> u64 {
     extents.fold(1, u64::saturating_mul)
 }
 
-/// The extents of the indices over batches of the last step.
+/// The extents of the indices over batches of the last step that reads weights, or of the last one.
 pub(crate) fn batches(program: &Program) -> impl Iterator<Item = Extent> {
-    let indices = program.stages.last().map(|s| s.plan.batch.iter());
+    let mut stages = program.stages.iter().rev();
+    let weighty = stages.find(|s| s.parts[0].2.weights.contains(&true));
+    let stage = weighty.or(program.stages.last());
+    let indices = stage.map(|s| s.plan.batch.iter());
     let extent = |i: &IndexId| program.normal.kernel.indices[*i].extent;
     indices.into_iter().flatten().map(extent)
 }

@@ -122,6 +122,23 @@ pub struct BitWorths {
     pub bits: Vec<f64>,
 }
 
+impl BitWorths {
+    /// Whether all are small integers, up to a power of two: then sums of them are exact, and no larger than a few of the values,
+    /// so that nothing is lost where they cancel.
+    pub fn are_small(&self) -> bool {
+        let worths = || self.bits.iter().chain([&self.zero]);
+        let largest = worths().fold(0.0f64, |most, w| most.max(w.abs()));
+        // The largest power of two that is no larger than the largest worth, and those below it.
+        let first = pow2(exponent(largest));
+        let units = (0..=SMALL_BITS).map(|down| first / pow2(down));
+        let mut exact = units.filter(|unit| worths().all(|w| (w / unit).fract() == 0.0));
+        largest == 0.0 || exact.next().is_some()
+    }
+}
+
+/// Bits of an integer that is small beside a value that is not 0.
+const SMALL_BITS: i32 = 3;
+
 impl Element {
     /// Bits of a code.
     pub fn bits(&self) -> u32 {

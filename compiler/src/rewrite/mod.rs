@@ -25,7 +25,7 @@ use crate::format::Element;
 use crate::schedule::index::AxisSet;
 use crate::schedule::place::Placed;
 use crate::schedule::term::{LoadId, Storage, Terms};
-use crate::spec::kernel::Kernel;
+use crate::spec::kernel::{Kernel, Tables};
 use crate::target::Target;
 use analysis::Graph;
 use cost::{CostVector, Prices};
@@ -125,7 +125,7 @@ pub struct Lowering {
     /// What it costs.
     pub cost: CostVector,
     /// Whether it looks sums up in tables that are rounded to bytes: then results have the bound of
-    /// [`Tables::Int8`](crate::spec::kernel::Tables::Int8).
+    /// [`Tables::Int8`].
     pub rounded: bool,
 }
 
@@ -242,7 +242,8 @@ pub fn rewrite(
                 continue;
             }
             let cost = cost::total(&prices, &term, &weights);
-            let rounded = is_rounded(&term, &weights);
+            // Digits are told apart by the same products, exactly.
+            let rounded = kernel.tables == Tables::Int8 && is_rounded(&term, &weights);
             lowerings.push(Lowering {
                 name: name(&term, &facts.terms, rounded),
                 term,

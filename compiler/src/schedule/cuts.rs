@@ -211,7 +211,8 @@ pub(super) fn joints(
 
 /// Whether products with an element are worth being counted bit by bit: it has one or two bits.
 pub(super) fn in_few_bits(element: &Element) -> bool {
-    element.bits() <= 2 && element.bit_worths().is_some()
+    let worths = element.bit_worths();
+    element.bits() <= 2 && worths.is_some_and(|w| w.are_small())
 }
 
 /// Whether a code of several values is a joint code, but for a bit that is the sign of all values.

@@ -211,6 +211,9 @@ fn few_bits(m: &mut Maker, name: &'static str) {
         "codebook [-1, 1]",
         "codebook [0.5, -2]",
         "codebook [-3, 1, 0, 4]",
+        "codebook [-0.9, 0.0007]",
+        "codebook [-1, 0.003]",
+        "codebook [-8192, 1]",
     ]);
     m.tag("few bits", element);
     let len = m.pick(&[8, 16, 32, 64, 96]);

@@ -116,18 +116,14 @@ impl Kernel {
         layouts: Layouts,
         force: Option<String>,
     ) -> Result<Kernel, Error> {
-        let compile = |batch, force| program(&engine, &spec, &layouts, batch, force);
-        let (program, missing) = match compile(BATCHES[0], force.as_deref()) {
-            Err(e) if is_not_considered(&e) => (compile(BATCHES[0], None)?, Some(e)),
-            other => (other?, None),
-        };
+        let compile = |batch| program(&engine, &spec, &layouts, batch, force.as_deref());
+        let (program, missing) = compile(BATCHES[0])?;
         let dims = &program.normal.kernel.dims;
         let free = batches(&program).any(|e| e.value(|d| dims[d].bound).is_none());
         let count = if free { BATCHES.len() } else { 1 };
         if let Some(missing) = missing {
             let mut larger = BATCHES[1..count].iter();
-            let lacks =
-                |b: &u64| matches!(compile(*b, force.as_deref()), Err(e) if is_not_considered(&e));
+            let lacks = |b: &u64| matches!(compile(*b), Ok((_, Some(_))));
             if larger.all(lacks) {
                 return Err(missing.into());
             }
@@ -326,22 +322,17 @@ impl Kernel {
         let class = self.class_at(batch);
         let made = class.made.get_or_init(|| {
             let inner = &self.inner;
-            let compile = |force| {
-                program(
-                    &inner.engine,
-                    &inner.spec,
-                    &inner.layouts,
-                    class.batch,
-                    force,
-                )
-            };
-            let program = match compile(inner.force.as_deref()) {
-                Err(e) if is_not_considered(&e) => compile(None),
-                other => other,
-            };
+            let force = inner.force.as_deref();
+            let program = program(
+                &inner.engine,
+                &inner.spec,
+                &inner.layouts,
+                class.batch,
+                force,
+            );
             program
                 .map_err(Error::from)
-                .and_then(|program| Made::new(&inner.engine, program))
+                .and_then(|(program, _)| Made::new(&inner.engine, program))
                 .map_err(|e| e.to_string())
         });
         made.as_ref().map_err(|e| Error::Argument {
@@ -509,22 +500,25 @@ pub(crate) fn layout_error(name: &str, tensor: &Tensor, wanted: &Format) -> Erro
     }
 }
 
-/// A kernel for a batch class.
+/// A kernel for a batch class; and if no step of it has the lowering that was asked for, the error that says so, with the program
+/// as it is without asking.
 fn program(
     engine: &Engine,
     spec: &Spec,
     layouts: &Layouts,
     batch: u64,
     force: Option<&str>,
-) -> Result<Program, CompileError> {
-    let request = request(engine, layouts, batch, force);
-    pipeline::compile(spec, &engine.rules, &request)
-}
-
-/// Whether the lowering that was asked for is not there.
-fn is_not_considered(error: &CompileError) -> bool {
-    let missing = |e: &RewriteError| matches!(e, RewriteError::NotConsidered { .. });
-    matches!(error, CompileError::Rewrite(e) if missing(e))
+) -> Result<(Program, Option<CompileError>), CompileError> {
+    let compile = |force| {
+        let request = request(engine, layouts, batch, force);
+        pipeline::compile(spec, &engine.rules, &request)
+    };
+    match compile(force) {
+        Err(missing @ CompileError::Rewrite(RewriteError::NotConsidered { .. })) => {
+            Ok((compile(None)?, Some(missing)))
+        }
+        other => Ok((other?, None)),
+    }
 }
 
 fn request<'a>(

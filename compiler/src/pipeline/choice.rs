@@ -115,12 +115,13 @@ impl Choice {
                 tiles(kernel, statement, one, &request)
             };
             let tiles = of_batch(&request.batch)?;
+            let tiles = priced(&tiles, request);
             let later = later.iter().map(of_batch).collect::<Result<Vec<_>, _>>()?;
+            let later: Vec<Vec<(&Plan, Prices<'_>)>> =
+                later.iter().map(|tiles| priced(tiles, request)).collect();
             for (which, lowering) in one.rewritten.lowerings.iter().enumerate() {
-                let (plan, cost) = best_tile(&tiles, one, lowering, request)?;
-                let cycles = |tiles: &Vec<(Plan, Placed)>| {
-                    Ok(best_tile(tiles, one, lowering, request)?.1.cycles)
-                };
+                let (plan, cost) = best_tile(&tiles, one, lowering)?;
+                let cycles = |tiles: &Vec<_>| Ok(best_tile(tiles, one, lowering)?.1.cycles);
                 let later = later
                     .iter()
                     .map(cycles)
@@ -366,7 +367,7 @@ fn tiles(
     tried: &Tried,
     request: &Request<'_>,
 ) -> Result<Vec<(Plan, Placed)>, CompileError> {
-    let batch_index = tried.plan.batch_tile.map(|(index, _)| index);
+    let batch_index = tried.plan.batch_index();
     let known = batch_index.and_then(|index| known_extent(kernel, index));
     let most = known.unwrap_or(request.batch);
     let mut tiles = Vec::new();
@@ -378,11 +379,11 @@ fn tiles(
             if useless {
                 continue;
             }
-            let mut plan = Plan {
+            let plan = Plan {
                 row_tile: rows,
+                batch_tile: batch,
                 ..tried.plan.clone()
             };
-            plan.batch_tile = plan.batch_tile.map(|(i, _)| (i, batch));
             let mut placed = place(
                 kernel,
                 statement,
@@ -404,17 +405,24 @@ fn tiles(
 /// Tiles that differ by less than this are as fast as each other as far as costs are known: then the one with the least work.
 const SAME: f64 = 1.01;
 
+/// What terms cost under each tile.
+fn priced<'a>(tiles: &'a [(Plan, Placed)], request: &Request<'a>) -> Vec<(&'a Plan, Prices<'a>)> {
+    let priced = |(plan, placed): &'a (Plan, Placed)| {
+        let prices = Prices::new(request.target, &placed.terms, &placed.axes);
+        (plan, prices)
+    };
+    tiles.iter().map(priced).collect()
+}
+
 /// The best tile for a lowering.
 fn best_tile(
-    tiles: &[(Plan, Placed)],
+    tiles: &[(&Plan, Prices<'_>)],
     tried: &Tried,
     lowering: &Lowering,
-    request: &Request<'_>,
 ) -> Result<(Plan, CostVector), CompileError> {
-    let cost = |(plan, placed): &(Plan, Placed)| {
-        let prices = Prices::new(request.target, &placed.terms, &placed.axes);
-        let cost = total(&prices, &lowering.term, &tried.rewritten.weights);
-        (plan.clone(), cost)
+    let cost = |(plan, prices): &(&Plan, Prices<'_>)| {
+        let cost = total(prices, &lowering.term, &tried.rewritten.weights);
+        ((*plan).clone(), cost)
     };
     let mut costs: Vec<(Plan, CostVector)> = tiles.iter().map(cost).collect();
     let least = costs.iter().map(|(_, c)| c.cycles).fold(f64::MAX, f64::min);

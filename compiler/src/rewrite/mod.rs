@@ -253,19 +253,17 @@ pub fn rewrite(
         }
     }
     lowerings.sort_by(|a, b| a.cost.order(&b.cost).then(a.term.hash.cmp(&b.term.hash)));
-    if lowerings.is_empty() && !saturated {
-        return Err(RewriteError::TooLarge {
-            target: target.name.clone(),
-            nodes: graph.total_number_of_nodes(),
-        });
-    }
-    if lowerings.is_empty() {
-        return Err(RewriteError::NoLowering {
-            target: target.name.clone(),
-            what: "a statement".into(),
-        });
-    }
     let nodes = graph.total_number_of_nodes();
+    if lowerings.is_empty() {
+        let target = target.name.clone();
+        return Err(match saturated {
+            true => RewriteError::NoLowering {
+                target,
+                what: "a statement".into(),
+            },
+            false => RewriteError::TooLarge { target, nodes },
+        });
+    }
     Ok(Rewritten {
         lowerings,
         facts: graph.analysis,

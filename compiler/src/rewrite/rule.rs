@@ -6,7 +6,7 @@ use super::lang::{Node, Ty};
 use super::word::{self, Word};
 use crate::format::{Codebook, Element};
 use crate::schedule::index::{Affine, AxisId, AxisKind, AxisSet, TableAxis};
-use crate::schedule::term::BitField;
+use crate::schedule::term::{BitField, LoadId};
 use egg::{Applier, Id, Pattern, PatternAst, Rewrite, Subst, Symbol, Var};
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -451,15 +451,11 @@ impl When {
             When::BitOfByte(f, a, x) => on_axis(a, &|a| {
                 let field = reference(graph, id(f)).map(|f| &facts.terms.fields[f as usize]);
                 let byte = reference(graph, id(x)).is_some_and(|l| {
-                    let load = crate::schedule::term::LoadId::from_u32(l);
+                    let load = LoadId::from_u32(l);
                     let moves = facts.terms.load_axes(load).has(a);
                     facts.load_ty(l) == Ty::U8 && !moves
                 });
-                let own = BitField {
-                    shift: Affine::axis(a, 1),
-                    width: 1,
-                    up: 0,
-                };
+                let own = BitField::bit(Affine::axis(a, 1));
                 byte && field == Some(&own)
             }),
             When::Lane(a) => on_axis(a, &|a| facts.is_lane(a)),
@@ -495,7 +491,7 @@ impl When {
                 element(graph, subst, e).is_some_and(|e| 1u64 << e.bits() > TABLE as u64)
             }
             When::OverRows(x) => {
-                let load = reference(graph, id(x)).map(crate::schedule::term::LoadId::from_u32);
+                let load = reference(graph, id(x)).map(LoadId::from_u32);
                 let free = match load {
                     Some(load) => facts.terms.load_axes(load),
                     None => real(graph, id(x)).map(|r| r.free).unwrap_or_default(),

@@ -2,7 +2,7 @@
 //! cut, so that the codes of the tensors along it suit.
 
 use super::layout::{COUNTED, Cut, JOINT_BITS, joint_width, values_per_code, widths};
-use crate::format::{BlockFormat, Codebook, Element, Field, FormatKind, Scope};
+use crate::format::{BitWorths, BlockFormat, Codebook, Element, Field, FormatKind, Scope};
 use crate::spec::kernel::{IndexId, Kernel, Role, Subscript, TensorId};
 use crate::target::Target;
 use std::borrow::Cow;
@@ -191,7 +191,7 @@ pub(super) fn joints(
     let (mut wanted, mut counted) = (Vec::new(), true);
     for field in codes {
         wanted.push(joint_of(field));
-        counted &= in_few_bits(&field.element);
+        counted &= few_bits(&field.element).is_some();
     }
     wanted.sort_unstable();
     wanted.dedup();
@@ -203,16 +203,17 @@ pub(super) fn joints(
     {
         joints.push(joint);
     }
-    if counted && !wanted.is_empty() && target.counts_bits() && given(&in_few_bits) {
+    if counted && !wanted.is_empty() && target.counts_bits() && given(&|e| few_bits(e).is_some()) {
         joints.push(COUNTED);
     }
     joints
 }
 
-/// Whether products with an element are worth being counted bit by bit: it has one or two bits.
-pub(super) fn in_few_bits(element: &Element) -> bool {
-    let worths = element.bit_worths();
-    element.bits() <= 2 && worths.is_some_and(|w| w.are_small())
+/// What the bits of an element are worth, if products with it are worth being counted bit by bit: it has one or two bits.
+pub(super) fn few_bits(element: &Element) -> Option<BitWorths> {
+    let few = element.bits() <= 2;
+    let worths = element.bit_worths().filter(|_| few)?;
+    worths.are_small().then_some(worths)
 }
 
 /// Whether a code of several values is a joint code, but for a bit that is the sign of all values.

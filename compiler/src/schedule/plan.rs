@@ -34,8 +34,8 @@ pub struct Plan {
     pub row_tile: u64,
     /// The result indices over batches: the others that no weights change with; or where they change with all, the last one.
     pub batch: Vec<IndexId>,
-    /// The last of these, and how many of its values are copies.
-    pub batch_tile: Option<(IndexId, u64)>,
+    /// How many values of the last of these are copies.
+    pub batch_tile: u64,
     /// Positions within the chunk where another block or sub-block begins, ascending, each dividing the next.
     pub bounds: Vec<u64>,
     /// Whether the runs between those positions are copies, too: every place in a chunk is then known where code is emitted.
@@ -51,6 +51,10 @@ impl Plan {
     pub fn row_group(&self) -> u64 {
         self.row_lanes() * self.woven
     }
+    /// The index over batches whose values are copies.
+    pub fn batch_index(&self) -> Option<IndexId> {
+        self.batch.last().copied()
+    }
     /// Lanes along the vector index.
     pub fn vector_lanes(&self) -> u64 {
         self.vector.map_or(1, |(_, cut)| cut.lanes)
@@ -58,7 +62,7 @@ impl Plan {
     /// What an index counts of a batch, where its extent is not known: the last over batches all of it, others one. `None` for
     /// an index that is not over batches.
     pub fn of_batch(&self, index: IndexId, batch: u64) -> Option<u64> {
-        let last = self.batch.last() == Some(&index);
+        let last = self.batch_index() == Some(index);
         let own = if last { batch } else { 1 };
         self.batch.contains(&index).then_some(own)
     }
@@ -230,7 +234,7 @@ pub fn plans(
                 woven,
                 row_tile: 1,
                 batch: batch.clone(),
-                batch_tile: batch.last().map(|i| (*i, 1)),
+                batch_tile: 1,
                 bounds,
                 unrolled,
             };
@@ -254,8 +258,8 @@ pub fn plans(
             row: row.map(|r| (r, 1)),
             woven: interleaved.unwrap_or(1),
             row_tile: 1,
-            batch_tile: batch.last().map(|i| (*i, 1)),
             batch,
+            batch_tile: 1,
             bounds: if free { vec![1] } else { bounds },
             unrolled: false,
         });
@@ -486,11 +490,10 @@ fn batch_indices(
     }
     let outputs = facts.outputs.iter().copied();
     let others = outputs.filter(|i| Some(*i) != row && Some(*i) != vector);
-    let others: Vec<IndexId> = others.collect();
-    let mut batch = others.clone();
-    batch.retain(|i| !of_weights.contains(i));
+    let (changing, batch): (Vec<IndexId>, Vec<IndexId>) =
+        others.partition(|i| of_weights.contains(i));
     match batch.is_empty() {
-        true => others.last().copied().into_iter().collect(),
+        true => changing.last().copied().into_iter().collect(),
         false => batch,
     }
 }

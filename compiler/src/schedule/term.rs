@@ -69,6 +69,14 @@ pub struct BitField {
 }
 
 impl BitField {
+    /// One bit, as a number of its own.
+    pub fn bit(shift: Affine) -> BitField {
+        BitField {
+            shift,
+            width: 1,
+            up: 0,
+        }
+    }
     /// The largest value it can have.
     pub fn most(&self) -> f64 {
         (2f64.powi(i32::from(self.width)) - 1.0) * 2f64.powi(i32::from(self.up))

@@ -27,13 +27,10 @@ impl Placer<'_> {
             ranged: !part.rest_rows && !part.tail,
         }];
         for index in order {
-            let tile = if Some(index) == row {
-                self.plan.row_tile
-            } else {
-                self.plan
-                    .batch_tile
-                    .filter(|(i, _)| *i == index)
-                    .map_or(1, |(_, t)| t)
+            let tile = match Some(index) {
+                i if i == row => self.plan.row_tile,
+                i if i == self.plan.batch_index() => self.plan.batch_tile,
+                _ => 1,
             };
             self.output(index, tile, part, &mut variants);
         }
@@ -92,7 +89,7 @@ impl Placer<'_> {
         self.axes[outer].full = groups.clone();
         self.axes[outer].row = is_row;
         let mut value = Affine::axis(outer, lanes);
-        let tiled = is_row || self.plan.batch_tile.is_some_and(|(i, _)| i == index);
+        let tiled = is_row || self.plan.batch_index() == Some(index);
         if tiled {
             let copy = self.axis(
                 format!("{name}.u"),

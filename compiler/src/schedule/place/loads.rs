@@ -48,10 +48,10 @@ impl Placer<'_> {
                     address,
                     bit: None,
                 });
-                // Bits above the code's are not the format's.
                 if let Some(planes) = self.counted(&element) {
                     return Ok(self.in_planes(&planes, load));
                 }
+                // Bits above the code's are not the format's.
                 let code = match element.bits() < bytes(storage) * 8 {
                     true => self.terms.bits(whole_code(&element), load),
                     false => load,

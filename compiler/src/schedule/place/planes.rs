@@ -2,7 +2,7 @@
 
 use super::Placer;
 use crate::format::{BitWorths, BlockFormat, Element, Field, Scope};
-use crate::schedule::cuts::in_few_bits;
+use crate::schedule::cuts::few_bits;
 use crate::schedule::fit::FieldAccess;
 use crate::schedule::index::Affine;
 use crate::schedule::layout::COUNTED;
@@ -27,20 +27,16 @@ impl Placer<'_> {
 
     /// What the bits of an element are worth, if products of bits are counted and it has few.
     pub(super) fn counted(&self, element: &Element) -> Option<BitWorths> {
-        let counted = self.plan.joint() == COUNTED && in_few_bits(element);
-        element.bit_worths().filter(|_| counted)
+        let counted = self.plan.joint() == COUNTED;
+        counted.then(|| few_bits(element))?
     }
 
     /// A code that is a number in memory, bit by bit.
     pub(super) fn in_planes(&mut self, planes: &BitWorths, code: TermId) -> TermId {
-        let bit = |up: u64| BitField {
-            shift: Affine::constant(up),
-            width: 1,
-            up: 0,
-        };
         let mut parts = Vec::new();
         for (up, worth) in (0..).zip(&planes.bits) {
-            let bit = self.terms.bits(bit(up), code);
+            let bit = BitField::bit(Affine::constant(up));
+            let bit = self.terms.bits(bit, code);
             parts.push(self.worth(*worth, bit));
         }
         self.sum_of_bits(planes.zero, parts)
@@ -68,7 +64,7 @@ impl Placer<'_> {
         up: u32,
         access: FieldAccess,
     ) -> TermId {
-        let bit = self.bit(tensor, access);
+        let bit = self.part(tensor, 0, access);
         let worth = planes.bits.get(up as usize).copied().unwrap_or(0.0);
         self.worth(worth, bit)
     }
@@ -82,19 +78,11 @@ impl Placer<'_> {
 impl FieldAccess {
     /// One bit of what is read.
     pub(super) fn bit(&self, at: u32) -> FieldAccess {
-        let whole = BitField {
-            shift: Affine::constant(0),
-            width: 1,
-            up: 0,
-        };
-        let field = self.field.clone().unwrap_or(whole);
-        let shift = field.shift.plus(&Affine::constant(u64::from(at)));
+        let field = self.field.as_ref();
+        let shift = field.map_or_else(|| Affine::constant(0), |field| field.shift.clone());
+        let shift = shift.plus(&Affine::constant(u64::from(at)));
         FieldAccess {
-            field: Some(BitField {
-                shift,
-                width: 1,
-                up: 0,
-            }),
+            field: Some(BitField::bit(shift)),
             ..self.clone()
         }
     }

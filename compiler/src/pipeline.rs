@@ -14,7 +14,7 @@ use crate::schedule::amounts::Amounts;
 use crate::schedule::normal::{Normal, Step};
 use crate::schedule::place::{Part, Placed};
 use crate::schedule::plan::{Layouts, Plan};
-use crate::spec::kernel::Kernel;
+use crate::spec::kernel::{Kernel, TensorId};
 use crate::target::Target;
 use crate::vector::ir::Function;
 use thiserror::Error;
@@ -174,15 +174,22 @@ impl Program {
                     }
                 }
                 Step::Encode { source, target } => {
-                    let tensors = &self.normal.kernel.tensors;
-                    text.push_str(&format!(
-                        "encode {} as {}\n",
-                        tensors[*source].name, tensors[*target].name
-                    ));
+                    text.push_str(&self.step_text("encode", *source, *target));
+                }
+                Step::Relayout { source, target } => {
+                    text.push_str(&self.step_text("relayout", *source, *target));
                 }
             }
         }
         text
+    }
+}
+
+impl Program {
+    /// A step that takes one tensor as it stands.
+    fn step_text(&self, what: &str, source: TensorId, target: TensorId) -> String {
+        let name = |id: TensorId| &self.normal.kernel.tensors[id].name;
+        format!("{what} {} as {}\n", name(source), name(target))
     }
 }
 

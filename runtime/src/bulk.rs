@@ -55,7 +55,7 @@ fn compile(engine: &Engine, format: &str, kernel: &str) -> Result<Kernel, Error>
 }
 
 /// The text of a format under another name.
-fn named(name: &str, format: &Format) -> String {
+pub(crate) fn named(name: &str, format: &Format) -> String {
     definition(&Format {
         name: name.into(),
         ..format.clone()

@@ -250,7 +250,7 @@ impl<'a> Prepared<'a> {
         let local = |id: TensorId| normal.kernel.tensors[id].role == Role::Local;
         before.iter().all(|step| match step {
             Step::Compute(statement) => statement.targets.iter().all(|t| local(t.tensor)),
-            Step::Encode { target, .. } => local(*target),
+            Step::Encode { target, .. } | Step::Relayout { target, .. } => local(*target),
         })
     }
 

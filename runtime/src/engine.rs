@@ -1,7 +1,7 @@
 //! The engine: a target with its rules; it turns text into kernels.
 
-use crate::kernel::is_layout_of;
 use crate::{Error, Kernel};
+use lowbit_compiler::format::layout::is_layout_of;
 use lowbit_compiler::rewrite::RuleSet;
 use lowbit_compiler::schedule::plan::Layouts;
 use lowbit_compiler::spec::kernel::{Kernel as Spec, Role};

@@ -1,17 +1,15 @@
 //! Kernels: compiled, inspected, packed for and called. A kernel is an owned value that threads can share.
 
 use crate::call::{Prepared, Scratch, batches};
+use crate::pack::Packers;
 use crate::{Engine, Error, Tensor};
 use lowbit_compiler::codegen::{self, MachineCode};
-use lowbit_compiler::format::layout::{
-    fields_differ, layout_id, plain_blocks, regroup, relayout, same_layout,
-};
-use lowbit_compiler::format::{BlockFormat, Format, FormatKind};
+use lowbit_compiler::format::Format;
+use lowbit_compiler::format::layout::layout_id;
 use lowbit_compiler::pipeline::{self, Candidate, CompileError, Program, Request};
 use lowbit_compiler::rewrite::RewriteError;
 use lowbit_compiler::schedule::plan::Layouts;
 use lowbit_compiler::spec::kernel::{Kernel as Spec, Role, TensorId};
-use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 /// A stage of compilation, for [`Kernel::stage`].
@@ -80,6 +78,7 @@ struct Inner {
     /// Only lowerings whose description contains this text.
     force: Option<String>,
     classes: Vec<Class>,
+    packers: Packers,
 }
 
 /// A kernel as it would be if a candidate of a step had been chosen, for calls of all batches.
@@ -165,6 +164,7 @@ impl Kernel {
                 layouts: fixed,
                 force,
                 classes,
+                packers: Packers::default(),
             }),
         })
     }
@@ -286,18 +286,29 @@ impl Kernel {
     pub fn pack_shaped(&self, name: &str, shape: &[u64], values: &[f32]) -> Result<Tensor, Error> {
         let id = self.tensor_id(name)?;
         let declared = self.inner.spec.tensors[id].format.clone();
-        self.convert(name, &Tensor::quantize(declared, shape, values)?)
+        let inner = &self.inner;
+        let quantized = inner
+            .packers
+            .quantize(&inner.engine, &declared, shape, values)?;
+        self.convert(name, &quantized)
     }
 
     /// Brings a tensor into the layout that this kernel has for it: exact, codes are moved and not changed.
     pub fn convert(&self, name: &str, tensor: &Tensor) -> Result<Tensor, Error> {
-        relaid(name, tensor, self.layout(name)?)
+        self.packed(name, tensor, &self.layout(name)?)
     }
 
     /// The way back from [`Kernel::convert`]: the tensor in the format that the text of the kernel declares.
     pub fn unpack(&self, name: &str, tensor: &Tensor) -> Result<Tensor, Error> {
         let id = self.tensor_id(name)?;
-        relaid(name, tensor, self.inner.spec.tensors[id].format.clone())
+        self.packed(name, tensor, &self.inner.spec.tensors[id].format)
+    }
+
+    fn packed(&self, name: &str, tensor: &Tensor, to: &Arc<Format>) -> Result<Tensor, Error> {
+        let Inner {
+            engine, packers, ..
+        } = &*self.inner;
+        packers.pack(engine, name, tensor, to)
     }
 
     /// The batches that code is made for, each up to the next. A batch is an extent of the outputs; the first is for all
@@ -444,50 +455,6 @@ impl Kernel {
     pub fn code_size(&self) -> Result<usize, Error> {
         Ok(self.class(1)?.code.as_ref().map_or(0, MachineCode::size))
     }
-}
-
-/// A tensor in another layout of the same fields.
-fn relaid(name: &str, tensor: &Tensor, wanted: Arc<Format>) -> Result<Tensor, Error> {
-    if same_layout(&wanted, tensor.format()) {
-        return Ok(tensor.clone());
-    }
-    if let Some((from, to)) = plain_values(tensor.format(), &wanted) {
-        let bytes = regroup(&from, &to, tensor.shape(), tensor.bytes())?;
-        return Tensor::of_legal(wanted.clone(), tensor.shape(), Arc::new(bytes));
-    }
-    let (FormatKind::Block(from), FormatKind::Block(to)) = (&tensor.format().kind, &wanted.kind)
-    else {
-        return Err(layout_error(name, tensor, &wanted));
-    };
-    if fields_differ(from, to).is_some() {
-        return Err(layout_error(name, tensor, &wanted));
-    }
-    let bytes = relayout(from, to, tensor.shape(), tensor.bytes())?;
-    Tensor::of_legal(wanted, tensor.shape(), Arc::new(bytes))
-}
-
-/// Whether a format is a layout of the values of another.
-pub(crate) fn is_layout_of(layout: &Format, declared: &Format) -> bool {
-    match (&layout.kind, &declared.kind) {
-        (FormatKind::Block(a), FormatKind::Block(b)) => fields_differ(a, b).is_none(),
-        (FormatKind::Plain(_), FormatKind::Plain(_)) => same_layout(layout, declared),
-        (FormatKind::Block(_), FormatKind::Plain(_)) => plain_values(declared, layout).is_some(),
-        (FormatKind::Plain(_), FormatKind::Block(_)) => false,
-    }
-}
-
-/// Two formats as blocks, if both hold plain values of the same element and one is no format of blocks.
-fn plain_values<'a>(
-    a: &'a Format,
-    b: &'a Format,
-) -> Option<(Cow<'a, BlockFormat>, Cow<'a, BlockFormat>)> {
-    let plain = |f: &Format| matches!(f.kind, FormatKind::Plain(_));
-    if !plain(a) && !plain(b) {
-        return None;
-    }
-    let (a, b) = (plain_blocks(a)?, plain_blocks(b)?);
-    let element = |b: &BlockFormat| b.fields.values().next().map(|f| f.element.clone());
-    (element(&a) == element(&b)).then_some((a, b))
 }
 
 pub(crate) fn layout_error(name: &str, tensor: &Tensor, wanted: &Format) -> Error {

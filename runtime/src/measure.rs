@@ -243,7 +243,7 @@ fn predicted(program: &Program, dims: &[u64]) -> f64 {
     let kernel = &program.normal.kernel;
     let computed = program.normal.steps.iter().filter_map(|s| match s {
         Step::Compute(statement) => Some(statement),
-        Step::Encode { .. } => None,
+        Step::Encode { .. } | Step::Relayout { .. } => None,
     });
     let cycles = computed.zip(&program.stages).map(|(statement, stage)| {
         let extent = |index| {

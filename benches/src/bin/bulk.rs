@@ -1,13 +1,16 @@
-//! Speed of bulk work: decoding and rounding to nearest of every format that ships, through compiled kernels, on one thread.
+//! Speed of bulk work: decoding, rounding to nearest and packing of every format that ships, through compiled kernels, on one
+//! thread. Packing is into the layout that a linear layer over f32 activations likes.
 //! Gigabytes count the f32 side; 16 MiB of it at a time. Arguments: a file for the figures as JSON (`-` for none), then the
 //! formats to measure, by parts of their names.
 
 use lowbit::check::{Random, random_tensor};
+use lowbit::compiler::format::layout::same_layout;
 use lowbit::compiler::format::std as shipped;
 use lowbit::compiler::format::{BlockFormat, Format, FormatKind};
 use lowbit::compiler::spec::load;
-use lowbit::{Engine, Error, Options, Scratch};
+use lowbit::{Engine, Error, Options, Packer, Scratch};
 use serde::Serialize;
+use std::sync::Arc;
 use std::time::Instant;
 
 const ROWS: u64 = 1024;
@@ -21,10 +24,12 @@ struct Row {
     decode: Option<f64>,
     /// `None` where none writes it, as where it does not say how to encode.
     encode: Option<f64>,
+    /// `None` where weights stay as they are, or no kernel moves them.
+    pack: Option<f64>,
 }
 
 /// What was measured; nothing for a format that kernels do not have.
-fn supported(speed: Result<f64, Error>) -> Result<Option<f64>, Error> {
+fn supported<T>(speed: Result<T, Error>) -> Result<Option<T>, Error> {
     match speed {
         Ok(speed) => Ok(Some(speed)),
         Err(Error::Compile(_)) => Ok(None),
@@ -65,7 +70,27 @@ fn speed(engine: &Engine, text: &str, name: &str) -> Result<f64, Error> {
     Ok((ROWS * COLUMNS * 4) as f64 / best / 1e9)
 }
 
-fn row(engine: &Engine, module: &str, format: &Format) -> Result<Row, Error> {
+/// Gigabytes per second of the f32 side at which weights go into the layout of a linear layer; nothing where they stay as they
+/// are.
+fn pack_speed(engine: &Engine, text: &str, format: &Arc<Format>) -> Result<Option<f64>, Error> {
+    let layout = engine.compile(text, &[("K", COLUMNS)])?.layout("w")?;
+    if same_layout(&layout, format) {
+        return Ok(None);
+    }
+    let packer = Packer::new(engine, format, &layout)?;
+    let spec = packer.kernel().spec();
+    let source = spec.tensors.keys().next().ok_or(Error::TooLarge(0))?;
+    let w = random_tensor(spec, source, &[1, ROWS, COLUMNS], &mut Random::new(3))?;
+    let mut best = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        packer.pack(&w)?;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok(Some((ROWS * COLUMNS * 4) as f64 / best / 1e9))
+}
+
+fn row(engine: &Engine, module: &str, format: &Arc<Format>) -> Result<Row, Error> {
     let name = &format.name;
     let text = format!(
         "language 1;\nimport \"{module}\";\n\
@@ -88,10 +113,17 @@ fn row(engine: &Engine, module: &str, format: &Format) -> Result<Row, Error> {
         }
         None => None,
     };
+    let text = format!(
+        "language 1;\nimport \"{module}\";\n\
+         kernel linear(weight w: {name}[N, K], input x: f32[M, K]) -> output y: f32[M, N] {{ \
+         y[m, n] = sum(k) w[n, k] * x[m, k]; }}\n"
+    );
+    let pack = supported(pack_speed(engine, &text, format))?.flatten();
     Ok(Row {
         format: name.clone(),
         decode,
         encode,
+        pack,
     })
 }
 
@@ -101,8 +133,8 @@ fn main() -> Result<(), Error> {
     let wanted: Vec<String> = std::env::args().skip(2).collect();
     let mut rows = Vec::new();
     println!(
-        "{:<16} {:>8} {:>8}  GB/s of f32",
-        "format", "decode", "encode"
+        "{:<16} {:>8} {:>8} {:>8}  GB/s of f32",
+        "format", "decode", "encode", "pack"
     );
     for module in shipped::NAMES {
         let text = shipped::source(module).unwrap_or_default();
@@ -119,10 +151,11 @@ fn main() -> Result<(), Error> {
             let row = row(&engine, module, format)?;
             let text = |n: Option<f64>| n.map_or("-".to_owned(), |n| format!("{n:.2}"));
             println!(
-                "{:<16} {:>8} {:>8}",
+                "{:<16} {:>8} {:>8} {:>8}",
                 row.format,
                 text(row.decode),
-                text(row.encode)
+                text(row.encode),
+                text(row.pack)
             );
             rows.push(row);
         }

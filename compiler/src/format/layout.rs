@@ -1,11 +1,11 @@
 //! Ids of layouts, and the way from one layout to another of the same fields.
 
 use super::codec::{CodecError, check_bytes};
-use super::grid::Grid;
+use super::grid::{BlockPlace, Grid};
 use super::refuse::check_codes;
 use super::{
-    BlockFormat, Element, FloatSpec, Format, FormatKind, Illegal, Part, Scope, Specials, UnOp,
-    ValueExpr,
+    BlockFormat, Element, FloatSpec, Format, FormatKind, Illegal, Part, Scope, Side, Specials,
+    UnOp, ValueExpr,
 };
 use cranelift_entity::EntityRef;
 use std::borrow::Cow;
@@ -230,7 +230,7 @@ pub fn fields_differ(from: &BlockFormat, to: &BlockFormat) -> Option<String> {
 }
 
 /// A format as blocks, if it is plain values and nothing else: each element has a code of its own, and is worth what that is.
-pub fn plain_blocks(format: &Format) -> Option<Cow<'_, BlockFormat>> {
+fn plain_blocks(format: &Format) -> Option<Cow<'_, BlockFormat>> {
     let block = match &format.kind {
         FormatKind::Plain(element) => return Some(Cow::Owned(BlockFormat::of_plain(element, 1))),
         FormatKind::Block(block) => block,
@@ -245,9 +245,55 @@ pub fn plain_blocks(format: &Format) -> Option<Cow<'_, BlockFormat>> {
     plain.then_some(Cow::Borrowed(block))
 }
 
+/// Two formats as blocks, if both hold plain values of the same element and one is no format of blocks.
+fn plain_values<'a>(
+    a: &'a Format,
+    b: &'a Format,
+) -> Option<(Cow<'a, BlockFormat>, Cow<'a, BlockFormat>)> {
+    let plain = |f: &Format| matches!(f.kind, FormatKind::Plain(_));
+    if !plain(a) && !plain(b) {
+        return None;
+    }
+    let (a, b) = (plain_blocks(a)?, plain_blocks(b)?);
+    let element = |b: &BlockFormat| b.fields.values().next().map(|f| f.element.clone());
+    (element(&a) == element(&b)).then_some((a, b))
+}
+
+/// Whether a format is a layout of the values of another: the same format if that is plain, else blocks with the same codes.
+pub fn is_layout_of(layout: &Format, declared: &Format) -> bool {
+    match (&layout.kind, &declared.kind) {
+        (FormatKind::Block(a), FormatKind::Block(b)) => fields_differ(a, b).is_none(),
+        (FormatKind::Plain(_), FormatKind::Plain(_)) => same_layout(layout, declared),
+        (FormatKind::Block(_), FormatKind::Plain(_)) => plain_values(declared, layout).is_some(),
+        (FormatKind::Plain(_), FormatKind::Block(_)) => false,
+    }
+}
+
+/// The bytes of a tensor in another layout: of two block formats with the same fields, or of blocks of plain values and these
+/// values. What this does is what kernels that move codes mean.
+///
+/// # Errors
+/// If the layouts hold different codes, or the bytes are not those of a tensor of this shape.
+pub fn move_codes(
+    from: &Format,
+    to: &Format,
+    shape: &[u64],
+    bytes: &[u8],
+) -> Result<Vec<u8>, CodecError> {
+    if let Some((from, to)) = plain_values(from, to) {
+        return regroup(&from, &to, shape, bytes);
+    }
+    match (&from.kind, &to.kind) {
+        (FormatKind::Block(from), FormatKind::Block(to)) => relayout(from, to, shape, bytes),
+        _ => Err(CodecError::Layouts {
+            reason: "they are no blocks of the same fields".into(),
+        }),
+    }
+}
+
 /// Moves every code of plain values from blocks of one size to blocks of another. Both are [`plain_blocks`] of equal elements;
 /// padding and bits between codes become 0.
-pub fn regroup(
+fn regroup(
     from: &BlockFormat,
     to: &BlockFormat,
     shape: &[u64],
@@ -318,29 +364,41 @@ pub fn relayout(
     let mut out = vec![0; size as usize];
     let old = Grid::new(from, shape).ok_or_else(too_large)?;
     let new = Grid::new(to, shape).ok_or_else(too_large)?;
+    let mut move_fields = |like: Scope, (source, r): At, (target, s): At| {
+        let fields = from.fields.values().zip(to.fields.values());
+        for (a, b) in fields.filter(|(a, _)| a.scope.is_like(like)) {
+            let source = &bytes[source.of(a.scope)..];
+            let target = &mut out[target.of(b.scope)..];
+            let count = a.count as usize;
+            for o in 0..count {
+                b.write(target, s * count + o, a.read(source, r * count + o));
+            }
+        }
+    };
+    let all = Scope::Tensor(Side::Before);
+    move_fields(all, (old.place(0, 0, 0), 0), (new.place(0, 0, 0), 0));
+    // Without columns a row has nothing but what it has once, or no bytes at all: then there may be any number of rows.
+    let rows = match old.across {
+        0 if from.frame.row == [0, 0] => 0,
+        _ => old.rows,
+    };
     for matrix in 0..old.matrices {
-        for row in 0..old.rows {
+        for row in 0..rows {
             let place = |b: &BlockFormat, g: &Grid, across: u64| {
                 let group = row / u64::from(b.rows);
                 let place = g.place(matrix, group, across);
                 (place, (row % u64::from(b.rows)) as usize)
             };
+            let whole = Scope::Row(Side::Before);
+            move_fields(whole, place(from, &old, 0), place(to, &new, 0));
             for across in 0..old.across {
-                let ((source, r), (target, s)) =
-                    (place(from, &old, across), place(to, &new, across));
-                for (a, b) in from.fields.values().zip(to.fields.values()) {
-                    if across > 0 && a.scope != Scope::Block {
-                        continue; // as at the row's first block
-                    }
-                    let source = &bytes[source.of(a.scope)..];
-                    let target = &mut out[target.of(b.scope)..];
-                    let count = a.count as usize;
-                    for o in 0..count {
-                        b.write(target, s * count + o, a.read(source, r * count + o));
-                    }
-                }
+                let (source, target) = (place(from, &old, across), place(to, &new, across));
+                move_fields(Scope::Block, source, target);
             }
         }
     }
     Ok(out)
 }
+
+/// A block, and which of its rows.
+type At = (BlockPlace, usize);

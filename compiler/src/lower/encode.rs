@@ -10,7 +10,7 @@ mod woven;
 
 use super::{I32, I64, Lower};
 use crate::format::{
-    Assigned, BlockFormat, Element, Encode, EncodeExpr, Field, FieldId, FormatKind, LocalId, Part,
+    Assigned, BlockFormat, Element, Encode, EncodeExpr, Field, FieldId, FormatKind, LocalId,
     ReduceOp,
 };
 use crate::schedule::ScheduleError;
@@ -22,7 +22,6 @@ use shared::{Frames, Known};
 use std::collections::BTreeMap;
 
 const F32: Type = Type::new(Elem::F32, 1);
-const I8: Type = Type::new(Elem::I8, 1);
 
 /// Quantises `source` (plain f32) into `target` (its format's blocks along the last axis).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,18 +95,13 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
     let zero = lower.scalar(&Scalar::Const(0));
     let rows = lower.scalar(&rows);
     let (row, _) = lower.open("row", zero, rows, 1, &[]);
-    let source = offset(lower, source, row, &mul(Scalar::Const(4), columns.clone()));
+    let source = lower.offset(source, row, &mul(Scalar::Const(4), columns.clone()));
     let all = lower.scalar(&columns);
     let (target, known) = frames.of_row(lower, (target, row), (source, all), known)?;
     let whole = lower.scalar(&div(columns.clone(), len));
     let (block, _) = lower.open("block", zero, whole, 1, &[]);
-    let values = offset(lower, source, block, &Scalar::Const(4 * len));
-    let bytes = offset(
-        lower,
-        target,
-        block,
-        &Scalar::Const(u64::from(format.bytes)),
-    );
+    let values = lower.offset(source, block, &Scalar::Const(4 * len));
+    let bytes = lower.offset(target, block, &Scalar::Const(u64::from(format.bytes)));
     let count = lower.scalar(&Scalar::Const(len));
     let here = Rows::one(values);
     match whole::possible(format) {
@@ -121,25 +115,14 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
         let one = lower.scalar(&Scalar::Const(1));
         let some = lower.put(I64, Op::Bin(Bin::SMin, count, one), &[count, one]);
         lower.open("ragged", zero, some, 1, &[]);
-        let values = offset(lower, source, whole, &Scalar::Const(4 * len));
-        let bytes = offset(
-            lower,
-            target,
-            whole,
-            &Scalar::Const(u64::from(format.bytes)),
-        );
+        let values = lower.offset(source, whole, &Scalar::Const(4 * len));
+        let bytes = lower.offset(target, whole, &Scalar::Const(u64::from(format.bytes)));
         let here = Rows::one(values);
         one_block(lower, format, here, count, bytes, &known)?;
         lower.close(&[]);
     }
     lower.close(&[]);
     Ok(())
-}
-
-fn offset(lower: &mut Lower<'_>, base: Value, index: Value, stride: &Scalar) -> Value {
-    let stride = lower.scalar(stride);
-    let scaled = lower.put(I64, Op::Bin(Bin::IMul, index, stride), &[index, stride]);
-    lower.put(I64, Op::Bin(Bin::IAdd, base, scaled), &[base, scaled])
 }
 
 fn one_block(
@@ -150,7 +133,7 @@ fn one_block(
     bytes: Value,
     known: &Known,
 ) -> Result<(), ScheduleError> {
-    clear(lower, bytes, format.bytes);
+    lower.clear(bytes, format.bytes);
     if format.rows == 1 {
         return row_of_block(lower, format, (rows.values, count), bytes, None, known);
     }
@@ -170,20 +153,6 @@ fn one_block(
     row_of_block(lower, format, (values, count), bytes, Some(row), known)?;
     lower.close(&[]);
     Ok(())
-}
-
-/// Sets bytes to 0.
-fn clear(lower: &mut Lower<'_>, bytes: Value, count: u32) {
-    if count == 0 {
-        return;
-    }
-    let zero = lower.scalar(&Scalar::Const(0));
-    let end = lower.scalar(&Scalar::Const(u64::from(count)));
-    let (at, _) = lower.open("clear", zero, end, 1, &[]);
-    let pointer = lower.put(I64, Op::Bin(Bin::IAdd, bytes, at), &[bytes, at]);
-    let nothing = lower.put_at(0, I8, Op::IConst(0));
-    lower.b.store_at(lower.here(), nothing, pointer, 0);
-    lower.close(&[]);
 }
 
 /// Encodes the elements of a row of a block whose bytes are cleared.
@@ -326,7 +295,7 @@ impl Members {
                 let operands = [occurrence, stride];
                 lower.put(I64, Op::Bin(Bin::IMul, occurrence, stride), &operands)
             }
-            false => table_entry(lower, "starts", self.start.clone(), occurrence),
+            false => lower.table_entry("starts", self.start.clone(), occurrence),
         };
         if regular && run == 1 {
             return Scope::Element(self.element(lower, first));
@@ -336,7 +305,7 @@ impl Members {
                 let run = lower.scalar(&Scalar::Const(u64::from(run)));
                 lower.put(I64, Op::Bin(Bin::IAdd, first, run), &[first, run])
             }
-            false => table_entry(lower, "ends", self.start[1..].to_vec(), occurrence),
+            false => lower.table_entry("ends", self.start[1..].to_vec(), occurrence),
         };
         Scope::Members(first, end)
     }
@@ -344,7 +313,7 @@ impl Members {
     /// The element at a position of the order.
     fn element(&self, lower: &mut Lower<'_>, position: Value) -> Value {
         match &self.order {
-            Some(order) => table_entry(lower, "order", order.clone(), position),
+            Some(order) => lower.table_entry("order", order.clone(), position),
             None => position,
         }
     }
@@ -462,24 +431,8 @@ fn occurrence(lower: &mut Lower<'_>, field: &Field, at: Value) -> Value {
     let mut in_order = field.occurrence.iter().enumerate();
     match in_order.all(|(i, o)| i as u32 == *o) {
         true => at,
-        false => table_entry(lower, "occurrence", field.occurrence.clone(), at),
+        false => lower.table_entry("occurrence", field.occurrence.clone(), at),
     }
-}
-
-/// `entries[at]` as i64.
-fn table_entry(lower: &mut Lower<'_>, name: &str, entries: Vec<u32>, at: Value) -> Value {
-    let table = lower.table(name, entries.iter().flat_map(|e| e.to_le_bytes()).collect());
-    let scaled = lower.put(I64, Op::Shift(Shift::Shl, at, 2), &[at]);
-    let pointer = lower.put(I64, Op::Bin(Bin::IAdd, table, scaled), &[table, scaled]);
-    let entry = lower.put(
-        I32,
-        Op::Load {
-            base: pointer,
-            offset: 0,
-        },
-        &[pointer],
-    );
-    lower.put(I64, Op::Convert(Convert::WidenU, entry), &[entry])
 }
 
 /// A reduction over the elements of the occurrence, in their order.
@@ -565,34 +518,6 @@ fn slot(lower: &mut Lower<'_>, block: &Block<'_>, field: &Field, occurrence: Val
     lower.bin(Bin::IAdd, first, occurrence)
 }
 
-/// Bit address of a part of an occurrence as i64.
-fn bit_address(lower: &mut Lower<'_>, name: &str, part: &Part, occurrence: Value) -> Value {
-    let slope = part
-        .address
-        .get(1)
-        .zip(part.address.first())
-        .map_or(0, |(b, a)| i64::from(*b) - i64::from(*a));
-    let first = i64::from(part.address[0]);
-    let affine = part
-        .address
-        .iter()
-        .enumerate()
-        .all(|(o, a)| i64::from(*a) == first + slope * o as i64);
-    if !affine {
-        return table_entry(lower, name, part.address.clone(), occurrence);
-    }
-    let (slope, first) = (
-        lower.put_at(0, I64, Op::IConst(slope)),
-        lower.put_at(0, I64, Op::IConst(first)),
-    );
-    let scaled = lower.put(
-        I64,
-        Op::Bin(Bin::IMul, occurrence, slope),
-        &[occurrence, slope],
-    );
-    lower.put(I64, Op::Bin(Bin::IAdd, scaled, first), &[scaled, first])
-}
-
 fn load_code(
     lower: &mut Lower<'_>,
     block: &Block<'_>,
@@ -600,23 +525,9 @@ fn load_code(
     occurrence: Value,
 ) -> Result<Value, ScheduleError> {
     let slot = slot(lower, block, field, occurrence);
-    let mut sum = None;
-    for (up, part) in field.placed_parts() {
-        let bit = bit_address(lower, &field.name, part, slot);
-        let bits = lower.code(block.bytes, bit, part.bits)?;
-        let placed = match up {
-            0 => bits,
-            up => lower.put(I32, Op::Shift(Shift::Shl, bits, up as u8), &[bits]),
-        };
-        sum = Some(match sum {
-            None => placed,
-            Some(sum) => lower.put(I32, Op::Bin(Bin::Or, sum, placed), &[sum, placed]),
-        });
-    }
-    sum.ok_or(ScheduleError::Internal("a field of no parts"))
+    lower.load_slot(block.bytes, field, slot)
 }
 
-/// Stores a code, part by part.
 fn store_code(
     lower: &mut Lower<'_>,
     block: &Block<'_>,
@@ -625,74 +536,5 @@ fn store_code(
     code: Value,
 ) {
     let slot = slot(lower, block, field, occurrence);
-    for (up, part) in field.placed_parts() {
-        let bits = match up {
-            0 => code,
-            up => lower.put(I32, Op::Shift(Shift::UShr, code, up as u8), &[code]),
-        };
-        let bit = bit_address(lower, &field.name, part, slot);
-        store_part(lower, block, part, bit, bits);
-    }
-}
-
-/// Stores the low bits of a code at a bit address: whole bytes as they are, parts of bytes by `or`.
-fn store_part(lower: &mut Lower<'_>, block: &Block<'_>, part: &Part, bit: Value, code: Value) {
-    let bits = u32::from(part.bits);
-    let byte = lower.put(I64, Op::Shift(Shift::UShr, bit, 3), &[bit]);
-    let pointer = lower.put(
-        I64,
-        Op::Bin(Bin::IAdd, block.bytes, byte),
-        &[block.bytes, byte],
-    );
-    let here = lower.here();
-    let whole = part.address.iter().all(|a| a % 8 == 0);
-    if whole && [8, 16, 32].contains(&bits) {
-        let value = match bits {
-            8 => lower.put(I8, Op::Convert(Convert::Narrow, code), &[code]),
-            16 => lower.put(
-                Type::new(Elem::I16, 1),
-                Op::Convert(Convert::Narrow, code),
-                &[code],
-            ),
-            _ => code,
-        };
-        lower.b.store_at(here, value, pointer, 0);
-        return;
-    }
-    let mask = lower.put_at(0, I64, Op::IConst(7));
-    let shift = lower.put(I64, Op::Bin(Bin::And, bit, mask), &[bit, mask]);
-    let wide = lower.put(I64, Op::Convert(Convert::WidenU, code), &[code]);
-    let ones = lower.put_at(0, I64, Op::IConst((1i64 << bits) - 1));
-    let kept = lower.put(I64, Op::Bin(Bin::And, wide, ones), &[wide, ones]);
-    let placed = lower.put(I64, Op::ShiftBy(Shift::Shl, kept, shift), &[kept, shift]);
-    let width = lower.put_at(0, I64, Op::IConst(i64::from(bits) - 1));
-    let end = lower.put(I64, Op::Bin(Bin::IAdd, bit, width), &[bit, width]);
-    let last = lower.put(I64, Op::Shift(Shift::UShr, end, 3), &[end]);
-    // Bytes in order, each read after the one before is written: past the last byte nothing is left to store, and the
-    // address stays on it.
-    for n in 0..(bits + 7).div_ceil(8) {
-        let step = lower.put_at(0, I64, Op::IConst(i64::from(n)));
-        let next = lower.put(I64, Op::Bin(Bin::IAdd, byte, step), &[byte, step]);
-        let at = lower.put(I64, Op::Bin(Bin::SMin, next, last), &[next, last]);
-        let pointer = lower.put(I64, Op::Bin(Bin::IAdd, block.bytes, at), &[block.bytes, at]);
-        let part = match n {
-            0 => placed,
-            n => lower.put(
-                I64,
-                Op::Shift(Shift::UShr, placed, (8 * n) as u8),
-                &[placed],
-            ),
-        };
-        let part = lower.put(I8, Op::Convert(Convert::Narrow, part), &[part]);
-        let old = lower.put_at(
-            here,
-            I8,
-            Op::Load {
-                base: pointer,
-                offset: 0,
-            },
-        );
-        let new = lower.put(I8, Op::Bin(Bin::Or, old, part), &[old, part]);
-        lower.b.store_at(here, new, pointer, 0);
-    }
+    lower.store_slot(block.bytes, field, slot, code);
 }

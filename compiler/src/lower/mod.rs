@@ -13,7 +13,9 @@ mod loads;
 mod math;
 mod nearest;
 mod nest;
+mod relayout;
 pub mod sample;
+mod slots;
 mod stages;
 mod values;
 
@@ -29,6 +31,7 @@ use std::collections::BTreeMap;
 
 pub use encode::EncodeJob;
 pub use nest::trips;
+pub use relayout::RelayoutJob;
 
 /// A part of a statement with the term chosen for it.
 pub struct Chosen<'a> {
@@ -48,6 +51,8 @@ pub enum Job<'a> {
     Compute(Vec<Chosen<'a>>),
     /// Quantisation of a plain tensor into a block format.
     Encode(EncodeJob),
+    /// Codes of a tensor in another layout.
+    Relayout(RelayoutJob),
 }
 
 /// Values of axes that are known where code is emitted (copies and lanes).
@@ -97,6 +102,7 @@ pub fn lower(kernel: &Kernel, jobs: &[Job<'_>]) -> Result<Function, ScheduleErro
                 }
             }
             Job::Encode(job) => encode::encode(&mut lower, job)?,
+            Job::Relayout(job) => relayout::relayout(&mut lower, job)?,
         }
     }
     Ok(lower.b.finish())

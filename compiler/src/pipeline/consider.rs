@@ -3,14 +3,14 @@
 
 use super::choice::{Choice, Settled};
 use super::{Candidate, CompileError, Pick, Program, Request, Stage};
-use crate::lower::{Chosen, EncodeJob, Job, lower};
+use crate::lower::{Chosen, EncodeJob, Job, RelayoutJob, lower};
 use crate::rewrite::{Lowering, RewriteError, Rewritten, RuleSet};
 use crate::schedule::ScheduleError;
 use crate::schedule::normal::{Normal, Step, normalize};
 use crate::schedule::place::{Part, Placed};
 use crate::schedule::plan::Layouts;
 use crate::schedule::views::{shrunk, stretched};
-use crate::spec::kernel::{Kernel, Statement};
+use crate::spec::kernel::{Kernel, Statement, TensorId};
 
 /// A bound kernel with the candidates of all its steps.
 pub struct Considered<'a> {
@@ -56,7 +56,7 @@ pub fn consider<'a>(
 fn computing(normal: &Normal) -> impl Iterator<Item = &Statement> {
     normal.steps.iter().filter_map(|step| match step {
         Step::Compute(statement) => Some(statement),
-        Step::Encode { .. } => None,
+        Step::Encode { .. } | Step::Relayout { .. } => None,
     })
 }
 
@@ -104,7 +104,7 @@ impl Considered<'_> {
             layouts = choice.layouts_after(&normal.kernel, statement, settled.at);
             stages.push(choice.settle(&settled, &layouts)?);
         }
-        let jobs = jobs(normal, &stages);
+        let jobs = jobs(normal, &stages, &layouts);
         let function = lower(&normal.kernel, &jobs)?;
         drop(jobs);
         Ok(Program {
@@ -117,14 +117,23 @@ impl Considered<'_> {
 }
 
 /// What is lowered, step by step.
-fn jobs<'s>(normal: &'s Normal, stages: &'s [Stage]) -> Vec<Job<'s>> {
+fn jobs<'s>(normal: &'s Normal, stages: &'s [Stage], layouts: &Layouts) -> Vec<Job<'s>> {
     let mut computed = stages.iter();
+    let layout = |tensor: TensorId| {
+        let declared = || normal.kernel.tensors[tensor].format.clone();
+        layouts[tensor].clone().unwrap_or_else(declared)
+    };
     let job = |step: &Step| match step {
         Step::Compute(_) => computed
             .next()
             .map(|stage| Job::Compute(stage.parts.iter().map(chosen).collect())),
         Step::Encode { source, target } => Some(Job::Encode(EncodeJob {
             source: *source,
+            target: *target,
+        })),
+        Step::Relayout { source, target } => Some(Job::Relayout(RelayoutJob {
+            source: *source,
+            layout: layout(*source),
             target: *target,
         })),
     };

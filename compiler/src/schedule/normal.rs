@@ -5,12 +5,14 @@
 //! - A reduction that lies within another, or that does not depend on all result indices, becomes an intermediate of its own.
 //! - A tensor that is read at `k / 32` alone is a tensor of blocks of 32 that is read at `k`.
 //! - A quantised result is computed into an f32 intermediate and encoded from there, unless it is such a tensor already.
+//! - A result that is another layout of a tensor is moved from there.
 
 use super::views::stretched;
 use crate::format::element::F32;
 use crate::format::{Element, Format, FormatKind};
 use crate::spec::kernel::{
-    Expr, ExprId, Extent, IndexId, Kernel, Role, Statement, Subscript, Target, Tensor, TensorId,
+    Expr, ExprId, Extent, IndexId, Kernel, Role, Statement, Store, Subscript, Target, Tensor,
+    TensorId,
 };
 use cranelift_entity::{PrimaryMap, SecondaryMap};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +26,13 @@ pub enum Step {
     /// Encodes a plain f32 tensor into a block format.
     Encode {
         /// What is encoded.
+        source: TensorId,
+        /// Where to.
+        target: TensorId,
+    },
+    /// Moves the codes of a tensor into another layout of the same fields.
+    Relayout {
+        /// Whose codes are moved.
         source: TensorId,
         /// Where to.
         target: TensorId,
@@ -132,12 +141,22 @@ impl Normalizer<'_> {
         let mut encodes = Vec::new();
         for target in &statement.targets {
             let value = self.rebuild(target.value, &shared, &outputs, false);
-            if !target.quantize {
-                plain.push(Target {
-                    value,
-                    ..target.clone()
-                });
-                continue;
+            match (target.store, &self.new.exprs[value]) {
+                (Store::Quantized, _) => {}
+                (Store::Codes, Expr::Load(source, _)) => {
+                    encodes.push(Step::Relayout {
+                        source: *source,
+                        target: target.tensor,
+                    });
+                    continue;
+                }
+                (Store::Codes | Store::Number, _) => {
+                    plain.push(Target {
+                        value,
+                        ..target.clone()
+                    });
+                    continue;
+                }
             }
             let source = match self.plain_source(value, &target.index) {
                 Some(source) => source,
@@ -150,7 +169,7 @@ impl Normalizer<'_> {
                         tensor: source,
                         index: target.index.clone(),
                         value,
-                        quantize: false,
+                        store: Store::Number,
                     });
                     source
                 }
@@ -302,7 +321,7 @@ impl Normalizer<'_> {
                     tensor,
                     index: index.clone(),
                     value,
-                    quantize: false,
+                    store: Store::Number,
                 };
                 self.steps.push(Step::Compute(Statement {
                     targets: vec![target],

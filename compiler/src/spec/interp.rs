@@ -10,9 +10,11 @@
 use super::bind::{BindError, check_positions};
 use super::kernel::*;
 use crate::format::codec::{self, CodecError};
+use crate::format::layout::move_codes;
 use crate::format::refuse::check_codes;
 use crate::format::{Element, Format, FormatKind};
 use cranelift_entity::{EntityRef, SecondaryMap};
+use std::borrow::Cow;
 
 mod number;
 mod quantize;
@@ -113,6 +115,7 @@ pub fn evaluate(
                     error,
                 }
             })?;
+            m.bytes[id] = Cow::Borrowed(bytes);
         }
     }
     check_positions(kernel, &|e| Some(m.extent(e)))?;
@@ -214,6 +217,8 @@ struct Machine<'a> {
     dims: &'a [u64],
     shapes: SecondaryMap<TensorId, Vec<u64>>,
     data: SecondaryMap<TensorId, Data>,
+    /// Bytes of the tensors whose codes may be moved.
+    bytes: SecondaryMap<TensorId, Cow<'a, [u8]>>,
     /// The current value of each index.
     index: SecondaryMap<IndexId, u64>,
 }
@@ -240,6 +245,7 @@ impl<'a> Machine<'a> {
             dims,
             shapes: SecondaryMap::new(),
             data: SecondaryMap::new(),
+            bytes: SecondaryMap::new(),
             index: SecondaryMap::new(),
         })
     }
@@ -263,9 +269,37 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// The codes of a tensor in the layout of a result, which is kept.
+    fn moved(&mut self, source: TensorId, target: TensorId) -> Result<Evaluated, InterpError> {
+        let (from, to) = (&self.kernel.tensors[source], &self.kernel.tensors[target]);
+        let data = self.data[source].clone();
+        let moved = move_codes(
+            &from.format,
+            &to.format,
+            &self.shapes[target],
+            &self.bytes[source],
+        );
+        let bytes = moved.map_err(|error| InterpError::Data {
+            tensor: from.name.clone(),
+            error,
+        })?;
+        self.bytes[target] = Cow::Owned(bytes.clone());
+        self.data[target] = data.clone();
+        let mut bound = data.bound;
+        bound.resize(data.values.len(), 0.0);
+        Ok(Evaluated {
+            values: data.values,
+            bound,
+            bytes,
+        })
+    }
+
     /// Evaluates one result over all its elements, and keeps it.
     fn target(&mut self, t: &Target) -> Result<Evaluated, InterpError> {
         let kernel = self.kernel;
+        if let (Store::Codes, Expr::Load(source, _)) = (t.store, &kernel.exprs[t.value]) {
+            return self.moved(*source, t.tensor);
+        }
         let tensor = &kernel.tensors[t.tensor];
         let shape = self.shapes[t.tensor].clone();
         let exact = self.exact_limits(t.value, &tensor.format);
@@ -285,7 +319,7 @@ impl<'a> Machine<'a> {
             tensor: tensor.name.clone(),
             error,
         };
-        let (result, integer) = if t.quantize {
+        let (result, integer) = if t.store == Store::Quantized {
             (
                 quantize::quantize(&tensor.format, &shape, &nums).map_err(data_error)?,
                 false,
@@ -295,6 +329,7 @@ impl<'a> Machine<'a> {
         };
         let mut data =
             load(&tensor.format, &shape, &result.bytes, kernel.tables).map_err(data_error)?;
+        self.bytes[t.tensor] = Cow::Owned(result.bytes.clone());
         data.bound = result.bound.clone();
         data.integer |= integer && result.values.iter().all(|v| v.abs() < EXACT);
         self.data[t.tensor] = data;

@@ -251,8 +251,20 @@ pub struct Target {
     pub index: Vec<IndexId>,
     /// The value.
     pub value: ExprId,
-    /// Whether the value is quantised into the tensor's (block) format by its `encode` clause.
-    pub quantize: bool,
+    /// How the value becomes elements of the tensor.
+    pub store: Store,
+}
+
+/// How a value becomes elements of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// Each element of a plain tensor rounds its value.
+    Number,
+    /// Blocks are quantised by the `encode` clause of their format.
+    Quantized,
+    /// The value is a tensor as it stands, whose format has the same fields in another layout: codes are moved, none is made
+    /// anew.
+    Codes,
 }
 
 /// A statement: one or more results over the same set of index variables.

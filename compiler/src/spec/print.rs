@@ -112,10 +112,14 @@ impl Display for Kernel {
                         )
                     })
                     .collect();
-                let quantize = if t.quantize { "quantize " } else { "" };
+                let how = match t.store {
+                    Store::Number => "",
+                    Store::Quantized => "quantize ",
+                    Store::Codes => "codes of ",
+                };
                 writeln!(
                     f,
-                    "    {}[{}] = {quantize}{}",
+                    "    {}[{}] = {how}{}",
                     self.tensors[t.tensor].name,
                     index.join(", "),
                     t.value

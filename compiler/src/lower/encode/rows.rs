@@ -1,6 +1,5 @@
 //! The rows of a block, and what the ways to encode it share.
 
-use super::offset;
 use crate::format::Element;
 use crate::lower::Lower;
 use crate::vector::ir::{Bin, Op, Scalar, Type, Value};
@@ -39,7 +38,7 @@ impl Rows {
     /// The same rows some values further on.
     pub(super) fn from(self, lower: &mut Lower<'_>, at: Value, values: u64) -> Rows {
         Rows {
-            values: offset(lower, self.values, at, &Scalar::Const(4 * values)),
+            values: lower.offset(self.values, at, &Scalar::Const(4 * values)),
             ..self
         }
     }

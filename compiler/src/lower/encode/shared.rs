@@ -1,6 +1,6 @@
 //! Fields that a row, or the tensor, has once: assigned from all values that share them, before the blocks are encoded.
 
-use super::{Block, F32, Members, Scope, clear, encoded, offset, store_code, whole};
+use super::{Block, F32, Members, Scope, encoded, store_code, whole};
 use crate::format::{Assigned, BlockFormat, EncodeExpr, FieldId, ReduceOp, Scope as Stored, Side};
 use crate::lower::{I64, Lower};
 use crate::schedule::ScheduleError;
@@ -39,7 +39,7 @@ impl<'f> Frames<'f> {
     ) -> Result<Known, ScheduleError> {
         let before = Scalar::Const(self.format.frame.tensor[0].into());
         let end = add(before, mul(self.row(), rows.clone()));
-        let sides = [target, further(lower, target, &end)];
+        let sides = [target, lower.further(target, &end)];
         let sizes = self.format.frame.tensor;
         let stored = Stored::Tensor(Side::Before);
         self.assign(lower, stored, sides, sizes, (values, count), Known::new())
@@ -48,7 +48,7 @@ impl<'f> Frames<'f> {
     /// Where the rows begin.
     pub(super) fn first_row(&self, lower: &mut Lower<'_>, target: Value) -> Value {
         let before = Scalar::Const(self.format.frame.tensor[0].into());
-        further(lower, target, &before)
+        lower.further(target, &before)
     }
 
     /// Assigns what a row has once; also where its blocks begin.
@@ -60,10 +60,10 @@ impl<'f> Frames<'f> {
         known: Known,
     ) -> Result<(Value, Known), ScheduleError> {
         let first = self.first_row(lower, target);
-        let start = offset(lower, first, row, &self.row());
+        let start = lower.offset(first, row, &self.row());
         let before = Scalar::Const(self.format.frame.row[0].into());
-        let blocks = further(lower, start, &before);
-        let sides = [start, further(lower, blocks, &self.blocks)];
+        let blocks = lower.further(start, &before);
+        let sides = [start, lower.further(blocks, &self.blocks)];
         let stored = Stored::Row(Side::Before);
         let known = self.assign(lower, stored, sides, self.format.frame.row, values, known)?;
         Ok((blocks, known))
@@ -81,7 +81,7 @@ impl<'f> Frames<'f> {
         let no_clause = ScheduleError::Internal("a format without an encode clause");
         let encode = self.format.encode.as_ref().ok_or(no_clause)?;
         for (bytes, size) in sides.into_iter().zip(sizes) {
-            clear(lower, bytes, size);
+            lower.clear(bytes, size);
         }
         let zero = lower.scalar(&Scalar::Const(0));
         for step in &encode.steps {
@@ -136,12 +136,7 @@ pub(super) fn extremes(
     let vectors = lower.put(I64, Op::Shift(Shift::UShr, count, shift), &[count]);
     let nothing = lower.float(f32::NAN, Type::new(Elem::F32, lanes as u16));
     let (at, inside) = lower.open("vector", zero, vectors, 1, &[nothing]);
-    let values = offset(
-        lower,
-        block.values,
-        at,
-        &Scalar::Const(4 * u64::from(lanes)),
-    );
+    let values = lower.offset(block.values, at, &Scalar::Const(4 * u64::from(lanes)));
     let clause = (block.format, block.encode);
     let vector = whole::vector(lower, clause, body, values, &block.single)?;
     let next = lower.bin(bin, inside[0], vector);
@@ -153,13 +148,4 @@ pub(super) fn extremes(
     }
     let rest = lower.put(I64, Op::Shift(Shift::Shl, vectors, shift), &[vectors]);
     Ok((rest, found))
-}
-
-/// A pointer some bytes on.
-fn further(lower: &mut Lower<'_>, pointer: Value, bytes: &Scalar) -> Value {
-    if *bytes == Scalar::Const(0) {
-        return pointer;
-    }
-    let one = lower.scalar(&Scalar::Const(1));
-    offset(lower, pointer, one, bytes)
 }

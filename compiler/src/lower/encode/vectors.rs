@@ -1,7 +1,7 @@
 //! Codes that give values to several elements: the nearest one, component by component where the table is a product of
 //! values, else by comparing all of them.
 
-use super::{Block, F32, Scope, evaluate, store_code, table_entry};
+use super::{Block, F32, Scope, evaluate, store_code};
 use crate::format::{Codebook, Element, EncodeExpr, Field, Product};
 use crate::lower::{I32, I64, Lower};
 use crate::schedule::ScheduleError;
@@ -36,7 +36,7 @@ pub(super) fn encode(
                     .and_then(|s| order.get((s + n) as usize))
             };
             let elements = (0..range.to).map(|o| element(o).copied().unwrap_or(0));
-            let element = table_entry(lower, "members", elements.collect(), at);
+            let element = lower.table_entry("members", elements.collect(), at);
             values.push(evaluate(lower, block, expr, Scope::Element(element))?);
         }
         let code = match book.product(&range.components) {
@@ -57,7 +57,7 @@ pub(super) fn decode(
     code: Value,
     element: Value,
 ) -> Value {
-    let component = table_entry(lower, "component", field.component.clone(), element);
+    let component = lower.table_entry("component", field.component.clone(), element);
     let wide = lower.put(I64, Op::Convert(Convert::WidenU, code), &[code]);
     let width = lower.put_at(0, I64, Op::IConst(i64::from(book.width)));
     let first = lower.put(I64, Op::Bin(Bin::IMul, wide, width), &[wide, width]);
@@ -108,7 +108,7 @@ fn by_component(
         place = lower.put(I32, Op::Bin(Bin::IAdd, higher, rank), &[higher, rank]);
     }
     let place = lower.put(I64, Op::Convert(Convert::WidenU, place), &[place]);
-    let code = table_entry(lower, "codes", product.codes.clone(), place);
+    let code = lower.table_entry("codes", product.codes.clone(), place);
     Ok(lower.put(I32, Op::Convert(Convert::Narrow, code), &[code]))
 }
 

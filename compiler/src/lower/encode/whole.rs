@@ -588,27 +588,7 @@ impl Whole<'_> {
                 continue;
             }
             let word = word.unwrap_or_else(|| lower.put_at(0, I64, Op::IConst(0)));
-            if left >= 8 {
-                lower.b.store_at(here, word, bytes, at as i32);
-                continue;
-            }
-            // The last word has fewer bytes: its parts of four, two and one.
-            let mut done = 0;
-            for (size, elem) in [(4, Elem::I32), (2, Elem::I16), (1, Elem::I8)] {
-                if left & size == 0 {
-                    continue;
-                }
-                let rest = match done {
-                    0 => word,
-                    done => lower.put(I64, Op::Shift(Shift::UShr, word, 8 * done), &[word]),
-                };
-                let ty = Type::new(elem, 1);
-                let part = lower.put(ty, Op::Convert(Convert::Narrow, rest), &[rest]);
-                lower
-                    .b
-                    .store_at(here, part, bytes, (at + u32::from(done)) as i32);
-                done += size as u8;
-            }
+            lower.store_word(word, bytes, at, left.min(8));
         }
         // Over the zeros of the words that they share with other fields.
         for (at, codes) in &self.direct {

@@ -2,7 +2,7 @@
 //! side by side where nothing but bits is shared; what rows or columns leave over goes the general way.
 
 use super::rows::Rows;
-use super::{Frames, Known, columns, offset, one_block, whole};
+use super::{Frames, Known, columns, one_block, whole};
 use crate::format::BlockFormat;
 use crate::lower::{I64, Lower};
 use crate::schedule::ScheduleError;
@@ -38,17 +38,17 @@ pub(super) fn encode(
     let zero = lower.scalar(&Scalar::Const(0));
     let end = lower.scalar(&matrices);
     let (matrix, _) = lower.open("matrix", zero, end, 1, &[]);
-    let source = offset(lower, source, matrix, &mul(rows.clone(), stride.clone()));
-    let target = offset(lower, target, matrix, &mul(groups, row_bytes.clone()));
+    let source = lower.offset(source, matrix, &mul(rows.clone(), stride.clone()));
+    let target = lower.offset(target, matrix, &mul(groups, row_bytes.clone()));
     let stride = lower.scalar(&stride);
     let whole = lower.scalar(&div(rows.clone(), height));
     let group = |lower: &mut Lower<'_>, at: Value, height: &Scalar, whole: bool| {
         let rows = Rows {
-            values: offset(lower, source, at, &group_bytes),
+            values: lower.offset(source, at, &group_bytes),
             stride,
             height: lower.scalar(height),
         };
-        let bytes = offset(lower, target, at, &row_bytes);
+        let bytes = lower.offset(target, at, &row_bytes);
         blocks(lower, format, columns, rows, bytes, whole, &known)
     };
     let (at, _) = lower.open("group", zero, whole, 1, &[]);
@@ -91,7 +91,7 @@ fn blocks(
         let (at, _) = lower.open("columns", zero, end, 1, &[]);
         let here = rows.from(lower, at, columns::LANES);
         let several = mul(Scalar::Const(columns::LANES), block_bytes.clone());
-        let bytes = offset(lower, bytes, at, &several);
+        let bytes = lower.offset(bytes, at, &several);
         columns::blocks(lower, format, clause, here, bytes, known)?;
         lower.close(&[]);
         let lanes = lower.scalar(&Scalar::Const(columns::LANES));
@@ -99,7 +99,7 @@ fn blocks(
     }
     let (at, _) = lower.open("block", first, whole, 1, &[]);
     let here = rows.from(lower, at, len);
-    let block = offset(lower, bytes, at, &block_bytes);
+    let block = lower.offset(bytes, at, &block_bytes);
     match clauses {
         (None, Some(clause)) => whole::block(lower, format, clause, here, block, known)?,
         _ => {
@@ -115,7 +115,7 @@ fn blocks(
         let some = lower.put(I64, Op::Bin(Bin::SMin, count, one), &[count, one]);
         lower.open("ragged", zero, some, 1, &[]);
         let here = rows.from(lower, whole, len);
-        let block = offset(lower, bytes, whole, &block_bytes);
+        let block = lower.offset(bytes, whole, &block_bytes);
         one_block(lower, format, here, count, block, known)?;
         lower.close(&[]);
     }

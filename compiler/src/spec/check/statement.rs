@@ -3,6 +3,7 @@
 use super::kernel::{Draft, MAX_RANK};
 use super::{Checked, Reported};
 use crate::diagnostic::Diagnostic;
+use crate::format::layout::is_layout_of;
 use crate::format::{Format, FormatKind};
 use crate::spec::kernel::*;
 use crate::syntax::ast::{self, ExprKind, Ident, Span};
@@ -62,10 +63,17 @@ impl Draft<'_, '_> {
             lefts.into_iter().zip(values).zip(&s.targets).zip(&s.values)
         {
             let (value, quantize) = value?;
-            let tensor = match tensor {
+            let quantized = match quantize {
+                Some(_) => Store::Quantized,
+                None => Store::Number,
+            };
+            let (tensor, store) = match tensor {
+                Some(tensor) if self.moves(tensor, &index, value) && quantize.is_none() => {
+                    (tensor, Store::Codes)
+                }
                 Some(tensor) => {
                     self.assignable(tensor, value, quantize.as_ref(), v)?;
-                    tensor
+                    (tensor, quantized)
                 }
                 None => {
                     let shape: Vec<Extent> = index
@@ -84,7 +92,9 @@ impl Draft<'_, '_> {
                             "has no axes",
                         ));
                     }
-                    self.add_tensor(&t.name, Role::Local, format, shape, t.name.span)?
+                    let local =
+                        self.add_tensor(&t.name, Role::Local, format, shape, t.name.span)?;
+                    (local, quantized)
                 }
             };
             if let Some(first) = self.tensors[tensor].written {
@@ -101,7 +111,7 @@ impl Draft<'_, '_> {
                     tensor,
                     index,
                     value,
-                    quantize: quantize.is_some(),
+                    store,
                 },
                 t.span,
             ));
@@ -302,6 +312,19 @@ impl Draft<'_, '_> {
             );
         }
         Ok((e?, Some(f)))
+    }
+
+    /// Whether a value is a tensor as it stands that holds, in another layout, what a tensor of blocks holds.
+    fn moves(&self, tensor: TensorId, index: &[IndexId], value: ExprId) -> bool {
+        let Expr::Load(source, subscripts) = &self.kernel.exprs[value] else {
+            return false;
+        };
+        let (from, to) = (&self.kernel.tensors[*source], &self.kernel.tensors[tensor]);
+        let subscripts = subscripts.iter().cloned();
+        matches!(to.format.kind, FormatKind::Block(_))
+            && subscripts.eq(index.iter().map(|i| Subscript::Index(*i)))
+            && from.shape == to.shape
+            && is_layout_of(&to.format, &from.format)
     }
 
     /// Whether the value can go into the tensor.

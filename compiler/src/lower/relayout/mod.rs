@@ -1,0 +1,402 @@
+//! Packing: the codes of a tensor in another layout of the same fields, with stores that invert the bit-address map of a block.
+//!
+//! Rows go unit by unit: by the groups of the layout that has the larger ones. The blocks of whole units are moved word by word
+//! (`words.rs`); rows that are left over, what rows have once, the last columns of plain values, and blocks of very many codes
+//! go code by code.
+
+mod words;
+
+use super::Lower;
+use crate::format::{BlockFormat, Field, Format, FormatKind, Scope, Side};
+use crate::schedule::ScheduleError;
+use crate::schedule::index::{add, div, div_ceil, mul, rem};
+use crate::schedule::place::extent;
+use crate::spec::kernel::TensorId;
+use crate::vector::ir::{Bin, Scalar, Value};
+use std::borrow::Cow;
+use std::sync::Arc;
+use words::{Run, words};
+
+/// Moves the codes of `source` into the layout of `target`.
+#[derive(Clone, Debug)]
+pub struct RelayoutJob {
+    /// Whose codes are moved.
+    pub source: TensorId,
+    /// The layout that they are in.
+    pub layout: Arc<Format>,
+    /// Where they go; its format has the same fields.
+    pub target: TensorId,
+}
+
+/// One of the two layouts, for tensors of some shape.
+struct Layout<'f> {
+    block: Cow<'f, BlockFormat>,
+    /// Groups of rows in a matrix.
+    groups: Scalar,
+    /// Bytes of the blocks of a group.
+    blocks: Scalar,
+}
+
+/// Where the addresses of fields count from: those before, and those after what they belong to.
+type Sides = [Value; 2];
+
+/// What is moved: all matrices of a tensor.
+struct Relayout<'f> {
+    from: Layout<'f>,
+    to: Layout<'f>,
+    /// Rows of a matrix.
+    rows: Scalar,
+    /// Blocks of a row that both layouts store whole.
+    across: Scalar,
+    /// Values behind these, which only blocks of plain values have.
+    ragged: Scalar,
+    /// Words of the blocks of a unit, by group of the target; `None` if they are too many.
+    words: Option<Vec<Vec<Run>>>,
+}
+
+/// Lowers a move.
+pub(super) fn relayout(lower: &mut Lower<'_>, job: &RelayoutJob) -> Result<(), ScheduleError> {
+    let tensor = lower.kernel.tensors[job.target].clone();
+    let FormatKind::Block(to) = &tensor.format.kind else {
+        return Err(ScheduleError::Internal("codes moved to a plain tensor"));
+    };
+    let shape = tensor.shape.iter().map(|e| extent(lower.kernel, *e));
+    let mut shape: Vec<Scalar> = shape.collect();
+    let columns = shape.pop().unwrap_or(Scalar::Const(1));
+    let rows = shape.pop().unwrap_or(Scalar::Const(1));
+    let matrices = shape.into_iter().fold(Scalar::Const(1), mul);
+    let relayout = Relayout::new(&job.layout, to, rows.clone(), &columns)?;
+    let (source, target) = (lower.pointers[&job.source], lower.pointers[&job.target]);
+    relayout.tensor(lower, &matrices, (source, target))?;
+    let (from, to) = (&relayout.from, &relayout.to);
+    let zero = lower.scalar(&Scalar::Const(0));
+    let end = lower.scalar(&matrices);
+    let (matrix, _) = lower.open("matrix", zero, end, 1, &[]);
+    let matrix_of = |lower: &mut Lower<'_>, layout: &Layout<'_>, base: Value| {
+        let base = lower.further(base, &constant(layout.block.frame.tensor[0]));
+        let bytes = mul(layout.groups.clone(), layout.group());
+        lower.offset(base, matrix, &bytes)
+    };
+    let source = matrix_of(lower, from, source);
+    let target = matrix_of(lower, to, target);
+    let units = div(rows.clone(), relayout.unit().into());
+    let all = div_ceil(rows, relayout.unit().into());
+    let (units, all) = (lower.scalar(&units), lower.scalar(&all));
+    let mut first = zero;
+    if let Some(words) = &relayout.words {
+        let (unit, _) = lower.open("unit", zero, units, 1, &[]);
+        relayout.whole(lower, unit, (source, target), words)?;
+        lower.close(&[]);
+        first = units;
+    }
+    if first != all {
+        let (unit, _) = lower.open("unit", first, all, 1, &[]);
+        relayout.one_by_one(lower, unit, (source, target), true)?;
+        lower.close(&[]);
+    }
+    lower.close(&[]);
+    Ok(())
+}
+
+fn constant(n: u32) -> Scalar {
+    Scalar::Const(n.into())
+}
+
+impl Layout<'_> {
+    /// Bytes of a group of rows, with what it has once.
+    fn group(&self) -> Scalar {
+        let [before, after] = self.block.frame.row.map(constant);
+        add(add(before, self.blocks.clone()), after)
+    }
+
+    /// What a group has once.
+    fn row_sides(&self, lower: &mut Lower<'_>, group: Value) -> Sides {
+        let before = constant(self.block.frame.row[0]);
+        let after = add(before, self.blocks.clone());
+        [group, lower.further(group, &after)]
+    }
+
+    /// A block of a group, by its number.
+    fn block_at(&self, lower: &mut Lower<'_>, group: Value, across: Value) -> Value {
+        let blocks = lower.further(group, &constant(self.block.frame.row[0]));
+        lower.offset(blocks, across, &constant(self.block.bytes))
+    }
+}
+
+/// Which of the sides a field lies on.
+fn side(scope: Scope) -> usize {
+    match scope {
+        Scope::Block => 0,
+        Scope::Row(side) | Scope::Tensor(side) => side as usize,
+    }
+}
+
+impl<'f> Relayout<'f> {
+    fn new(
+        layout: &'f Format,
+        to: &'f BlockFormat,
+        rows: Scalar,
+        columns: &Scalar,
+    ) -> Result<Relayout<'f>, ScheduleError> {
+        let len = u64::from(to.len);
+        let whole = div_ceil(columns.clone(), len);
+        let (from, bytes, across, ragged) = match &layout.kind {
+            FormatKind::Block(from) => {
+                let bytes = mul(whole.clone(), constant(from.bytes));
+                (Cow::Borrowed(from), bytes, whole.clone(), Scalar::Const(0))
+            }
+            FormatKind::Plain(element) => {
+                let bytes = mul(columns.clone(), constant(element.storage_bytes()));
+                let from = Cow::Owned(BlockFormat::of_plain(element, len));
+                let (across, ragged) = (div(columns.clone(), len), rem(columns.clone(), len));
+                (from, bytes, across, ragged)
+            }
+        };
+        let (a, b) = (from.rows, to.rows);
+        if !a.is_multiple_of(b) && !b.is_multiple_of(a) {
+            return Err(ScheduleError::Unsupported(format!(
+                "moving codes from blocks of {a} rows to blocks of {b} rows"
+            )));
+        }
+        let words = words(&from, to);
+        let groups = |block: &BlockFormat| div_ceil(rows.clone(), block.rows.into());
+        let (before, after) = (groups(&from), groups(to));
+        Ok(Relayout {
+            from: Layout {
+                block: from,
+                groups: before,
+                blocks: bytes,
+            },
+            to: Layout {
+                block: Cow::Borrowed(to),
+                groups: after,
+                blocks: mul(whole, constant(to.bytes)),
+            },
+            rows,
+            across,
+            ragged,
+            words,
+        })
+    }
+
+    /// Rows of a unit: of the larger groups.
+    fn unit(&self) -> u32 {
+        self.from.block.rows.max(self.to.block.rows)
+    }
+
+    /// The fields that belong to as much in both layouts.
+    fn fields(&self, like: Scope) -> impl Iterator<Item = (&Field, &Field)> {
+        let (from, to) = (&self.from.block.fields, &self.to.block.fields);
+        let fields = from.values().zip(to.values());
+        fields.filter(move |(a, _)| a.scope.is_like(like))
+    }
+
+    /// Moves what the tensor has once.
+    fn tensor(
+        &self,
+        lower: &mut Lower<'_>,
+        matrices: &Scalar,
+        (source, target): (Value, Value),
+    ) -> Result<(), ScheduleError> {
+        if self.to.block.frame.tensor == [0, 0] {
+            return Ok(());
+        }
+        let mut sides = |layout: &Layout<'_>, base: Value| {
+            let rows = mul(mul(matrices.clone(), layout.groups.clone()), layout.group());
+            let after = add(constant(layout.block.frame.tensor[0]), rows);
+            [base, lower.further(base, &after)]
+        };
+        let (source, target) = (sides(&self.from, source), sides(&self.to, target));
+        for (side, bytes) in target.into_iter().zip(self.to.block.frame.tensor) {
+            lower.clear(side, bytes);
+        }
+        let zero = lower.scalar(&Scalar::Const(0));
+        let first = Row {
+            from: (source, zero),
+            to: (target, zero),
+        };
+        self.codes(lower, Scope::Tensor(Side::Before), first, None)
+    }
+
+    /// Moves a unit whose rows are all there: blocks word by word.
+    fn whole(
+        &self,
+        lower: &mut Lower<'_>,
+        unit: Value,
+        (source, target): (Value, Value),
+        words: &[Vec<Run>],
+    ) -> Result<(), ScheduleError> {
+        let groups = |lower: &mut Lower<'_>, layout: &Layout<'_>, base: Value| -> Vec<Value> {
+            let count = self.unit() / layout.block.rows;
+            let first = lower.offset(base, unit, &mul(constant(count), layout.group()));
+            let group = |at: u32| lower.further(first, &mul(constant(at), layout.group()));
+            (0..count).map(group).collect()
+        };
+        let sources = groups(lower, &self.from, source);
+        let targets = groups(lower, &self.to, target);
+        let zero = lower.scalar(&Scalar::Const(0));
+        let end = lower.scalar(&self.across);
+        let (across, _) = lower.open("block", zero, end, 1, &[]);
+        let mut blocks = |layout: &Layout<'_>, groups: &[Value]| -> Vec<Value> {
+            let block = |group: &Value| layout.block_at(lower, *group, across);
+            groups.iter().map(block).collect()
+        };
+        let (sources, targets) = (blocks(&self.from, &sources), blocks(&self.to, &targets));
+        for (words, block) in words.iter().zip(targets) {
+            words::store(lower, words, &sources, (block, self.to.block.bytes));
+        }
+        lower.close(&[]);
+        if self.to.block.frame.row == [0, 0] && self.ragged == Scalar::Const(0) {
+            return Ok(());
+        }
+        self.one_by_one(lower, unit, (source, target), false)
+    }
+
+    /// Moves a unit code by code: what rows have once, values behind the last whole blocks, and if it is asked for, whole blocks.
+    /// Rows that are not there are not touched: all addresses depend on the counters of loops that they are not in.
+    fn one_by_one(
+        &self,
+        lower: &mut Lower<'_>,
+        unit: Value,
+        bases: (Value, Value),
+        blocks: bool,
+    ) -> Result<(), ScheduleError> {
+        let small = self.from.block.rows.min(self.to.block.rows);
+        let small = lower.scalar(&constant(small));
+        let zero = lower.scalar(&Scalar::Const(0));
+        let target_is_large = self.to.block.rows == self.unit();
+        // Groups of the other layout in the unit.
+        let (other, each) = match target_is_large {
+            true => (&self.from, self.unit() / self.from.block.rows),
+            false => (&self.to, self.unit() / self.to.block.rows),
+        };
+        let groups = lower.scalar(&other.groups);
+        let each = lower.scalar(&constant(each));
+        if target_is_large {
+            let target = lower.offset(bases.1, unit, &self.to.group());
+            self.clear(lower, target, blocks);
+        }
+        let first = lower.bin(Bin::IMul, unit, each);
+        let past = lower.bin(Bin::IAdd, first, each);
+        let past = lower.bin(Bin::SMin, past, groups);
+        let (group, _) = lower.open("group", first, past, 1, &[]);
+        let (from, to) = match target_is_large {
+            true => (group, unit),
+            false => (unit, group),
+        };
+        let source = lower.offset(bases.0, from, &self.from.group());
+        let target = lower.offset(bases.1, to, &self.to.group());
+        if !target_is_large {
+            self.clear(lower, target, blocks);
+        }
+        let rows = lower.scalar(&self.rows);
+        let before = lower.bin(Bin::IMul, group, small);
+        let left = lower.bin(Bin::ISub, rows, before);
+        let some = lower.bin(Bin::SMin, left, small);
+        let (row, _) = lower.open("row", zero, some, 1, &[]);
+        let row = lower.bin(Bin::IAdd, before, row);
+        let mut of = |group: Value, layout: &Layout<'_>| {
+            let height = lower.scalar(&constant(layout.block.rows));
+            let first = lower.bin(Bin::IMul, group, height);
+            lower.bin(Bin::ISub, row, first)
+        };
+        let (read, write) = (of(from, &self.from), of(to, &self.to));
+        self.row(lower, (source, read), (target, write), blocks)?;
+        lower.close(&[]);
+        lower.close(&[]);
+        Ok(())
+    }
+
+    /// Sets to 0 what [`Relayout::one_by_one`] is to move into a group.
+    fn clear(&self, lower: &mut Lower<'_>, target: Value, blocks: bool) {
+        if self.to.block.frame.row != [0, 0] {
+            let sides = self.to.row_sides(lower, target);
+            for (side, bytes) in sides.into_iter().zip(self.to.block.frame.row) {
+                lower.clear(side, bytes);
+            }
+        }
+        let first = match blocks {
+            true => Scalar::Const(0),
+            false => self.across.clone(),
+        };
+        let end = add(self.across.clone(), at_most_one(self.ragged.clone()));
+        if first == end {
+            return;
+        }
+        let (first, end) = (lower.scalar(&first), lower.scalar(&end));
+        let (across, _) = lower.open("block", first, end, 1, &[]);
+        let block = self.to.block_at(lower, target, across);
+        lower.clear(block, self.to.block.bytes);
+        lower.close(&[]);
+    }
+
+    /// Moves a row: from a group and its place there to another.
+    fn row(
+        &self,
+        lower: &mut Lower<'_>,
+        (source, read): (Value, Value),
+        (target, write): (Value, Value),
+        blocks: bool,
+    ) -> Result<(), ScheduleError> {
+        if self.to.block.frame.row != [0, 0] {
+            let row = Row {
+                from: (self.from.row_sides(lower, source), read),
+                to: (self.to.row_sides(lower, target), write),
+            };
+            self.codes(lower, Scope::Row(Side::Before), row, None)?;
+        }
+        let at = |lower: &mut Lower<'_>, across: Value| Row {
+            from: ([self.from.block_at(lower, source, across); 2], read),
+            to: ([self.to.block_at(lower, target, across); 2], write),
+        };
+        let end = lower.scalar(&self.across);
+        if blocks {
+            let zero = lower.scalar(&Scalar::Const(0));
+            let (across, _) = lower.open("block", zero, end, 1, &[]);
+            let block = at(lower, across);
+            self.codes(lower, Scope::Block, block, None)?;
+            lower.close(&[]);
+        }
+        if self.ragged == Scalar::Const(0) {
+            return Ok(());
+        }
+        let last = at(lower, end);
+        let count = lower.scalar(&self.ragged);
+        self.codes(lower, Scope::Block, last, Some(count))
+    }
+
+    /// Moves the codes of a row of a block, or what a row or the tensor has once: all, or so many of each field.
+    fn codes(
+        &self,
+        lower: &mut Lower<'_>,
+        like: Scope,
+        row: Row,
+        count: Option<Value>,
+    ) -> Result<(), ScheduleError> {
+        let zero = lower.scalar(&Scalar::Const(0));
+        for (a, b) in self.fields(like) {
+            let all = lower.scalar(&constant(a.count));
+            let (at, _) = lower.open(&b.name, zero, count.unwrap_or(all), 1, &[]);
+            let mut slot = |row: Value| {
+                let first = lower.bin(Bin::IMul, row, all);
+                lower.bin(Bin::IAdd, first, at)
+            };
+            let (read, write) = (slot(row.from.1), slot(row.to.1));
+            let code = lower.load_slot(row.from.0[side(a.scope)], a, read)?;
+            lower.store_slot(row.to.0[side(b.scope)], b, write, code);
+            lower.close(&[]);
+        }
+        Ok(())
+    }
+}
+
+/// A row on both sides: what the addresses of its fields count from, and which of the rows of its group it is.
+#[derive(Clone, Copy)]
+struct Row {
+    from: (Sides, Value),
+    to: (Sides, Value),
+}
+
+fn at_most_one(count: Scalar) -> Scalar {
+    Scalar::Min(Box::new(count), Box::new(Scalar::Const(1)))
+}

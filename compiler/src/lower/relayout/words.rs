@@ -1,0 +1,240 @@
+//! Blocks moved word by word: each word of the target is made of words of the source, shifted and masked, so that neighbours
+//! which stay neighbours move together.
+
+use crate::format::{BlockFormat, Field, Scope};
+use crate::lower::{I64, Lower};
+use crate::vector::ir::{Bin, Convert, Elem, Op, Scalar, Shift, Type, Value};
+use std::collections::BTreeMap;
+
+/// Most pieces that a unit of rows is moved in.
+const MOST_PIECES: usize = 4096;
+
+/// Bytes of a source that are loaded together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Window {
+    /// Which of the groups of rows of a unit.
+    group: u32,
+    /// The first of the bytes.
+    byte: u32,
+    /// How many: 8, 4, 2 or 1.
+    size: u32,
+}
+
+/// A word of the target (of the last there may be fewer bytes): which bits of it come from where, by how far they move up (down,
+/// if negative).
+pub(super) type Word = BTreeMap<(Window, i32), u64>;
+
+/// Words that come again: each time those of the source lie so many bytes further on.
+pub(super) struct Run {
+    words: Vec<Word>,
+    times: u32,
+    step: u32,
+}
+
+impl Run {
+    fn once(word: &Word) -> Run {
+        Run {
+            words: vec![word.clone()],
+            times: 1,
+            step: 0,
+        }
+    }
+}
+
+/// Words that come again, as they are looked for; and how often they must, to be worth a loop.
+const PERIODS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+const OFTEN: u32 = 4;
+
+/// The window of a bit in a block of so many bytes, and its place there.
+fn window(group: u32, bytes: u32, bit: u32) -> (Window, u32) {
+    let byte = bit / 8;
+    let (first, size) = match bytes {
+        // The last window may begin within the one before.
+        8.. => ((byte / 8 * 8).min(bytes - 8), 8),
+        _ => {
+            let mut first = 0;
+            let mut sizes = [4, 2, 1].into_iter().filter(|size| bytes & size != 0);
+            let size = sizes.find(|size| {
+                let inside = byte < first + size;
+                first += if inside { 0 } else { *size };
+                inside
+            });
+            (first, size.unwrap_or(1))
+        }
+    };
+    let window = Window {
+        group,
+        byte: first,
+        size,
+    };
+    (window, bit - 8 * first)
+}
+
+/// Bit addresses of the bits of a slot, low bits first.
+fn bits(field: &Field, slot: u32) -> impl Iterator<Item = u32> {
+    let parts = field.placed_parts();
+    parts.flat_map(move |(_, part)| {
+        let first = part.address[slot as usize];
+        first..first + u32::from(part.bits)
+    })
+}
+
+/// The words of all groups of the target in a unit: the larger of the two groups of rows; `None` if they have too many pieces.
+pub(super) fn words(from: &BlockFormat, to: &BlockFormat) -> Option<Vec<Vec<Run>>> {
+    let unit = from.rows.max(to.rows);
+    let of_group = |t: u32| {
+        let words = group(from, to, t);
+        let (whole, last) = words.split_at((to.bytes / 8) as usize);
+        let mut runs = runs(whole);
+        runs.extend(last.iter().map(Run::once));
+        runs
+    };
+    let groups: Vec<Vec<Run>> = (0..unit / to.rows).map(of_group).collect();
+    let words = groups.iter().flatten().flat_map(|run| &run.words);
+    let pieces: usize = words.map(Word::len).sum();
+    (pieces <= MOST_PIECES).then_some(groups)
+}
+
+/// Words as runs.
+fn runs(mut words: &[Word]) -> Vec<Run> {
+    let mut runs = Vec::new();
+    while !words.is_empty() {
+        let mut periods = PERIODS.into_iter();
+        let run = periods.find_map(|period| repeated(words, period));
+        let run = run.unwrap_or_else(|| Run::once(&words[0]));
+        words = &words[run.words.len() * run.times as usize..];
+        runs.push(run);
+    }
+    runs
+}
+
+/// The first words, if they come again often enough.
+fn repeated(words: &[Word], period: usize) -> Option<Run> {
+    let (first, rest) = words.split_at_checked(period)?;
+    let byte = |words: &[Word]| {
+        let ((window, _), _) = words.iter().find_map(Word::first_key_value)?;
+        Some(window.byte)
+    };
+    let step = byte(rest)?.checked_sub(byte(first)?)?;
+    let further = |word: &Word, bytes: u32| -> Word {
+        let moved = |((window, up), mask): (&(Window, i32), &u64)| {
+            let byte = window.byte + bytes;
+            ((Window { byte, ..*window }, *up), *mask)
+        };
+        word.iter().map(moved).collect()
+    };
+    let comes = |times: u32, words: &[Word]| {
+        let mut both = first.iter().zip(words);
+        words.len() == period && both.all(|(a, b)| further(a, times * step) == *b)
+    };
+    let again = (1..).zip(rest.chunks(period));
+    let times = 1 + again.take_while(|(n, words)| comes(*n, words)).count() as u32;
+    (times >= OFTEN).then(|| Run {
+        words: first.to_vec(),
+        times,
+        step,
+    })
+}
+
+/// The words of a group of the target.
+fn group(from: &BlockFormat, to: &BlockFormat, t: u32) -> Vec<Word> {
+    let mut words = vec![Word::new(); to.bytes.div_ceil(8) as usize];
+    let first = t * to.rows;
+    let fields = from.fields.values().zip(to.fields.values());
+    for (a, b) in fields.filter(|(a, _)| a.scope == Scope::Block) {
+        for row in 0..to.rows {
+            let group = (first + row) / from.rows;
+            for o in 0..a.count {
+                let read = (first + row) % from.rows * a.count + o;
+                let write = row * b.count + o;
+                for (p, q) in bits(a, read).zip(bits(b, write)) {
+                    let (window, place) = window(group, from.bytes, p);
+                    let up = (q % 64) as i32 - place as i32;
+                    let word = &mut words[(q / 64) as usize];
+                    *word.entry((window, up)).or_default() |= 1 << (q % 64);
+                }
+            }
+        }
+    }
+    words
+}
+
+/// Stores the words of a block of so many bytes.
+pub(super) fn store(
+    lower: &mut Lower<'_>,
+    runs: &[Run],
+    sources: &[Value],
+    (target, bytes): (Value, u32),
+) {
+    let mut byte = 0;
+    for run in runs {
+        let size = 8 * run.words.len() as u32;
+        let all = (bytes - byte).min(size);
+        if run.times == 1 {
+            store_words(lower, &run.words, sources, (target, byte, all));
+            byte += all;
+            continue;
+        }
+        let [zero, times] = [0, run.times].map(|n| lower.scalar(&Scalar::Const(n.into())));
+        let (at, _) = lower.open("words", zero, times, 1, &[]);
+        let step = Scalar::Const(run.step.into());
+        let sources = sources.iter().map(|s| lower.offset(*s, at, &step));
+        let sources: Vec<Value> = sources.collect();
+        let target = lower.offset(target, at, &Scalar::Const(size.into()));
+        store_words(lower, &run.words, &sources, (target, byte, all));
+        lower.close(&[]);
+        byte += size * run.times;
+    }
+}
+
+/// Stores words from a byte on, so many bytes of them.
+fn store_words(
+    lower: &mut Lower<'_>,
+    words: &[Word],
+    sources: &[Value],
+    (target, first, bytes): (Value, u32, u32),
+) {
+    for (n, word) in (0..).zip(words) {
+        let mut sum = None;
+        for ((window, up), mask) in word {
+            let piece = piece(lower, sources[window.group as usize], *window, *up, *mask);
+            sum = Some(match sum {
+                None => piece,
+                Some(sum) => lower.bin(Bin::Or, sum, piece),
+            });
+        }
+        let sum = sum.unwrap_or_else(|| lower.put_at(0, I64, Op::IConst(0)));
+        lower.store_word(sum, target, first + 8 * n, (bytes - 8 * n).min(8));
+    }
+}
+
+/// Some bits of a window, where they are to be.
+fn piece(lower: &mut Lower<'_>, source: Value, window: Window, up: i32, mask: u64) -> Value {
+    let elem = match window.size {
+        8 => Elem::I64,
+        4 => Elem::I32,
+        2 => Elem::I16,
+        _ => Elem::I8,
+    };
+    let load = Op::Load {
+        base: source,
+        offset: window.byte as i32,
+    };
+    let mut word = lower.put(Type::new(elem, 1), load, &[source]);
+    if window.size < 8 {
+        word = lower.put(I64, Op::Convert(Convert::WidenU, word), &[word]);
+    }
+    let shift = if up < 0 { Shift::UShr } else { Shift::Shl };
+    let by = up.unsigned_abs() as u8;
+    let moved = lower.put(I64, Op::Shift(shift, word, by), &[word]);
+    // What the shift leaves anyway.
+    let left = match shift {
+        Shift::Shl => u64::MAX << by,
+        Shift::UShr | Shift::SShr => u64::MAX >> by,
+    };
+    if mask == left {
+        return moved;
+    }
+    let mask = lower.put_at(0, I64, Op::IConst(mask as i64));
+    lower.bin(Bin::And, moved, mask)
+}

@@ -1,0 +1,197 @@
+//! Packing: tensors in the layouts of kernels, by kernels that move codes. The reference codec says what the results are.
+
+use crate::bulk::named;
+use crate::kernel::layout_error;
+use crate::{Encoder, Engine, Error, Kernel, Options, Scratch, Tensor};
+use lowbit_compiler::format::layout::{is_layout_of, move_codes, same_layout};
+use lowbit_compiler::format::{Format, FormatKind};
+use std::sync::{Arc, Mutex};
+
+/// Moves the codes of tensors from one layout to another of the same fields, exactly.
+///
+/// ```
+/// use lowbit::{Engine, Packer, Tensor};
+/// let engine = Engine::host()?;
+/// let kernel = engine.compile(
+///     "language 1; import \"std/ggml\";
+///      kernel linear(weight w: q4_0[N, K], input x: f32[M, K]) -> output y: f32[M, N] {
+///          y[m, n] = sum(k) w[n, k] * x[m, k];
+///      }",
+///     &[("N", 8), ("K", 64)],
+/// )?;
+/// let declared = kernel.spec().tensors.values().next().map(|t| t.format.clone());
+/// let stored = Tensor::quantize(declared.expect("a weight"), &[8, 64], &[0.5; 8 * 64])?;
+/// let packer = Packer::new(&engine, stored.format(), &kernel.layout("w")?)?;
+/// assert_eq!(packer.pack(&stored)?.bytes(), kernel.convert("w", &stored)?.bytes());
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+pub struct Packer {
+    from: Arc<Format>,
+    to: Arc<Format>,
+    kernel: Kernel,
+}
+
+impl Packer {
+    /// Compiles the kernel.
+    ///
+    /// # Errors
+    ///
+    /// If the formats do not hold the same fields, and what compiling gives where their groups of rows do not go together.
+    pub fn new(engine: &Engine, from: &Arc<Format>, to: &Arc<Format>) -> Result<Packer, Error> {
+        let text = format!(
+            "language 1;\n{}{}
+             kernel pack(stored a: declared[E, N, K]) -> output w: packed[E, N, K] {{ w[e, n, k] = a[e, n, k]; }}\n",
+            named("declared", from),
+            named("packed", to)
+        );
+        let module = engine.load(&text)?;
+        Ok(Packer {
+            from: from.clone(),
+            to: to.clone(),
+            kernel: engine.compile_module(&module, &[], &Options::default())?,
+        })
+    }
+
+    /// The kernel: `pack(stored a[E, N, K]) -> output w[E, N, K]`.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// A tensor in the other layout.
+    ///
+    /// # Errors
+    ///
+    /// If the tensor is in another layout than the first.
+    pub fn pack(&self, tensor: &Tensor) -> Result<Tensor, Error> {
+        if !same_layout(&self.from, tensor.format()) {
+            return Err(layout_error("a", tensor, &self.from));
+        }
+        let shape = tensor.shape();
+        let [matrices @ .., rows, columns] = &[&[1, 1], shape].concat()[..] else {
+            return Err(Error::TooLarge(0));
+        };
+        let matrices = matrices.iter().product();
+        let size = self.to.tensor_bytes(shape);
+        let size = size.filter(|n| *n <= isize::MAX as u64);
+        let size = size.ok_or(Error::TooLarge(u64::MAX))?;
+        let mut bytes = vec![0; size as usize];
+        let a = Tensor::of_legal(
+            self.from.clone(),
+            &[matrices, *rows, *columns],
+            tensor.shared(),
+        )?;
+        let scratch = &mut Scratch::default();
+        self.kernel
+            .call_into(&[("a", &a)], &mut [&mut bytes], scratch)?;
+        Tensor::of_legal(self.to.clone(), shape, Arc::new(bytes))
+    }
+}
+
+/// Kernels that bring weights into layouts, each made when it is first needed.
+#[derive(Default)]
+pub(crate) struct Packers {
+    movers: Mutex<Vec<Arc<Packer>>>,
+    encoders: Mutex<Vec<(Arc<Format>, Arc<Encoder>)>>,
+}
+
+/// Elements from which on a tensor is worth compiling for; fewer go through the reference codec.
+const WORTH: u64 = 1 << 16;
+
+fn is_worth(shape: &[u64]) -> bool {
+    shape.iter().fold(1, |n: u64, e| n.saturating_mul(*e)) >= WORTH
+}
+
+impl Packers {
+    /// A tensor in another layout of the same fields.
+    pub(crate) fn pack(
+        &self,
+        engine: &Engine,
+        name: &str,
+        tensor: &Tensor,
+        to: &Arc<Format>,
+    ) -> Result<Tensor, Error> {
+        let from = tensor.format();
+        if same_layout(to, from) {
+            return Ok(tensor.clone());
+        }
+        if !is_layout_of(to, from) && !is_layout_of(from, to) {
+            return Err(layout_error(name, tensor, to));
+        }
+        // Values in no blocks are assigned, not moved, which would make a NaN anew.
+        let blocks = matches!(to.kind, FormatKind::Block(_));
+        if blocks && is_worth(tensor.shape()) {
+            match self.packer(engine, from, to) {
+                Ok(packer) => return packer.pack(tensor),
+                Err(Error::Compile(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let bytes = move_codes(from, to, tensor.shape(), tensor.bytes())?;
+        Tensor::of_legal(to.clone(), tensor.shape(), Arc::new(bytes))
+    }
+
+    fn packer(
+        &self,
+        engine: &Engine,
+        from: &Arc<Format>,
+        to: &Arc<Format>,
+    ) -> Result<Arc<Packer>, Error> {
+        let known = |p: &Packer| same_layout(&p.from, from) && same_layout(&p.to, to);
+        found_or(
+            &self.movers,
+            |p| known(p),
+            || Ok(Arc::new(Packer::new(&here(engine)?, from, to)?)),
+        )
+    }
+
+    /// Values in a format, each code the nearest by the `encode` clause.
+    pub(crate) fn quantize(
+        &self,
+        engine: &Engine,
+        format: &Arc<Format>,
+        shape: &[u64],
+        values: &[f32],
+    ) -> Result<Tensor, Error> {
+        if is_worth(shape) {
+            let encoder = found_or(
+                &self.encoders,
+                |(f, _)| f == format,
+                || {
+                    let encoder = Encoder::new(&here(engine)?, format)?;
+                    Ok((format.clone(), Arc::new(encoder)))
+                },
+            );
+            match encoder {
+                Ok((_, encoder)) => return encoder.quantize(shape, values, 1),
+                Err(Error::Compile(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Tensor::quantize(format.clone(), shape, values)
+    }
+}
+
+/// What is in a list already, else what is made, which it then has.
+fn found_or<T: Clone>(
+    list: &Mutex<Vec<T>>,
+    is_it: impl Fn(&T) -> bool,
+    make: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    // A list whose user panicked lacks nothing but what it was to be given.
+    let known = |list: &Vec<T>| list.iter().find(|t| is_it(t)).cloned();
+    let mut list = list.lock().unwrap_or_else(|e| e.into_inner());
+    if let Some(found) = known(&list) {
+        return Ok(found);
+    }
+    let made = make()?;
+    list.push(made.clone());
+    Ok(made)
+}
+
+/// The engine, if its code runs here; else one for this machine, since weights may be packed for another.
+fn here(engine: &Engine) -> Result<Engine, Error> {
+    match engine.target.features.runs_here() {
+        true => Ok(engine.clone()),
+        false => Engine::host(),
+    }
+}

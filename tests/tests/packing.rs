@@ -1,0 +1,230 @@
+//! Packing: codes moved into other layouts by compiled kernels are the bytes that the reference codec moves, for every format
+//! that ships, under layouts with lanes along rows and columns, joint codes and bit planes, on shapes that no block divides.
+
+use lowbit::check::{Random, compare, random_tensor};
+use lowbit::compiler::format::layout::move_codes;
+use lowbit::compiler::format::text::definition;
+use lowbit::compiler::format::{BlockFormat, Format, FormatKind};
+use lowbit::compiler::schedule::layout::{Cut, interleave};
+use lowbit::{Engine, Error, Options, Packer, Tensor};
+use lowbit_tests::{library, on_two_threads};
+use std::sync::Arc;
+
+/// Layouts by rows, lanes, neighbours in a joint code, and copies.
+const LAYOUTS: [(u32, u64, u64, u64); 7] = [
+    (1, 16, 1, 2),
+    (4, 4, 1, 2),
+    (16, 1, 1, 2),
+    (16, 1, 4, 2),
+    (16, 1, 2, 1),
+    (4, 4, 8, 1),
+    (2, 8, 1, 1),
+];
+
+/// Formats with what rows and tensors have once, rows that share blocks, blocks of few bytes, and codes in parts.
+const OTHERS: &str = "language 1;
+    format woven = block r < 4, i < 20 { d[r]: f16; q[r, i]: uint(3); value = d[r] * (q[r, i] - 3); }
+    format planes = block i < 24, bytes 11 {
+        d: uint(16) at 0;
+        low[i]: uint(2) at 16 + 2 * ((i * 7) % 24);
+        high[i]: uint(1) at 64 + i;
+        value = d * (low[i] + 4 * high[i]);
+    }
+    format tiny = block i < 3 { q[i]: uint(5); value = q[i]; }
+    format row_scale = block i < 16 { row d: f32; q[i]: int(4); value = d * q[i]; }
+    format tensor_scale = block i < 16 { tensor d: f32 after; s: f16; q[i]: int(6); value = d * s * q[i]; }";
+
+fn under(block: &BlockFormat, layout: (u32, u64, u64, u64)) -> Arc<Format> {
+    let (rows, lanes, joint, copies) = layout;
+    let run = lanes * joint;
+    let whole = u64::from(block.len) / run / copies * run * copies;
+    let cut = Cut {
+        lanes,
+        joint,
+        copies,
+        span: whole.max(run * copies),
+    };
+    Arc::new(Format {
+        name: "packed".into(),
+        kind: FormatKind::Block(interleave(block, rows, cut)),
+    })
+}
+
+/// Tensors of a format, of shapes that blocks and groups of rows divide and do not.
+fn tensors(packer: &Packer, len: u64) -> Vec<Tensor> {
+    let spec = packer.kernel().spec();
+    let id = spec.tensors.keys().next().expect("a source");
+    let shapes = [
+        [1, 1, 1],
+        [1, 16, 2 * len],
+        [1, 5, len + 7],
+        [2, 19, 2 * len + 1],
+        [3, 0, len],
+        [2, 3, 0],
+    ];
+    let random = &mut Random::new(5);
+    let tensor = |shape: &[u64; 3]| random_tensor(spec, id, shape, random).expect("a tensor");
+    shapes.iter().map(tensor).collect()
+}
+
+/// What went wrong on the way from a format to a layout.
+fn failures(engine: &Engine, from: &Arc<Format>, to: &Arc<Format>, len: u64) -> Vec<String> {
+    let way = format!("{} to {}", from.name, to.name);
+    let packer = match Packer::new(engine, from, to) {
+        Ok(packer) => packer,
+        Err(e) => return vec![format!("{way}: {e}")],
+    };
+    let mut failures = Vec::new();
+    for tensor in tensors(&packer, len) {
+        let shape = tensor.shape();
+        let wanted = move_codes(from, to, shape, tensor.bytes()).expect("the reference");
+        let found = packer.pack(&tensor).expect("a call");
+        if found.bytes() != wanted {
+            failures.push(format!("{way}: {shape:?}"));
+        }
+    }
+    failures
+}
+
+/// There and back, under all layouts.
+fn both_ways(engine: &Engine, format: &Arc<Format>) -> Vec<Vec<String>> {
+    let (block, len) = match &format.kind {
+        FormatKind::Block(block) => (block.clone(), u64::from(block.len)),
+        FormatKind::Plain(element) => (BlockFormat::of_plain(element, 64), 64),
+    };
+    let mut ways = Vec::new();
+    for layout in LAYOUTS {
+        let to = under(&block, layout);
+        // Joint codes are for codes of few bits: of others they would lie over each other.
+        if engine
+            .load(&format!("language 1;\n{}", definition(&to)))
+            .is_err()
+        {
+            continue;
+        }
+        ways.push(failures(engine, format, &to, len));
+        if matches!(format.kind, FormatKind::Block(_)) {
+            ways.push(failures(engine, &to, format, len));
+        }
+    }
+    ways
+}
+
+#[test]
+fn every_format_that_ships_is_packed_as_the_reference_packs_it() {
+    let engine = Engine::host().expect("an engine");
+    let formats = library().into_iter().map(|(_, format)| format);
+    let own = engine.load(OTHERS).expect("the formats").formats;
+    let formats: Vec<Arc<Format>> = formats.chain(own).collect();
+    assert!(formats.len() >= 60, "{}", formats.len());
+    let ways = on_two_threads(formats, |format| both_ways(&engine, &format));
+    assert!(ways.len() >= 700, "{}", ways.len());
+    let failed = ways.concat();
+    assert!(
+        failed.is_empty(),
+        "{} failed: {}",
+        failed.len(),
+        failed.join("\n")
+    );
+}
+
+#[test]
+fn groups_of_rows_are_regrouped_where_one_divides_the_other() {
+    let engine = Engine::host().expect("an engine");
+    let module = engine.load(OTHERS).expect("the formats");
+    let woven = module.formats.iter().find(|f| f.name == "woven");
+    let FormatKind::Block(block) = &woven.expect("the format").kind else {
+        panic!("no blocks");
+    };
+    let of = |rows: u32| under(block, (rows, 4, 1, 1));
+    for (a, b) in [(2, 6), (6, 3), (60, 5), (16, 2), (1, 64)] {
+        let failed = failures(&engine, &of(a), &of(b), 20);
+        assert!(failed.is_empty(), "{}", failed.join("\n"));
+    }
+    let error = Packer::new(&engine, &of(13), &of(16))
+        .err()
+        .expect("an error");
+    assert!(matches!(error, Error::Compile(_)), "{error}");
+}
+
+#[test]
+fn kernels_pack_weights_of_any_size_alike() {
+    let text = "language 1; import \"std/ggml\"; import \"std/ints\";
+        kernel linear(weight w: q4_0[N, K], input x: q8_32[M, K]) -> output y: f32[M, N] {
+            y[m, n] = sum(k) w[n, k] * x[m, k];
+        }";
+    // Packing is for this machine, whatever the kernel is for.
+    for target in ["x86-64-v3", "aarch64-dotprod"] {
+        let target = lowbit::compiler::target::Target::named(target).expect("a target");
+        let engine = Engine::new(target).expect("an engine");
+        let kernel = engine.compile(text, &[]).expect("a kernel");
+        let declared = kernel
+            .spec()
+            .tensors
+            .values()
+            .next()
+            .expect("w")
+            .format
+            .clone();
+        let packed = kernel.layout("w").expect("a layout");
+        for shape in [[3, 96], [301, 480]] {
+            let count = shape.iter().product::<u64>();
+            let values: Vec<f32> = (0..count)
+                .map(|i| ((i * 37 % 101) as f32 - 50.0) / 9.0)
+                .collect();
+            let tensor = kernel.pack_shaped("w", &shape, &values).expect("packed");
+            let plain = Tensor::quantize(declared.clone(), &shape, &values).expect("quantised");
+            let wanted = move_codes(&declared, &packed, &shape, plain.bytes()).expect("moved");
+            assert!(tensor.bytes() == wanted, "{shape:?}");
+            let back = kernel.unpack("w", &tensor).expect("unpacked");
+            assert!(back.bytes() == plain.bytes(), "{shape:?}");
+        }
+    }
+}
+
+/// Kernels that move codes among other things: what is quantised in them, weights that they also multiply with, several results.
+const MOVES: [&str; 3] = [
+    "format a = block i < 32 { d: f16; q[i]: int(4); value = d * q[i];
+         encode x { d = max(i) abs(x[i]) / 7; q[i] = x[i] / d; } }
+     format b = block i < 32, bytes 18 { d: f16 at 128; q[i]: int(4) at 8 * (i % 16) + 4 * (i / 16); value = d * q[i]; }
+     kernel k(input x: f32[N, K]) -> output y: b[N, K] { let q[n, k] = quantize x[n, k] as a; y[n, k] = q[n, k]; }",
+    "format a = block i < 32 { d: f16; q[i]: uint(2); value = d * q[i]; }
+     format b = block r < 2, i < 32 { d[r]: f16; q[r, i]: uint(2); value = d[r] * q[r, i]; }
+     kernel k(weight w: a[N, K], input x: f32[M, K]) -> (output y: f32[M, N], output v: b[N, K]) {
+         y[m, n] = sum(k) w[n, k] * x[m, k];
+         v[n, k] = w[n, k];
+     }",
+    "format v = block i < 8 { q[i]: f16; value = q[i]; }
+     kernel k(stored w: f16[E, N, K]) -> output y: v[E, N, K] { y[e, n, k] = w[e, n, k]; }",
+];
+
+#[test]
+fn codes_are_moved_among_other_statements() {
+    let engine = Engine::host().expect("an engine");
+    for text in MOVES {
+        let kernel = engine
+            .compile(&format!("language 1;\n{text}"), &[])
+            .expect(text);
+        for free in [[3, 70, 5], [1, 1, 1], [4, 64, 2], [2, 33, 41]] {
+            let free = &free[..kernel.spec().dims.len()];
+            let result = compare(&kernel, free, &mut Random::new(3)).expect(text);
+            assert!(
+                result.differences.is_empty(),
+                "{text}: {:?}",
+                result.differences
+            );
+        }
+    }
+}
+
+#[test]
+fn other_fields_must_be_quantised() {
+    let text = "language 1;
+        format a = block i < 32 { d: f16; q[i]: uint(2); value = d * q[i]; }
+        format b = block i < 32 { d: f16; q[i]: uint(2); value = d * (q[i] - 1); }
+        kernel k(stored w: a[N, K]) -> output y: b[N, K] { y[n, k] = w[n, k]; }";
+    let engine = Engine::host().expect("an engine");
+    let error = engine.compile_with(text, &[], &Options::default()).err();
+    let message = error.expect("an error").to_string();
+    assert!(message.contains("must be quantised"), "{message}");
+}

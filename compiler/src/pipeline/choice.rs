@@ -43,6 +43,8 @@ pub(super) struct Choice {
     /// The layouts that it was considered under.
     pub(super) layouts: Layouts,
     tried: Vec<Tried>,
+    /// Nodes of the graphs of plans that reached their limit before they had a lowering.
+    too_large: Vec<usize>,
     contenders: Vec<Contender>,
     /// The cheapest contender that may be chosen.
     pub(super) best: usize,
@@ -89,11 +91,17 @@ impl Choice {
         layouts: &Layouts,
     ) -> Result<Choice, CompileError> {
         let mut tried = Vec::new();
+        let mut too_large = Vec::new();
         let mut failure = None;
         for plan in plans(kernel, statement, layouts, request.target) {
             match attempt(kernel, statement, plan, rules, request, layouts, MAIN) {
                 Ok(one) => tried.push(one),
-                Err(error) => failure = failure.or(Some(error)),
+                Err(error) => {
+                    if let CompileError::Rewrite(RewriteError::TooLarge { nodes, .. }) = &error {
+                        too_large.push(*nodes);
+                    }
+                    failure = failure.or(Some(error));
+                }
             }
         }
         let mut contenders = Vec::new();
@@ -152,6 +160,7 @@ impl Choice {
         Ok(Choice {
             layouts: layouts.clone(),
             tried,
+            too_large,
             contenders,
             best,
             forced: described.is_some(),
@@ -216,8 +225,9 @@ impl Choice {
         let lowering = rewritten.lowerings[*which].clone();
         let placed = place(kernel, statement, &plan, layouts, MAIN, request.batch)?;
         let every = || self.tried.iter().map(|t| &t.rewritten);
-        let mut nodes = every().map(|r| r.nodes).max().unwrap_or(0);
-        let mut saturated = every().all(|r| r.saturated);
+        let nodes = every().map(|r| r.nodes).chain(self.too_large.clone());
+        let mut nodes = nodes.max().unwrap_or(0);
+        let mut saturated = every().all(|r| r.saturated) && self.too_large.is_empty();
         let mut parts = vec![(MAIN, placed, rewritten, lowering)];
         for part in rest(kernel, statement, &plan) {
             let rest = self.rest(settled, tried, &plan, part, layouts)?;
@@ -229,7 +239,7 @@ impl Choice {
         let amounts = amounts::nominal(kernel, statement, &plan, request.batch);
         Ok(Stage {
             plan,
-            graphs: self.tried.len() + parts.len() - 1,
+            graphs: self.tried.len() + self.too_large.len() + parts.len() - 1,
             parts,
             candidates: self.candidates(settled.at),
             amounts,

@@ -24,6 +24,8 @@ pub struct Facts {
     pub tables: Vec<Vec<f64>>,
     /// What tables that are made at the call hold.
     pub rounding: crate::spec::kernel::Tables,
+    /// Whether sums over neighbours were rounded so: then they are in every lowering.
+    pub rounded: bool,
     /// Hashes of the contents of loads, bit fields and elements: they order terms independently of numbering.
     pub hashes: Hashes,
     /// The digits that elements are found to be, by number and width.
@@ -64,6 +66,7 @@ impl Facts {
             call_loads,
             tables: Vec::new(),
             rounding: kernel.tables,
+            rounded: false,
             hashes,
             digits: BTreeMap::new(),
         }

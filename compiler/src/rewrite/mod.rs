@@ -25,7 +25,7 @@ use crate::format::Element;
 use crate::schedule::index::AxisSet;
 use crate::schedule::place::Placed;
 use crate::schedule::term::{LoadId, Storage, Terms};
-use crate::spec::kernel::{Kernel, Tables};
+use crate::spec::kernel::Kernel;
 use crate::target::Target;
 use analysis::Graph;
 use cost::{CostVector, Prices};
@@ -70,8 +70,8 @@ pub enum RewriteError {
     },
     /// The e-graph reached its limit before there was a term of operations that the target has.
     #[error(
-        "a statement is too large: its e-graph has {nodes} nodes, and no lowering on target `{target}` yet; make it several \
-         statements (`let`)"
+        "a statement is too large: its e-graph has {nodes} nodes, at most {NODES} are allowed, and there is no lowering on target \
+         `{target}` yet; make it several statements (`let`)"
     )]
     TooLarge {
         /// The target's name.
@@ -125,7 +125,7 @@ pub struct Lowering {
     /// What it costs.
     pub cost: CostVector,
     /// Whether it looks sums up in tables that are rounded to bytes: then results have the bound of
-    /// [`Tables::Int8`].
+    /// [`Tables::Int8`](crate::spec::kernel::Tables::Int8).
     pub rounded: bool,
 }
 
@@ -242,8 +242,7 @@ pub fn rewrite(
                 continue;
             }
             let cost = cost::total(&prices, &term, &weights);
-            // Digits are told apart by the same products, exactly.
-            let rounded = kernel.tables == Tables::Int8 && is_rounded(&term, &weights);
+            let rounded = facts.rounded;
             lowerings.push(Lowering {
                 name: name(&term, &facts.terms, rounded),
                 term,
@@ -351,12 +350,6 @@ fn has_of(term: &Extracted, op: Op, kind: impl Fn(LoadId) -> bool) -> bool {
         depends.push(own);
     }
     false
-}
-
-/// Whether entries of tables are rounded: a multiplication that keeps the high half, of data of the call. Of weights it gives
-/// digits, exactly.
-fn is_rounded(term: &Extracted, weights: &[bool]) -> bool {
-    has_of(term, Op::VMulHigh, |load| !weights[load.as_u32() as usize])
 }
 
 /// A lowering in words: how weights are decoded, and how products are summed.

@@ -141,6 +141,7 @@ impl Canon<'_> {
         centred.retain(|_, c| *c != 0.0);
         let sum = self.sum_over(axis, &centred);
         let rounded = self.round_product(&sum, factor);
+        self.graph.analysis.rounded = true;
         Some(Rounded {
             slope: WHOLE / factor / scale,
             middle,

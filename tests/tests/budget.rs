@@ -29,10 +29,18 @@ const EXTENTS: [(&str, u64); 5] = [
     ("H", 4096),
 ];
 
-/// Names and texts: the examples, and linear layers over every format.
+/// Both operands in few bits: tables of products beside joint codes, counts and dot products.
+const FEW_BITS: &str = "language 1;
+    format a = block i < 32 { s: f16; q[i]: codebook [-1, 0.25, 0.5, 1]; value = s * q[i]; }
+    format b = block i < 32 { s: f16; q[i]: int(2); value = s * q[i]; }
+    kernel codebooks(weight w: a[N, K], input x: a[M, K]) -> output y: f32[M, N] { y[m, n] = sum(k) w[n, k] * x[m, k]; }
+    kernel integers(weight w: b[N, K], input x: b[M, K]) -> output y: f32[M, N] { y[m, n] = sum(k) w[n, k] * x[m, k]; }";
+
+/// Names and texts: the examples, linear layers over every format, and products of few bits with few.
 fn texts() -> Vec<(String, String, bool)> {
     let examples = examples().into_iter();
     let mut texts: Vec<_> = examples.map(|(name, text)| (name, text, false)).collect();
+    texts.push(("few bits".to_owned(), FEW_BITS.to_owned(), false));
     for (module, format) in library() {
         let name = &format.name;
         let layer = |kernel: &str, input: &str, tables: &str| {

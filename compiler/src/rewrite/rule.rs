@@ -122,6 +122,11 @@ pub enum Bind {
     ScaleTable(&'static str, &'static str, &'static str),
     /// A table of unsigned bytes, and what is to be added to the result.
     OffsetTable(&'static str, &'static str, &'static str),
+    /// A table of the products of the entries of two, the first of which has the low bits of its codes. Together they have at
+    /// most as many as a register holds.
+    ProductTable(&'static str, &'static str, &'static str),
+    /// The field's bits, above those of a code of a table.
+    Above(&'static str, &'static str, &'static str),
     /// The first field's bits, counted from the lowest of the second.
     Below(&'static str, &'static str, &'static str),
     /// The lanes of one axis.
@@ -205,7 +210,9 @@ impl Bind {
         match *self {
             Bind::Push(new, lanes, axis) => (vec![new], vec![lanes, axis]),
             Bind::Restrict(new, lanes, e) => (vec![new], vec![lanes, e]),
-            Bind::Below(new, field, from) => (vec![new], vec![field, from]),
+            Bind::Below(new, a, b) | Bind::Above(new, a, b) | Bind::ProductTable(new, a, b) => {
+                (vec![new], vec![a, b])
+            }
             Bind::Extent(new, of) | Bind::Only(new, of) | Bind::Fraction(new, of) => {
                 (vec![new], vec![of])
             }
@@ -243,6 +250,8 @@ impl Bind {
                     .and_then(|(field, from)| word::below(field, from))
                     .map(|field| (new, Node::Ref(graph.analysis.field(field))))
             }
+            Bind::Above(new, field, table) => above(graph, subst, field, table)
+                .map(|field| (new, Node::Ref(graph.analysis.field(field)))),
             Bind::Only(new, a) => {
                 axis(graph, get(subst, a)).map(|a| (new, Node::Lanes(AxisSet::one(a))))
             }
@@ -253,6 +262,9 @@ impl Bind {
                 .map(|k| (new, Node::num(k))),
             Bind::ScaleTable(new, factor, t) => {
                 return scale_table(graph, subst, new, factor, t).is_some();
+            }
+            Bind::ProductTable(new, low, high) => {
+                return product_table(graph, subst, new, low, high).is_some();
             }
             Bind::OffsetTable(new, offset, t) => {
                 return offset_table(graph, subst, new, offset, t).is_some();
@@ -334,6 +346,35 @@ fn offset_table(
     let number = graph.add(Node::num(low));
     subst.insert(var(offset), number);
     Some(())
+}
+
+/// The products of all pairs of entries.
+fn product_table(
+    graph: &mut Graph,
+    subst: &mut Subst,
+    new: &str,
+    low: &str,
+    high: &str,
+) -> Option<()> {
+    let (low, high) = (table_of(graph, subst, low)?, table_of(graph, subst, high)?);
+    if low.len() * high.len() > TABLE {
+        return None;
+    }
+    let row = |h: f64| low.iter().map(move |l| l * h);
+    let entries = high.iter().copied().flat_map(row).collect();
+    set_table(graph, subst, new, entries);
+    Some(())
+}
+
+/// A field moved up past the codes of a table.
+fn above(graph: &Graph, subst: &Subst, field: &str, table: &str) -> Option<BitField> {
+    let number = reference(graph, get(subst, field))?;
+    let field = graph.analysis.terms.fields.get(number as usize)?;
+    let bits = table_of(graph, subst, table)?.len().ilog2() as u8;
+    Some(BitField {
+        up: field.up + bits,
+        ..field.clone()
+    })
 }
 
 /// The parts of the digits that the entries of an element are.

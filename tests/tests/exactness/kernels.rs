@@ -52,8 +52,9 @@ fn weights() -> Vec<(&'static str, String)> {
     weights
 }
 
-/// Activations, and the text that defines them: bytes, small integers, blocks with a scale, one bit, three values, two bits.
-const ACTIVATIONS: [(&str, &str); 9] = [
+/// Activations, and the text that defines them: bytes, small integers, blocks with a scale, one bit, three values, two bits, and
+/// four values that are no sums over bits.
+const ACTIVATIONS: [(&str, &str); 10] = [
     ("i8", ""),
     ("u8", ""),
     (
@@ -72,11 +73,15 @@ const ACTIVATIONS: [(&str, &str); 9] = [
         "a0",
         "format a0 = block i < 32 { c[i]: codebook [-1, 1]; value = c[i]; }",
     ),
+    (
+        "a0",
+        "format a0 = block i < 32 { c[i]: codebook [-3, 1, 0, 5]; value = c[i]; }",
+    ),
 ];
 
 /// Pairs beside those that come of themselves: unsigned with signed bytes, few bits with each kind of byte, and few bits with
 /// few.
-const PAIRS: [(usize, usize); 8] = [
+const PAIRS: [(usize, usize); 10] = [
     (0, 1),
     (17, 0),
     (15, 1),
@@ -85,6 +90,8 @@ const PAIRS: [(usize, usize); 8] = [
     (18, 7),
     (8, 6),
     (11, 4),
+    (5, 9),
+    (18, 9),
 ];
 
 /// Weights and activations of kernels with two axes of batches.

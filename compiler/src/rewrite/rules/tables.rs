@@ -59,6 +59,14 @@ pub const RULES: &[Rule] = &[
         why: "what several digits in a byte are worth: three products in place of a table in memory",
     },
     Rule {
+        name: "product-table",
+        left: "(mul (lookup ?t ?c) (lookup ?u (bits ?f ?e)))",
+        right: "(lookup ?v (add ?c (bits ?g ?e)))",
+        when: &[],
+        bind: &[ProductTable("?v", "?t", "?u"), Above("?g", "?f", "?t")],
+        why: "two small codes have few products: codes of weights and of activations side by side are a joint code (w2a2)",
+    },
+    Rule {
         name: "lookup-bytes",
         left: "(vec ?l i8 (lookup ?t ?c))",
         right: "(v.lookup8 i8 ?t (vec ?l u8 ?c))",

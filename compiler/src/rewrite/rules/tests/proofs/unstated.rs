@@ -19,6 +19,7 @@ pub(super) const UNSTATED: &[(&str, &str)] = &[
     ("fold-inwards", LAW),
     ("fold-pair-inwards", LAW),
     ("scale-table", FRACTIONS),
+    ("product-table", LAW),
     ("digits", DIGITS),
     ("digits-swapped", DIGITS),
     ("count-sum", LAW),

@@ -80,3 +80,25 @@ fn digits_of_activations_are_not_said_to_be_rounded() {
         assert_eq!(candidates.any(|c| c.rounded), any, "{name}");
     }
 }
+
+/// Tensors that no memory holds: their kernels are compiled, as those with free dimensions are, and no call is ever made.
+#[test]
+fn extents_whose_product_no_number_holds_are_compiled() {
+    let texts = [
+        "kernel k(stored w: a[A, B, N, K]) -> output y: b[A, B, N, K] { y[a, b, n, k] = w[a, b, n, k]; }",
+        "kernel k(stored w: a[A, B, N, K]) -> output y: f32[A, B, N, K] { y[a, b, n, k] = w[a, b, n, k]; }",
+        "kernel k(input x: f32[A, B, N, K]) -> output y: a[A, B, N, K] { y[a, b, n, k] = quantize x[a, b, n, k] as a; }",
+        "kernel k(weight w: a[A, B, N, K], input x: f32[K]) -> output y: f32[A, B, N] { y[a, b, n] = sum(k) w[a, b, n, k] * x[k]; }",
+    ];
+    let formats = "format a = block i < 32 { d: f16; q[i]: int(4); value = d * q[i]; }
+        format b = block r < 4, i < 32 { d[r]: f16; q[r, i]: int(4); value = d[r] * q[r, i]; }";
+    let most = 1 << 32;
+    let dims = [("A", most), ("B", most), ("N", most), ("K", most)];
+    for text in texts {
+        let text = format!("language 1; {formats} {text}");
+        let kernel = engine("x86-64-v3").compile(&text, &dims).expect(&text);
+        let spec = kernel.spec();
+        let given = spec.tensors.values().next().expect("a tensor");
+        assert_eq!(given.format.tensor_bytes(&[most; 4]), None, "{text}");
+    }
+}

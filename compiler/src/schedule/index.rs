@@ -340,10 +340,10 @@ fn exact_quotient(scalar: &Scalar, by: u64) -> Option<Scalar> {
     }
 }
 
-/// Sum, folded.
+/// Sum, folded; at most the largest number, as products are: a tensor of so many bytes is refused by calls.
 pub fn add(a: Scalar, b: Scalar) -> Scalar {
     match (a, b) {
-        (Scalar::Const(a), Scalar::Const(b)) => Scalar::Const(a + b),
+        (Scalar::Const(a), Scalar::Const(b)) => Scalar::Const(a.saturating_add(b)),
         (Scalar::Const(0), s) | (s, Scalar::Const(0)) => s,
         (a, b) => Scalar::Add(Box::new(a), Box::new(b)),
     }
@@ -361,7 +361,7 @@ pub fn sub(a: Scalar, b: Scalar) -> Scalar {
 /// Product, folded.
 pub fn mul(a: Scalar, b: Scalar) -> Scalar {
     match (a, b) {
-        (Scalar::Const(a), Scalar::Const(b)) => Scalar::Const(a * b),
+        (Scalar::Const(a), Scalar::Const(b)) => Scalar::Const(a.saturating_mul(b)),
         (Scalar::Const(0), _) | (_, Scalar::Const(0)) => Scalar::Const(0),
         (Scalar::Const(1), s) | (s, Scalar::Const(1)) => s,
         (a, b) => Scalar::Mul(Box::new(a), Box::new(b)),

@@ -7,6 +7,7 @@
 
 use super::analysis::Graph;
 use super::facts::Facts;
+use super::hash::{SEED, fnv};
 use super::lang::{Node, Op, func_op, select_op};
 use crate::schedule::index::{AxisKind, AxisSet, TableAxis};
 use crate::schedule::term::{Strict, Term, TermId};
@@ -339,15 +340,6 @@ fn strict_op(op: Strict) -> Op {
         Strict::Min => Op::StrictMin,
         Strict::Max => Op::StrictMax,
     }
-}
-
-const SEED: u64 = 0xcbf2_9ce4_8422_2325;
-
-/// FNV-1a, continued from a state.
-pub(super) fn fnv(bytes: &[u8], state: u64) -> u64 {
-    bytes.iter().fold(state, |h, b| {
-        (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

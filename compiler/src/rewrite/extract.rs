@@ -2,8 +2,8 @@
 //! not decompose over a term, so a few terms are extracted under different weightings and each is scored whole.
 
 use super::analysis::{Fact, Graph};
-use super::canon::fnv;
 use super::cost::{Mode, Prices};
+use super::hash::fnv;
 use super::lang::{Node, Op, Ty};
 use crate::schedule::index::AxisSet;
 use crate::schedule::term::LoadId;

@@ -171,5 +171,5 @@ fn intern<T: PartialEq + std::fmt::Debug>(
 
 /// A hash of contents.
 fn hash_of(contents: &impl std::fmt::Debug) -> u64 {
-    super::canon::fnv(format!("{contents:?}").as_bytes(), 0)
+    super::hash::fnv(format!("{contents:?}").as_bytes(), 0)
 }

@@ -10,6 +10,7 @@ pub mod digits;
 pub mod draw;
 pub mod extract;
 pub mod facts;
+mod hash;
 mod integers;
 pub mod lang;
 mod neighbours;

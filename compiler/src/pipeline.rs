@@ -173,11 +173,9 @@ impl Program {
                         text.push_str(&show(stage, *part, placed, rewritten, lowering));
                     }
                 }
-                Step::Encode { source, target } => {
-                    text.push_str(&self.step_text("encode", *source, *target));
-                }
-                Step::Relayout { source, target } => {
-                    text.push_str(&self.step_text("relayout", *source, *target));
+                Step::Encode { .. } | Step::Relayout { .. } => {
+                    text.extend(self.without_choice(step));
+                    text.push('\n');
                 }
             }
         }
@@ -186,10 +184,23 @@ impl Program {
 }
 
 impl Program {
-    /// A step that takes one tensor as it stands.
-    fn step_text(&self, what: &str, source: TensorId, target: TensorId) -> String {
-        let name = |id: TensorId| &self.normal.kernel.tensors[id].name;
-        format!("{what} {} as {}\n", name(source), name(target))
+    /// The steps that take one tensor as it stands, for which there is nothing to choose: `encode x as y`, `relayout w as y`.
+    pub fn steps_without_choice(&self) -> Vec<String> {
+        let steps = self.normal.steps.iter();
+        steps.filter_map(|step| self.without_choice(step)).collect()
+    }
+
+    fn without_choice(&self, step: &Step) -> Option<String> {
+        let name = |id: &TensorId| &self.normal.kernel.tensors[*id].name;
+        match step {
+            Step::Encode { source, target } => {
+                Some(format!("encode {} as {}", name(source), name(target)))
+            }
+            Step::Relayout { source, target } => {
+                Some(format!("relayout {} as {}", name(source), name(target)))
+            }
+            Step::Compute(_) => None,
+        }
     }
 }
 

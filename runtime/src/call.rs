@@ -8,6 +8,7 @@ use lowbit_compiler::format::{Element, FormatKind};
 use lowbit_compiler::lower::trips;
 use lowbit_compiler::pipeline::Program;
 use lowbit_compiler::rewrite::facts::FREE_REDUCTION;
+use lowbit_compiler::schedule::normal::Step;
 use lowbit_compiler::spec::check_positions;
 use lowbit_compiler::spec::kernel::{
     Expr, Extent, IndexId, Kernel as Spec, Role, Subscript, TensorId,
@@ -240,20 +241,6 @@ impl<'a> Prepared<'a> {
         tasks(&self.made.program).map_or(0, |s| s.eval(&self.dims))
     }
 
-    /// Whether parts of the rows can be computed apart: only the last step writes outputs.
-    fn divisible(&self) -> bool {
-        use lowbit_compiler::schedule::normal::Step;
-        let normal = &self.made.program.normal;
-        let Some((Step::Compute(_), before)) = normal.steps.split_last() else {
-            return false;
-        };
-        let local = |id: TensorId| normal.kernel.tensors[id].role == Role::Local;
-        before.iter().all(|step| match step {
-            Step::Compute(statement) => statement.targets.iter().all(|t| local(t.tensor)),
-            Step::Encode { target, .. } | Step::Relayout { target, .. } => local(*target),
-        })
-    }
-
     /// Divides the call into at most `parts` parts of about equal rows; steps before the last are done by each part.
     /// A kernel whose earlier steps write outputs is not divided.
     pub fn split<'c>(
@@ -263,7 +250,7 @@ impl<'a> Prepared<'a> {
     ) -> Result<Vec<Rows<'c, 'a>>, Error> {
         let pointers = self.checked(outputs)?;
         let tasks = self.tasks();
-        let parts = if self.divisible() {
+        let parts = if divisible(&self.made.program) {
             parts.clamp(1, tasks.max(1))
         } else {
             1
@@ -329,6 +316,10 @@ impl<'a> Prepared<'a> {
                 self.kernel.target().name
             ),
         })?;
+        if !outputs.is_empty() && outputs.iter().all(|(_, len)| *len == 0) {
+            // Without columns there may be any number of rows, and nothing to do for them.
+            return Ok(());
+        }
         let count = self.made.program.function.params.len();
         let mut pointers: Vec<u64> = Vec::with_capacity(count);
         let mut used = 0;
@@ -392,6 +383,19 @@ impl Rows<'_, '_> {
         self.prepared
             .execute(&self.outputs, scratch, self.from, self.to)
     }
+}
+
+/// Whether parts of the rows can be computed apart: only the last step writes outputs.
+pub(crate) fn divisible(program: &Program) -> bool {
+    let normal = &program.normal;
+    let Some((Step::Compute(_), before)) = normal.steps.split_last() else {
+        return false;
+    };
+    let local = |id: TensorId| normal.kernel.tensors[id].role == Role::Local;
+    before.iter().all(|step| match step {
+        Step::Compute(statement) => statement.targets.iter().all(|t| local(t.tensor)),
+        Step::Encode { target, .. } | Step::Relayout { target, .. } => local(*target),
+    })
 }
 
 /// How many tasks the results are divided into, if they are.

@@ -25,6 +25,8 @@ pub struct Explanation {
     pub missing: Vec<String>,
     /// Bits that each weight takes for an element: name, format's own, in memory, and the layout's text.
     pub weights: Vec<Resident>,
+    /// Steps with nothing to choose: what is encoded, and whose codes are moved.
+    pub others: Vec<String>,
     /// One for each computing step.
     pub steps: Vec<StepExplanation>,
 }
@@ -136,6 +138,7 @@ pub(crate) fn explain(kernel: &Kernel, batch: u64) -> Result<Explanation, Error>
         batch: kernel.class_of(batch),
         missing,
         weights,
+        others: program.steps_without_choice(),
         steps,
     })
 }
@@ -281,6 +284,9 @@ impl fmt::Display for Explanation {
                 "weight {}: {:.3} bits an element in memory ({:.3} in its format), layout {}",
                 weight.name, weight.resident_bits, weight.format_bits, weight.layout
             )?;
+        }
+        for step in &self.others {
+            writeln!(f, "without a choice: {step}")?;
         }
         for (at, step) in self.steps.iter().enumerate() {
             let end = if step.saturated {

@@ -1,6 +1,6 @@
 //! Objects: the code of a kernel as an ELF file for linkers, for any target, also for one that does not run here.
 
-use crate::call::tasks;
+use crate::call::{divisible, tasks};
 use crate::kernel::Made;
 use crate::{Error, Kernel};
 use lowbit_compiler::codegen;
@@ -80,6 +80,7 @@ fn header(kernel: &Kernel, made: &Made, symbol: &str, batch: u64) -> String {
         let inner = text.strip_prefix('(').and_then(|t| t.strip_suffix(')'));
         inner.map_or(text.clone(), str::to_owned)
     };
+    let parts = divisible(&made.program);
     for (at, param) in params.enumerate() {
         let what = match &param.kind {
             ParamKind::Read => format!("const void *{}", buffer(kernel, &param.name, find)),
@@ -92,10 +93,14 @@ fn header(kernel: &Kernel, made: &Made, symbol: &str, batch: u64) -> String {
                 )
             }
             ParamKind::Scalar(scalar) => format!("{}: {}", param.name, number(scalar)),
-            ParamKind::RangeStart => "the first part of the results: 0 for all".to_owned(),
+            ParamKind::RangeStart if parts => "the first part of the results: 0 for all".to_owned(),
+            ParamKind::RangeStart => "0: these results have no parts".to_owned(),
             ParamKind::RangeEnd => {
-                let tasks = tasks(&made.program).unwrap_or(Scalar::Const(0));
-                format!("one past the last part: {} + 1 for all", number(&tasks))
+                let tasks = number(&tasks(&made.program).unwrap_or(Scalar::Const(0)));
+                match parts {
+                    true => format!("one past the last part: {tasks} + 1 for all"),
+                    false => format!("{tasks} + 1"),
+                }
             }
         };
         text.push_str(&format!("   [{at}] {what}\n"));

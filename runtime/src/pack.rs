@@ -1,13 +1,16 @@
 //! Packing: tensors in the layouts of kernels, by kernels that move codes. The reference codec says what the results are.
 
-use crate::bulk::named;
+use crate::bulk::{check_count, named};
 use crate::kernel::layout_error;
 use crate::{Encoder, Engine, Error, Kernel, Options, Scratch, Tensor};
-use lowbit_compiler::format::layout::{is_layout_of, move_codes, same_layout};
+use lowbit_compiler::format::layout::{
+    fields_differ, is_layout_of, layout_id, move_codes, same_layout,
+};
 use lowbit_compiler::format::{Format, FormatKind};
 use std::sync::{Arc, Mutex};
 
-/// Moves the codes of tensors from one layout to another of the same fields, exactly.
+/// Moves the codes of tensors from one layout to another of the same fields, exactly: between blocks, or from plain values into
+/// blocks of them.
 ///
 /// ```
 /// use lowbit::{Engine, Packer, Tensor};
@@ -36,8 +39,30 @@ impl Packer {
     ///
     /// # Errors
     ///
-    /// If the formats do not hold the same fields, and what compiling gives where their groups of rows do not go together.
+    /// [`Error::Fields`] if the second format is no layout in blocks of what the first holds, and what compiling gives where
+    /// their groups of rows do not go together.
     pub fn new(engine: &Engine, from: &Arc<Format>, to: &Arc<Format>) -> Result<Packer, Error> {
+        let differ = |reason: String| Error::Fields {
+            found: from.name.clone(),
+            found_id: layout_id(from),
+            wanted: to.name.clone(),
+            wanted_id: layout_id(to),
+            reason,
+        };
+        match (&from.kind, &to.kind) {
+            (_, FormatKind::Plain(_)) => {
+                return Err(differ("plain values are assigned, not moved".into()));
+            }
+            (FormatKind::Block(from), FormatKind::Block(to)) => {
+                if let Some(reason) = fields_differ(from, to) {
+                    return Err(differ(reason));
+                }
+            }
+            (FormatKind::Plain(_), FormatKind::Block(_)) if is_layout_of(to, from) => {}
+            (FormatKind::Plain(_), FormatKind::Block(_)) => {
+                return Err(differ("they are no blocks of such values".into()));
+            }
+        }
         let text = format!(
             "language 1;\n{}{}
              kernel pack(stored a: declared[E, N, K]) -> output w: packed[E, N, K] {{ w[e, n, k] = a[e, n, k]; }}\n",
@@ -153,6 +178,7 @@ impl Packers {
         values: &[f32],
     ) -> Result<Tensor, Error> {
         if is_worth(shape) {
+            check_count(shape, values.len())?;
             let encoder = found_or(
                 &self.encoders,
                 |(f, _)| f == format,

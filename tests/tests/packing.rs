@@ -6,7 +6,7 @@ use lowbit::compiler::format::layout::move_codes;
 use lowbit::compiler::format::text::definition;
 use lowbit::compiler::format::{BlockFormat, Format, FormatKind};
 use lowbit::compiler::schedule::layout::{Cut, interleave};
-use lowbit::{Engine, Error, Options, Packer, Tensor};
+use lowbit::{Engine, Error, Options, Packer, Scratch, Tensor};
 use lowbit_tests::{library, on_two_threads};
 use std::sync::Arc;
 
@@ -79,7 +79,14 @@ fn failures(engine: &Engine, from: &Arc<Format>, to: &Arc<Format>, len: u64) -> 
         let shape = tensor.shape();
         let wanted = move_codes(from, to, shape, tensor.bytes()).expect("the reference");
         let found = packer.pack(&tensor).expect("a call");
-        if found.bytes() != wanted {
+        // Every byte is written, also those between codes and of rows that fill up a group.
+        let mut bytes = vec![0xff; wanted.len()];
+        let scratch = &mut Scratch::default();
+        let called = packer
+            .kernel()
+            .call_into(&[("a", &tensor)], &mut [&mut bytes], scratch);
+        called.expect("a call");
+        if found.bytes() != wanted || bytes != wanted {
             failures.push(format!("{way}: {shape:?}"));
         }
     }
@@ -227,4 +234,71 @@ fn other_fields_must_be_quantised() {
     let error = engine.compile_with(text, &[], &Options::default()).err();
     let message = error.expect("an error").to_string();
     assert!(message.contains("must be quantised"), "{message}");
+}
+
+/// Every code of two bytes, NaNs with what they carry among them.
+#[test]
+fn plain_values_keep_their_codes_in_blocks() {
+    let engine = Engine::host().expect("an engine");
+    let text = "language 1; format v = block i < 64 { q[i]: f16; value = q[i]; }
+        kernel k(stored w: f16[N, K]) -> output y: v[N, K] { y[n, k] = w[n, k]; }";
+    let kernel = engine.compile(text, &[]).expect("a kernel");
+    let tensors: Vec<_> = kernel.spec().tensors.values().collect();
+    let (plain, blocks) = (&tensors[0].format, &tensors[1].format);
+    let codes: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+    let w = Tensor::from_bytes(plain.clone(), &[256, 256], codes.clone()).expect("a tensor");
+    let packed = Packer::new(&engine, plain, blocks).expect("a packer");
+    let packed = packed.pack(&w).expect("packed");
+    assert!(packed.bytes() == codes);
+    assert!(kernel.call(&[("w", &w)]).expect("a call").bytes() == codes);
+    let error = Packer::new(&engine, blocks, plain).err().expect("an error");
+    assert!(matches!(error, Error::Fields { .. }), "{error}");
+}
+
+/// A layout that was asked for has blocks of another length than the result.
+#[test]
+fn blocks_of_another_length_are_refused() {
+    let text = "language 1;
+        format b8 = block i < 8 { q[i]: int(8); value = q[i]; }
+        format b16 = block i < 16 { q[i]: int(8); value = q[i]; }
+        kernel k(weight w: i8[N, K]) -> output v: b8[N, K] { v[n, k] = w[n, k]; }";
+    let engine = Engine::host().expect("an engine");
+    let module = engine.load(text).expect("a module");
+    for (name, works) in [("b8", true), ("b16", false)] {
+        let options = Options {
+            layouts: vec![("w".to_owned(), module.format(name).expect(name).clone())],
+            ..Options::default()
+        };
+        let kernel = engine.compile_module(&module, &[], &options);
+        match kernel {
+            Ok(kernel) => {
+                let result = compare(&kernel, &[3, 21], &mut Random::new(3)).expect(name);
+                assert!(works && result.differences.is_empty(), "{name}");
+            }
+            Err(error) => assert!(!works && matches!(error, Error::Compile(_)), "{error}"),
+        }
+    }
+}
+
+/// Blocks that are nearly all padding, and tensors of rows without columns: neither takes long.
+#[test]
+fn what_holds_nothing_takes_no_time() {
+    let text = |rows: &str, r: &str| {
+        format!(
+            "language 1;
+            format a = block {rows}i < 32 {{ d{r}: f16; q[{i}]: uint(2); value = d{r} * q[{i}]; }}
+            format b = block i < 32, bytes 65536 {{ d: f16 at 0; q[i]: uint(2) at 16 + 2 * i; value = d * q[i]; }}
+            kernel k(stored w: a[N, K]) -> output v: b[N, K] {{ v[n, k] = w[n, k]; }}",
+            i = if rows.is_empty() { "i" } else { "r, i" }
+        )
+    };
+    let engine = Engine::host().expect("an engine");
+    for (rows, r) in [("", ""), ("r < 64, ", "[r]")] {
+        let kernel = engine.compile(&text(rows, r), &[]).expect("a kernel");
+        assert!(kernel.code_size().expect("code") < 1 << 14);
+        let source = kernel.spec().tensors.values().next().expect("a tensor");
+        let empty = Tensor::from_bytes(source.format.clone(), &[1 << 40, 0], Vec::new());
+        let result = kernel.call(&[("w", &empty.expect("a tensor"))]);
+        assert_eq!(result.expect("a call").shape(), [1 << 40, 0]);
+    }
 }

@@ -24,7 +24,7 @@ pub struct Facts {
     pub tables: Vec<Vec<f64>>,
     /// What tables that are made at the call hold.
     pub rounding: crate::spec::kernel::Tables,
-    /// Whether sums over neighbours were rounded so: then they are in every lowering.
+    /// Whether sums over neighbours were rounded so: then they are in every lowering, if canonical form keeps them.
     pub rounded: bool,
     /// Hashes of the contents of loads, bit fields and elements: they order terms independently of numbering.
     pub hashes: Hashes,

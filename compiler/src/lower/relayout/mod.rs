@@ -152,6 +152,12 @@ impl<'f> Relayout<'f> {
                 (from, bytes, across, ragged)
             }
         };
+        if from.len != to.len {
+            let (a, b) = (from.len, to.len);
+            return Err(ScheduleError::Unsupported(format!(
+                "moving codes from blocks of {a} elements to blocks of {b}"
+            )));
+        }
         let (a, b) = (from.rows, to.rows);
         if !a.is_multiple_of(b) && !b.is_multiple_of(a) {
             return Err(ScheduleError::Unsupported(format!(
@@ -398,5 +404,8 @@ struct Row {
 }
 
 fn at_most_one(count: Scalar) -> Scalar {
+    if let Scalar::Const(count) = count {
+        return Scalar::Const(count.min(1));
+    }
     Scalar::Min(Box::new(count), Box::new(Scalar::Const(1)))
 }

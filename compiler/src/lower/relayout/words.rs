@@ -6,8 +6,11 @@ use crate::lower::{I64, Lower};
 use crate::vector::ir::{Bin, Convert, Elem, Op, Scalar, Shift, Type, Value};
 use std::collections::BTreeMap;
 
-/// Most pieces that a unit of rows is moved in.
+/// Most pieces that a unit of rows is moved in, and words that are stored.
 const MOST_PIECES: usize = 4096;
+
+/// Most words of a unit, and codes, that are looked at for that.
+const MOST_LOOKED_AT: u64 = 1 << 16;
 
 /// Bytes of a source that are loaded together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +85,16 @@ fn bits(field: &Field, slot: u32) -> impl Iterator<Item = u32> {
 /// The words of all groups of the target in a unit: the larger of the two groups of rows; `None` if they have too many pieces.
 pub(super) fn words(from: &BlockFormat, to: &BlockFormat) -> Option<Vec<Vec<Run>>> {
     let unit = from.rows.max(to.rows);
+    let groups = u64::from(unit / to.rows);
+    let codes = from
+        .fields
+        .values()
+        .map(|f| u64::from(f.count))
+        .sum::<u64>();
+    let most = (groups * u64::from(to.bytes.div_ceil(8))).max(codes * u64::from(unit));
+    if most > MOST_LOOKED_AT {
+        return None;
+    }
     let of_group = |t: u32| {
         let words = group(from, to, t);
         let (whole, last) = words.split_at((to.bytes / 8) as usize);
@@ -91,7 +104,7 @@ pub(super) fn words(from: &BlockFormat, to: &BlockFormat) -> Option<Vec<Vec<Run>
     };
     let groups: Vec<Vec<Run>> = (0..unit / to.rows).map(of_group).collect();
     let words = groups.iter().flatten().flat_map(|run| &run.words);
-    let pieces: usize = words.map(Word::len).sum();
+    let pieces: usize = words.map(|word| word.len().max(1)).sum();
     (pieces <= MOST_PIECES).then_some(groups)
 }
 
@@ -115,7 +128,11 @@ fn repeated(words: &[Word], period: usize) -> Option<Run> {
         let ((window, _), _) = words.iter().find_map(Word::first_key_value)?;
         Some(window.byte)
     };
-    let step = byte(rest)?.checked_sub(byte(first)?)?;
+    let step = match (byte(first), byte(rest)) {
+        (Some(first), Some(second)) => second.checked_sub(first)?,
+        (None, None) => 0,
+        (Some(_), None) | (None, Some(_)) => return None,
+    };
     let further = |word: &Word, bytes: u32| -> Word {
         let moved = |((window, up), mask): (&(Window, i32), &u64)| {
             let byte = window.byte + bytes;

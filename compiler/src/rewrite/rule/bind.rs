@@ -185,7 +185,8 @@ fn product_table(
     high: &str,
 ) -> Option<()> {
     let (low, high) = (table_of(graph, subst, low)?, table_of(graph, subst, high)?);
-    if low.len() * high.len() > TABLE {
+    // The codes of the first are all numbers of some bits.
+    if !low.len().is_power_of_two() || low.len() * high.len() > TABLE {
         return None;
     }
     let row = |h: f64| low.iter().map(move |l| l * h);

@@ -3,8 +3,9 @@
 use crate::files::FileError;
 use lowbit_compiler::codegen::CodegenError;
 use lowbit_compiler::diagnostic::Diagnostics;
+use lowbit_compiler::format::Format;
 use lowbit_compiler::format::codec::CodecError;
-use lowbit_compiler::format::layout::LayoutId;
+use lowbit_compiler::format::layout::{LayoutId, layout_id};
 use lowbit_compiler::format::search::NotAffine;
 use lowbit_compiler::pipeline::CompileError;
 use lowbit_compiler::rewrite::rule::RuleError;
@@ -156,4 +157,17 @@ pub enum Error {
     /// Results would take more memory than can be addressed.
     #[error("a buffer of {0} bytes is too large")]
     TooLarge(u64),
+}
+
+impl Error {
+    /// A layout that does not hold the fields of a format.
+    pub(crate) fn fields(found: &Format, wanted: &Format, reason: String) -> Error {
+        Error::Fields {
+            found: found.name.clone(),
+            found_id: layout_id(found),
+            wanted: wanted.name.clone(),
+            wanted_id: layout_id(wanted),
+            reason,
+        }
+    }
 }

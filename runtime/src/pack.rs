@@ -3,9 +3,7 @@
 use crate::bulk::{check_count, named};
 use crate::kernel::layout_error;
 use crate::{Encoder, Engine, Error, Kernel, Options, Scratch, Tensor};
-use lowbit_compiler::format::layout::{
-    fields_differ, is_layout_of, layout_id, move_codes, same_layout,
-};
+use lowbit_compiler::format::layout::{blocks_differ, is_layout_of, move_codes, same_layout};
 use lowbit_compiler::format::{Format, FormatKind};
 use std::sync::{Arc, Mutex};
 
@@ -42,26 +40,8 @@ impl Packer {
     /// [`Error::Fields`] if the second format is no layout in blocks of what the first holds, and what compiling gives where
     /// their groups of rows do not go together.
     pub fn new(engine: &Engine, from: &Arc<Format>, to: &Arc<Format>) -> Result<Packer, Error> {
-        let differ = |reason: String| Error::Fields {
-            found: from.name.clone(),
-            found_id: layout_id(from),
-            wanted: to.name.clone(),
-            wanted_id: layout_id(to),
-            reason,
-        };
-        match (&from.kind, &to.kind) {
-            (_, FormatKind::Plain(_)) => {
-                return Err(differ("plain values are assigned, not moved".into()));
-            }
-            (FormatKind::Block(from), FormatKind::Block(to)) => {
-                if let Some(reason) = fields_differ(from, to) {
-                    return Err(differ(reason));
-                }
-            }
-            (FormatKind::Plain(_), FormatKind::Block(_)) if is_layout_of(to, from) => {}
-            (FormatKind::Plain(_), FormatKind::Block(_)) => {
-                return Err(differ("they are no blocks of such values".into()));
-            }
+        if let Some(reason) = blocks_differ(from, to) {
+            return Err(Error::fields(from, to, reason));
         }
         let text = format!(
             "language 1;\n{}{}
@@ -115,9 +95,15 @@ impl Packer {
 /// Kernels that bring weights into layouts, each made when it is first needed.
 #[derive(Default)]
 pub(crate) struct Packers {
-    movers: Mutex<Vec<Arc<Packer>>>,
-    encoders: Mutex<Vec<(Arc<Format>, Arc<Encoder>)>>,
+    movers: List<Ways, Packer>,
+    encoders: List<Arc<Format>, Encoder>,
 }
+
+/// From which layout to which.
+type Ways = (Arc<Format>, Arc<Format>);
+
+/// Kernels by what they are for; `None` where there is none.
+type List<K, T> = Mutex<Vec<(K, Option<Arc<T>>)>>;
 
 /// Elements from which on a tensor is worth compiling for; fewer go through the reference codec.
 const WORTH: u64 = 1 << 16;
@@ -145,28 +131,14 @@ impl Packers {
         // Values in no blocks are assigned, not moved, which would make a NaN anew.
         let blocks = matches!(to.kind, FormatKind::Block(_));
         if blocks && is_worth(tensor.shape()) {
-            match self.packer(engine, from, to) {
-                Ok(packer) => return packer.pack(tensor),
-                Err(Error::Compile(_)) => {}
-                Err(e) => return Err(e),
+            let known = |k: &Ways| same_layout(&k.0, from) && same_layout(&k.1, to);
+            let made = || Packer::new(&here(engine)?, from, to);
+            if let Some(packer) = found_or(&self.movers, known, (from.clone(), to.clone()), made)? {
+                return packer.pack(tensor);
             }
         }
         let bytes = move_codes(from, to, tensor.shape(), tensor.bytes())?;
         Tensor::of_legal(to.clone(), tensor.shape(), Arc::new(bytes))
-    }
-
-    fn packer(
-        &self,
-        engine: &Engine,
-        from: &Arc<Format>,
-        to: &Arc<Format>,
-    ) -> Result<Arc<Packer>, Error> {
-        let known = |p: &Packer| same_layout(&p.from, from) && same_layout(&p.to, to);
-        found_or(
-            &self.movers,
-            |p| known(p),
-            || Ok(Arc::new(Packer::new(&here(engine)?, from, to)?)),
-        )
     }
 
     /// Values in a format, each code the nearest by the `encode` clause.
@@ -179,38 +151,34 @@ impl Packers {
     ) -> Result<Tensor, Error> {
         if is_worth(shape) {
             check_count(shape, values.len())?;
-            let encoder = found_or(
-                &self.encoders,
-                |(f, _)| f == format,
-                || {
-                    let encoder = Encoder::new(&here(engine)?, format)?;
-                    Ok((format.clone(), Arc::new(encoder)))
-                },
-            );
-            match encoder {
-                Ok((_, encoder)) => return encoder.quantize(shape, values, 1),
-                Err(Error::Compile(_)) => {}
-                Err(e) => return Err(e),
+            let made = || Encoder::new(&here(engine)?, format);
+            let known = |f: &Arc<Format>| f == format;
+            if let Some(encoder) = found_or(&self.encoders, known, format.clone(), made)? {
+                return encoder.quantize(shape, values, 1);
             }
         }
         Tensor::quantize(format.clone(), shape, values)
     }
 }
 
-/// What is in a list already, else what is made, which it then has.
-fn found_or<T: Clone>(
-    list: &Mutex<Vec<T>>,
-    is_it: impl Fn(&T) -> bool,
+/// What is in a list already, else what is made, which it then has; `None` where the compiler has no kernel for it.
+fn found_or<K, T>(
+    list: &List<K, T>,
+    is_it: impl Fn(&K) -> bool,
+    key: K,
     make: impl FnOnce() -> Result<T, Error>,
-) -> Result<T, Error> {
+) -> Result<Option<Arc<T>>, Error> {
     // A list whose user panicked lacks nothing but what it was to be given.
-    let known = |list: &Vec<T>| list.iter().find(|t| is_it(t)).cloned();
     let mut list = list.lock().unwrap_or_else(|e| e.into_inner());
-    if let Some(found) = known(&list) {
-        return Ok(found);
+    if let Some((_, found)) = list.iter().find(|(k, _)| is_it(k)) {
+        return Ok(found.clone());
     }
-    let made = make()?;
-    list.push(made.clone());
+    let made = match make() {
+        Ok(made) => Some(Arc::new(made)),
+        Err(Error::Compile(_)) => None,
+        Err(e) => return Err(e),
+    };
+    list.push((key, made.clone()));
     Ok(made)
 }
 

@@ -124,13 +124,7 @@ impl Tensor {
         if same_layout(&self.format, to) {
             return Tensor::of_legal(to.clone(), &self.shape, self.bytes.clone());
         }
-        let differ = |reason: String| Error::Fields {
-            found: self.format.name.clone(),
-            found_id: self.layout_id(),
-            wanted: to.name.clone(),
-            wanted_id: layout_id(to),
-            reason,
-        };
+        let differ = |reason: String| Error::fields(&self.format, to, reason);
         let (FormatKind::Block(old), FormatKind::Block(new)) = (&self.format.kind, &to.kind) else {
             return Err(differ("they are no blocks of the same fields".into()));
         };

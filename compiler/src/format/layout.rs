@@ -261,11 +261,21 @@ fn plain_values<'a>(
 
 /// Whether a format is a layout of the values of another: the same format if that is plain, else blocks with the same codes.
 pub fn is_layout_of(layout: &Format, declared: &Format) -> bool {
-    match (&layout.kind, &declared.kind) {
-        (FormatKind::Block(a), FormatKind::Block(b)) => fields_differ(a, b).is_none(),
-        (FormatKind::Plain(_), FormatKind::Plain(_)) => same_layout(layout, declared),
-        (FormatKind::Block(_), FormatKind::Plain(_)) => plain_values(declared, layout).is_some(),
-        (FormatKind::Plain(_), FormatKind::Block(_)) => false,
+    match &layout.kind {
+        FormatKind::Plain(_) => same_layout(layout, declared),
+        FormatKind::Block(_) => blocks_differ(declared, layout).is_none(),
+    }
+}
+
+/// What keeps a format from being a layout in blocks of the values of another; `None` if nothing does.
+pub fn blocks_differ(declared: &Format, layout: &Format) -> Option<String> {
+    match (&declared.kind, &layout.kind) {
+        (FormatKind::Block(from), FormatKind::Block(to)) => fields_differ(from, to),
+        (FormatKind::Plain(_), FormatKind::Block(_)) => match plain_values(declared, layout) {
+            Some(_) => None,
+            None => Some("they are no blocks of such values".into()),
+        },
+        (_, FormatKind::Plain(_)) => Some("plain values are assigned, not moved".into()),
     }
 }
 

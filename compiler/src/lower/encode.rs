@@ -8,6 +8,7 @@ mod vectors;
 mod whole;
 mod woven;
 
+use super::frames::Frames;
 use super::{I32, I64, Lower};
 use crate::format::{
     Assigned, BlockFormat, Element, Encode, EncodeExpr, Field, FieldId, FormatKind, LocalId,
@@ -18,7 +19,8 @@ use crate::schedule::index::{div, div_ceil, mul, rem};
 use crate::spec::kernel::TensorId;
 use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Scalar, Shift, Type, Un, Value};
 use rows::Rows;
-use shared::{Frames, Known};
+use shared::Known;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 const F32: Type = Type::new(Elem::F32, 1);
@@ -72,11 +74,7 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
             "quantising at the call into blocks that rows share, with fields of rows".into(),
         ));
     }
-    let mut shape: Vec<Scalar> = tensor
-        .shape
-        .iter()
-        .map(|e| crate::schedule::place::extent(lower.kernel, *e))
-        .collect();
+    let mut shape = lower.shape(job.target);
     let columns = shape.pop().unwrap_or(Scalar::Const(1));
     let (source, target) = (lower.pointers[&job.source], lower.pointers[&job.target]);
     let columns_alone = format.frame.row == [0, 0] && columns::possible(format).is_some();
@@ -89,7 +87,10 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
         Scalar::Const(u64::from(format.bytes)),
         div_ceil(columns.clone(), len),
     );
-    let frames = Frames::new(format, blocks);
+    let frames = Frames {
+        format: Cow::Borrowed(format),
+        blocks,
+    };
     let all = lower.scalar(&mul(rows.clone(), columns.clone()));
     let known = frames.tensor(lower, target, (source, all), &rows)?;
     let zero = lower.scalar(&Scalar::Const(0));

@@ -8,6 +8,7 @@ mod address;
 mod codes;
 mod decode;
 mod encode;
+mod frames;
 mod known;
 mod loads;
 mod math;
@@ -24,7 +25,7 @@ use crate::rewrite::facts::Facts;
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{Affine, AxisId, Sym};
 use crate::schedule::place::{Part, Placed};
-use crate::spec::kernel::{Kernel, Role, TensorId};
+use crate::spec::kernel::{Extent, Kernel, Role, TensorId};
 use crate::vector::build::Builder;
 use crate::vector::ir::{Elem, Function, Op, ParamKind, Scalar, Shift, Type, Value};
 use std::collections::BTreeMap;
@@ -149,23 +150,25 @@ impl Lower<'_> {
         self.range = Some((from, to));
     }
 
+    /// The extents of a tensor, outermost first.
+    fn shape(&self, id: TensorId) -> Vec<Scalar> {
+        let shape = self.kernel.tensors[id].shape.iter();
+        let extent = |e: &Extent| crate::schedule::place::extent(self.kernel, *e);
+        shape.map(extent).collect()
+    }
+
     /// Bytes of an intermediate.
     fn tensor_bytes(&self, id: TensorId) -> Scalar {
         use crate::format::FormatKind;
         use crate::schedule::index::{add, div_ceil, mul};
         let tensor = &self.kernel.tensors[id];
-        let shape: Vec<Scalar> = tensor
-            .shape
-            .iter()
-            .map(|e| crate::schedule::place::extent(self.kernel, *e))
-            .collect();
+        let mut shape = self.shape(id);
         match &tensor.format.kind {
             FormatKind::Plain(element) => {
                 let bytes = u64::from(element.bits().div_ceil(8).next_power_of_two());
                 shape.into_iter().fold(Scalar::Const(bytes), mul)
             }
             FormatKind::Block(block) => {
-                let mut shape = shape;
                 let columns = shape.pop().unwrap_or(Scalar::Const(1));
                 let rows = shape.pop().unwrap_or(Scalar::Const(1));
                 shape.push(div_ceil(rows, u64::from(block.rows)));

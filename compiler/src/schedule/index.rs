@@ -368,6 +368,14 @@ pub fn mul(a: Scalar, b: Scalar) -> Scalar {
     }
 }
 
+/// The smaller, folded.
+pub fn min(a: Scalar, b: Scalar) -> Scalar {
+    match (a, b) {
+        (Scalar::Const(a), Scalar::Const(b)) => Scalar::Const(a.min(b)),
+        (a, b) => Scalar::Min(Box::new(a), Box::new(b)),
+    }
+}
+
 /// Quotient rounded down, folded.
 pub fn div(a: Scalar, by: u64) -> Scalar {
     match a {

@@ -138,13 +138,14 @@ impl Normalizer<'_> {
         let outputs: BTreeSet<IndexId> = statement.targets[0].index.iter().copied().collect();
         let shared = self.shared_indices(statement);
         let mut plain = Vec::new();
-        let mut encodes = Vec::new();
+        // What takes a tensor as it stands, after the statement.
+        let mut whole = Vec::new();
         for target in &statement.targets {
             let value = self.rebuild(target.value, &shared, &outputs, false);
             match (target.store, &self.new.exprs[value]) {
                 (Store::Quantized, _) => {}
                 (Store::Codes, Expr::Load(source, _)) => {
-                    encodes.push(Step::Relayout {
+                    whole.push(Step::Relayout {
                         source: *source,
                         target: target.tensor,
                     });
@@ -174,7 +175,7 @@ impl Normalizer<'_> {
                     source
                 }
             };
-            encodes.push(Step::Encode {
+            whole.push(Step::Encode {
                 source,
                 target: target.tensor,
             });
@@ -182,7 +183,7 @@ impl Normalizer<'_> {
         if !plain.is_empty() {
             self.steps.push(Step::Compute(Statement { targets: plain }));
         }
-        self.steps.extend(encodes);
+        self.steps.extend(whole);
     }
 
     /// A value that is a whole f32 tensor as it stands.

@@ -1,34 +1,17 @@
 //! Fields that a row, or the tensor, has once: assigned from all values that share them, before the blocks are encoded.
 
 use super::{Block, F32, Members, Scope, encoded, store_code, whole};
-use crate::format::{Assigned, BlockFormat, EncodeExpr, FieldId, ReduceOp, Scope as Stored, Side};
+use crate::format::{Assigned, EncodeExpr, FieldId, ReduceOp, Scope as Stored, Side};
+use crate::lower::frames::{Frames, Sides};
 use crate::lower::{I64, Lower};
 use crate::schedule::ScheduleError;
-use crate::schedule::index::{add, mul};
 use crate::vector::ir::{Bin, Elem, Op, Scalar, Shift, Type, Value};
 use std::collections::BTreeMap;
 
 /// What fields read back as.
 pub(super) type Known = BTreeMap<FieldId, Value>;
 
-/// Where the rows of a tensor, and their blocks, lie in its bytes.
-pub(super) struct Frames<'f> {
-    format: &'f BlockFormat,
-    /// Bytes of the blocks of a row.
-    blocks: Scalar,
-}
-
-impl<'f> Frames<'f> {
-    pub(super) fn new(format: &'f BlockFormat, blocks: Scalar) -> Frames<'f> {
-        Frames { format, blocks }
-    }
-
-    /// Bytes from one row to the next.
-    fn row(&self) -> Scalar {
-        let [before, after] = self.format.frame.row.map(|n| Scalar::Const(n.into()));
-        add(add(before, self.blocks.clone()), after)
-    }
-
+impl Frames<'_> {
     /// Assigns what the tensor has once.
     pub(super) fn tensor(
         &self,
@@ -37,18 +20,10 @@ impl<'f> Frames<'f> {
         (values, count): (Value, Value),
         rows: &Scalar,
     ) -> Result<Known, ScheduleError> {
-        let before = Scalar::Const(self.format.frame.tensor[0].into());
-        let end = add(before, mul(self.row(), rows.clone()));
-        let sides = [target, lower.further(target, &end)];
+        let sides = self.tensor_sides(lower, target, rows);
         let sizes = self.format.frame.tensor;
         let stored = Stored::Tensor(Side::Before);
         self.assign(lower, stored, sides, sizes, (values, count), Known::new())
-    }
-
-    /// Where the rows begin.
-    pub(super) fn first_row(&self, lower: &mut Lower<'_>, target: Value) -> Value {
-        let before = Scalar::Const(self.format.frame.tensor[0].into());
-        lower.further(target, &before)
     }
 
     /// Assigns what a row has once; also where its blocks begin.
@@ -61,9 +36,8 @@ impl<'f> Frames<'f> {
     ) -> Result<(Value, Known), ScheduleError> {
         let first = self.first_row(lower, target);
         let start = lower.offset(first, row, &self.row());
-        let before = Scalar::Const(self.format.frame.row[0].into());
-        let blocks = lower.further(start, &before);
-        let sides = [start, lower.further(blocks, &self.blocks)];
+        let blocks = self.first_block(lower, start);
+        let sides = self.row_sides(lower, start);
         let stored = Stored::Row(Side::Before);
         let known = self.assign(lower, stored, sides, self.format.frame.row, values, known)?;
         Ok((blocks, known))
@@ -73,7 +47,7 @@ impl<'f> Frames<'f> {
         &self,
         lower: &mut Lower<'_>,
         stored: Stored,
-        sides: [Value; 2],
+        sides: Sides,
         sizes: [u32; 2],
         (values, count): (Value, Value),
         mut known: Known,
@@ -94,7 +68,7 @@ impl<'f> Frames<'f> {
                 Stored::Row(_) | Stored::Tensor(_) | Stored::Block => continue,
             };
             let block = Block {
-                format: self.format,
+                format: &self.format,
                 values,
                 count,
                 bytes: sides[side as usize],

@@ -2,12 +2,14 @@
 //! side by side where nothing but bits is shared; what rows or columns leave over goes the general way.
 
 use super::rows::Rows;
-use super::{Frames, Known, columns, one_block, whole};
+use super::{Known, columns, one_block, whole};
 use crate::format::BlockFormat;
+use crate::lower::frames::Frames;
 use crate::lower::{I64, Lower};
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{div, div_ceil, mul, rem};
 use crate::vector::ir::{Bin, Op, Scalar, Value};
+use std::borrow::Cow;
 
 /// Encodes all matrices of a shape whose last axis has been taken off.
 pub(super) fn encode(
@@ -27,7 +29,10 @@ pub(super) fn encode(
     let stride = mul(Scalar::Const(4), columns.clone());
     let groups = div_ceil(rows.clone(), height);
     let (frames, all) = (
-        Frames::new(format, row_bytes.clone()),
+        Frames {
+            format: Cow::Borrowed(format),
+            blocks: row_bytes.clone(),
+        },
         mul(mul(matrices.clone(), rows.clone()), columns.clone()),
     );
     let all = lower.scalar(&all);

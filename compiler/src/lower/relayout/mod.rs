@@ -7,10 +7,10 @@
 mod words;
 
 use super::Lower;
+use super::frames::{Frames, Sides};
 use crate::format::{BlockFormat, Field, Format, FormatKind, Scope, Side};
 use crate::schedule::ScheduleError;
-use crate::schedule::index::{add, div, div_ceil, mul, rem};
-use crate::schedule::place::extent;
+use crate::schedule::index::{add, div, div_ceil, min, mul, rem};
 use crate::spec::kernel::TensorId;
 use crate::vector::ir::{Bin, Scalar, Value};
 use std::borrow::Cow;
@@ -30,15 +30,10 @@ pub struct RelayoutJob {
 
 /// One of the two layouts, for tensors of some shape.
 struct Layout<'f> {
-    block: Cow<'f, BlockFormat>,
+    frames: Frames<'f>,
     /// Groups of rows in a matrix.
     groups: Scalar,
-    /// Bytes of the blocks of a group.
-    blocks: Scalar,
 }
-
-/// Where the addresses of fields count from: those before, and those after what they belong to.
-type Sides = [Value; 2];
 
 /// What is moved: all matrices of a tensor.
 struct Relayout<'f> {
@@ -60,8 +55,7 @@ pub(super) fn relayout(lower: &mut Lower<'_>, job: &RelayoutJob) -> Result<(), S
     let FormatKind::Block(to) = &tensor.format.kind else {
         return Err(ScheduleError::Internal("codes moved to a plain tensor"));
     };
-    let shape = tensor.shape.iter().map(|e| extent(lower.kernel, *e));
-    let mut shape: Vec<Scalar> = shape.collect();
+    let mut shape = lower.shape(job.target);
     let columns = shape.pop().unwrap_or(Scalar::Const(1));
     let rows = shape.pop().unwrap_or(Scalar::Const(1));
     let matrices = shape.into_iter().fold(Scalar::Const(1), mul);
@@ -73,8 +67,8 @@ pub(super) fn relayout(lower: &mut Lower<'_>, job: &RelayoutJob) -> Result<(), S
     let end = lower.scalar(&matrices);
     let (matrix, _) = lower.open("matrix", zero, end, 1, &[]);
     let matrix_of = |lower: &mut Lower<'_>, layout: &Layout<'_>, base: Value| {
-        let base = lower.further(base, &constant(layout.block.frame.tensor[0]));
-        let bytes = mul(layout.groups.clone(), layout.group());
+        let base = layout.frames.first_row(lower, base);
+        let bytes = mul(layout.groups.clone(), layout.frames.row());
         lower.offset(base, matrix, &bytes)
     };
     let source = matrix_of(lower, from, source);
@@ -91,7 +85,7 @@ pub(super) fn relayout(lower: &mut Lower<'_>, job: &RelayoutJob) -> Result<(), S
     }
     if first != all {
         let (unit, _) = lower.open("unit", first, all, 1, &[]);
-        relayout.one_by_one(lower, unit, (source, target), true)?;
+        relayout.one_by_one(lower, unit, (source, target), &Scalar::Const(0))?;
         lower.close(&[]);
     }
     lower.close(&[]);
@@ -103,23 +97,14 @@ fn constant(n: u32) -> Scalar {
 }
 
 impl Layout<'_> {
-    /// Bytes of a group of rows, with what it has once.
-    fn group(&self) -> Scalar {
-        let [before, after] = self.block.frame.row.map(constant);
-        add(add(before, self.blocks.clone()), after)
-    }
-
-    /// What a group has once.
-    fn row_sides(&self, lower: &mut Lower<'_>, group: Value) -> Sides {
-        let before = constant(self.block.frame.row[0]);
-        let after = add(before, self.blocks.clone());
-        [group, lower.further(group, &after)]
+    fn format(&self) -> &BlockFormat {
+        &self.frames.format
     }
 
     /// A block of a group, by its number.
     fn block_at(&self, lower: &mut Lower<'_>, group: Value, across: Value) -> Value {
-        let blocks = lower.further(group, &constant(self.block.frame.row[0]));
-        lower.offset(blocks, across, &constant(self.block.bytes))
+        let blocks = self.frames.first_block(lower, group);
+        lower.offset(blocks, across, &constant(self.format().bytes))
     }
 }
 
@@ -169,14 +154,18 @@ impl<'f> Relayout<'f> {
         let (before, after) = (groups(&from), groups(to));
         Ok(Relayout {
             from: Layout {
-                block: from,
+                frames: Frames {
+                    format: from,
+                    blocks: bytes,
+                },
                 groups: before,
-                blocks: bytes,
             },
             to: Layout {
-                block: Cow::Borrowed(to),
+                frames: Frames {
+                    format: Cow::Borrowed(to),
+                    blocks: mul(whole, constant(to.bytes)),
+                },
                 groups: after,
-                blocks: mul(whole, constant(to.bytes)),
             },
             rows,
             across,
@@ -187,12 +176,12 @@ impl<'f> Relayout<'f> {
 
     /// Rows of a unit: of the larger groups.
     fn unit(&self) -> u32 {
-        self.from.block.rows.max(self.to.block.rows)
+        self.from.format().rows.max(self.to.format().rows)
     }
 
     /// The fields that belong to as much in both layouts.
     fn fields(&self, like: Scope) -> impl Iterator<Item = (&Field, &Field)> {
-        let (from, to) = (&self.from.block.fields, &self.to.block.fields);
+        let (from, to) = (&self.from.format().fields, &self.to.format().fields);
         let fields = from.values().zip(to.values());
         fields.filter(move |(a, _)| a.scope.is_like(like))
     }
@@ -204,16 +193,15 @@ impl<'f> Relayout<'f> {
         matrices: &Scalar,
         (source, target): (Value, Value),
     ) -> Result<(), ScheduleError> {
-        if self.to.block.frame.tensor == [0, 0] {
+        if self.to.format().frame.tensor == [0, 0] {
             return Ok(());
         }
         let mut sides = |layout: &Layout<'_>, base: Value| {
-            let rows = mul(mul(matrices.clone(), layout.groups.clone()), layout.group());
-            let after = add(constant(layout.block.frame.tensor[0]), rows);
-            [base, lower.further(base, &after)]
+            let groups = mul(matrices.clone(), layout.groups.clone());
+            layout.frames.tensor_sides(lower, base, &groups)
         };
         let (source, target) = (sides(&self.from, source), sides(&self.to, target));
-        for (side, bytes) in target.into_iter().zip(self.to.block.frame.tensor) {
+        for (side, bytes) in target.into_iter().zip(self.to.format().frame.tensor) {
             lower.clear(side, bytes);
         }
         let zero = lower.scalar(&Scalar::Const(0));
@@ -233,9 +221,9 @@ impl<'f> Relayout<'f> {
         words: &[Vec<Run>],
     ) -> Result<(), ScheduleError> {
         let groups = |lower: &mut Lower<'_>, layout: &Layout<'_>, base: Value| -> Vec<Value> {
-            let count = self.unit() / layout.block.rows;
-            let first = lower.offset(base, unit, &mul(constant(count), layout.group()));
-            let group = |at: u32| lower.further(first, &mul(constant(at), layout.group()));
+            let count = self.unit() / layout.format().rows;
+            let first = lower.offset(base, unit, &mul(constant(count), layout.frames.row()));
+            let group = |at: u32| lower.further(first, &mul(constant(at), layout.frames.row()));
             (0..count).map(group).collect()
         };
         let sources = groups(lower, &self.from, source);
@@ -249,38 +237,38 @@ impl<'f> Relayout<'f> {
         };
         let (sources, targets) = (blocks(&self.from, &sources), blocks(&self.to, &targets));
         for (words, block) in words.iter().zip(targets) {
-            words::store(lower, words, &sources, (block, self.to.block.bytes));
+            words::store(lower, words, &sources, (block, self.to.format().bytes));
         }
         lower.close(&[]);
-        if self.to.block.frame.row == [0, 0] && self.ragged == Scalar::Const(0) {
+        if self.to.format().frame.row == [0, 0] && self.ragged == Scalar::Const(0) {
             return Ok(());
         }
-        self.one_by_one(lower, unit, (source, target), false)
+        self.one_by_one(lower, unit, (source, target), &self.across)
     }
 
-    /// Moves a unit code by code: what rows have once, values behind the last whole blocks, and if it is asked for, whole blocks.
+    /// Moves a unit code by code: what rows have once, and their blocks from the first that is given on.
     /// Rows that are not there are not touched: all addresses depend on the counters of loops that they are not in.
     fn one_by_one(
         &self,
         lower: &mut Lower<'_>,
         unit: Value,
         bases: (Value, Value),
-        blocks: bool,
+        first_block: &Scalar,
     ) -> Result<(), ScheduleError> {
-        let small = self.from.block.rows.min(self.to.block.rows);
+        let small = self.from.format().rows.min(self.to.format().rows);
         let small = lower.scalar(&constant(small));
         let zero = lower.scalar(&Scalar::Const(0));
-        let target_is_large = self.to.block.rows == self.unit();
+        let target_is_large = self.to.format().rows == self.unit();
         // Groups of the other layout in the unit.
         let (other, each) = match target_is_large {
-            true => (&self.from, self.unit() / self.from.block.rows),
-            false => (&self.to, self.unit() / self.to.block.rows),
+            true => (&self.from, self.unit() / self.from.format().rows),
+            false => (&self.to, self.unit() / self.to.format().rows),
         };
         let groups = lower.scalar(&other.groups);
         let each = lower.scalar(&constant(each));
         if target_is_large {
-            let target = lower.offset(bases.1, unit, &self.to.group());
-            self.clear(lower, target, blocks);
+            let target = lower.offset(bases.1, unit, &self.to.frames.row());
+            self.clear(lower, target, first_block);
         }
         let first = lower.bin(Bin::IMul, unit, each);
         let past = lower.bin(Bin::IAdd, first, each);
@@ -290,10 +278,10 @@ impl<'f> Relayout<'f> {
             true => (group, unit),
             false => (unit, group),
         };
-        let source = lower.offset(bases.0, from, &self.from.group());
-        let target = lower.offset(bases.1, to, &self.to.group());
+        let source = lower.offset(bases.0, from, &self.from.frames.row());
+        let target = lower.offset(bases.1, to, &self.to.frames.row());
         if !target_is_large {
-            self.clear(lower, target, blocks);
+            self.clear(lower, target, first_block);
         }
         let rows = lower.scalar(&self.rows);
         let before = lower.bin(Bin::IMul, group, small);
@@ -302,37 +290,36 @@ impl<'f> Relayout<'f> {
         let (row, _) = lower.open("row", zero, some, 1, &[]);
         let row = lower.bin(Bin::IAdd, before, row);
         let mut of = |group: Value, layout: &Layout<'_>| {
-            let height = lower.scalar(&constant(layout.block.rows));
+            let height = lower.scalar(&constant(layout.format().rows));
             let first = lower.bin(Bin::IMul, group, height);
             lower.bin(Bin::ISub, row, first)
         };
         let (read, write) = (of(from, &self.from), of(to, &self.to));
-        self.row(lower, (source, read), (target, write), blocks)?;
+        self.row(lower, (source, read), (target, write), first_block)?;
         lower.close(&[]);
         lower.close(&[]);
         Ok(())
     }
 
     /// Sets to 0 what [`Relayout::one_by_one`] is to move into a group.
-    fn clear(&self, lower: &mut Lower<'_>, target: Value, blocks: bool) {
-        if self.to.block.frame.row != [0, 0] {
-            let sides = self.to.row_sides(lower, target);
-            for (side, bytes) in sides.into_iter().zip(self.to.block.frame.row) {
+    fn clear(&self, lower: &mut Lower<'_>, target: Value, first: &Scalar) {
+        if self.to.format().frame.row != [0, 0] {
+            let sides = self.to.frames.row_sides(lower, target);
+            for (side, bytes) in sides.into_iter().zip(self.to.format().frame.row) {
                 lower.clear(side, bytes);
             }
         }
-        let first = match blocks {
-            true => Scalar::Const(0),
-            false => self.across.clone(),
-        };
-        let end = add(self.across.clone(), at_most_one(self.ragged.clone()));
-        if first == end {
+        let end = add(
+            self.across.clone(),
+            min(self.ragged.clone(), Scalar::Const(1)),
+        );
+        if *first == end {
             return;
         }
-        let (first, end) = (lower.scalar(&first), lower.scalar(&end));
+        let (first, end) = (lower.scalar(first), lower.scalar(&end));
         let (across, _) = lower.open("block", first, end, 1, &[]);
         let block = self.to.block_at(lower, target, across);
-        lower.clear(block, self.to.block.bytes);
+        lower.clear(block, self.to.format().bytes);
         lower.close(&[]);
     }
 
@@ -342,12 +329,12 @@ impl<'f> Relayout<'f> {
         lower: &mut Lower<'_>,
         (source, read): (Value, Value),
         (target, write): (Value, Value),
-        blocks: bool,
+        first: &Scalar,
     ) -> Result<(), ScheduleError> {
-        if self.to.block.frame.row != [0, 0] {
+        if self.to.format().frame.row != [0, 0] {
             let row = Row {
-                from: (self.from.row_sides(lower, source), read),
-                to: (self.to.row_sides(lower, target), write),
+                from: (self.from.frames.row_sides(lower, source), read),
+                to: (self.to.frames.row_sides(lower, target), write),
             };
             self.codes(lower, Scope::Row(Side::Before), row, None)?;
         }
@@ -356,9 +343,9 @@ impl<'f> Relayout<'f> {
             to: ([self.to.block_at(lower, target, across); 2], write),
         };
         let end = lower.scalar(&self.across);
-        if blocks {
-            let zero = lower.scalar(&Scalar::Const(0));
-            let (across, _) = lower.open("block", zero, end, 1, &[]);
+        if *first != self.across {
+            let first = lower.scalar(first);
+            let (across, _) = lower.open("block", first, end, 1, &[]);
             let block = at(lower, across);
             self.codes(lower, Scope::Block, block, None)?;
             lower.close(&[]);
@@ -401,11 +388,4 @@ impl<'f> Relayout<'f> {
 struct Row {
     from: (Sides, Value),
     to: (Sides, Value),
-}
-
-fn at_most_one(count: Scalar) -> Scalar {
-    if let Scalar::Const(count) = count {
-        return Scalar::Const(count.min(1));
-    }
-    Scalar::Min(Box::new(count), Box::new(Scalar::Const(1)))
 }

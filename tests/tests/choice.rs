@@ -7,7 +7,7 @@ use lowbit::compiler::rewrite::rules;
 use lowbit::compiler::rewrite::tabulate::CODE;
 use lowbit::compiler::rewrite::{RuleSet, rule::Rule};
 use lowbit::compiler::target::{Cost, Target, names};
-use lowbit::{Engine, Kernel, Stage};
+use lowbit::{CandidateExplanation, Engine, Kernel, Options, Stage};
 use lowbit_tests::{examples, kernels};
 
 const EXTENTS: [(&str, u64); 3] = [("N", 4096), ("K", 1024), ("V", 64)];
@@ -461,6 +461,54 @@ fn spelling_does_not_matter() {
                 let other = formula.respelled(&mut random).respelled(&mut random);
                 assert_eq!(first, vector(&other), "{} on {level}", other.text());
             }
+        }
+    }
+}
+
+/// Values of weights, bits that the chosen layout has for one, how many neighbours have a mirrored joint code, and bits of such
+/// a code for a weight.
+const FEW_VALUES: [(&str, f64, u32, f64); 3] = [
+    ("-1, 1", 1.0, 5, 1.0),
+    ("-1, 0, 1", 2.0, 3, 5.0 / 3.0),
+    ("-7, -2, 0, 2, 7", 8.0, 2, 2.5),
+];
+
+#[test]
+fn neighbours_of_few_values_may_share_a_joint_code_with_a_sign() {
+    for target in ["x86-64-v2", "aarch64"].map(target) {
+        let engine = Engine::new(target).expect("an engine");
+        for (values, chosen, neighbours, bits) in FEW_VALUES {
+            let text = format!(
+                "language 1; format few = codebook [{values}];
+                 kernel k(weight w: few[N, K], input x: i8[M, K]) -> output y: f32[M, N] {{
+                     y[m, n] = sum(k) w[n, k] * x[m, k];
+                 }}"
+            );
+            let dims = [("N", 4096), ("K", 4080)];
+            let kernel = engine.compile(&text, &dims).expect("it compiles");
+            let explanation = kernel.explain().expect("an explanation");
+            // Codes that lie one to a byte in the format are packed where that is cheaper.
+            let weight = &explanation.weights[0];
+            assert!(weight.format_bits == 8.0 && weight.resident_bits <= chosen + 0.01);
+            let lanes = format!("[n:16] joint k:{neighbours}");
+            let candidates = &explanation.steps[0].candidates;
+            let tables = |c: &&CandidateExplanation| {
+                c.lanes == lanes && c.name.contains("look-up of sums in tables")
+            };
+            assert!(candidates.iter().any(|c| tables(&c)), "{values}");
+            let options = Options {
+                force: Some(lanes),
+                ..Options::default()
+            };
+            let forced = engine.compile_with(&text, &dims, &options);
+            let forced = forced
+                .expect("it compiles")
+                .explain()
+                .expect("an explanation");
+            assert!(
+                (forced.weights[0].resident_bits - bits).abs() < 0.01,
+                "{values}"
+            );
         }
     }
 }

@@ -11,7 +11,7 @@ use lowbit_tests::{library, on_two_threads};
 use std::sync::Arc;
 
 /// Layouts by rows, lanes, neighbours in a joint code, and copies.
-const LAYOUTS: [(u32, u64, u64, u64); 7] = [
+const LAYOUTS: [(u32, u64, u64, u64); 9] = [
     (1, 16, 1, 2),
     (4, 4, 1, 2),
     (16, 1, 1, 2),
@@ -19,9 +19,12 @@ const LAYOUTS: [(u32, u64, u64, u64); 7] = [
     (16, 1, 2, 1),
     (4, 4, 8, 1),
     (2, 8, 1, 1),
+    (16, 1, 3, 8),
+    (4, 2, 5, 2),
 ];
 
-/// Formats with what rows and tensors have once, rows that share blocks, blocks of few bytes, and codes in parts.
+/// Formats with what rows and tensors have once, rows that share blocks, blocks of few bytes, codes in parts, and few values that
+/// joint codes hold (among them one of two codes).
 const OTHERS: &str = "language 1;
     format woven = block r < 4, i < 20 { d[r]: f16; q[r, i]: uint(3); value = d[r] * (q[r, i] - 3); }
     format planes = block i < 24, bytes 11 {
@@ -31,6 +34,13 @@ const OTHERS: &str = "language 1;
         value = d * (low[i] + 4 * high[i]);
     }
     format tiny = block i < 3 { q[i]: uint(5); value = q[i]; }
+    format signs = block i < 40 { d: f16; q[i]: codebook [1, -1]; value = d * q[i]; }
+    format trits = block i < 48 { d: f16; q[i]: codebook [1, 0, -1]; value = d * q[i]; }
+    format strict_trits = block i < 24 { q[i]: codebook [-1, 0, 1] else refuse; value = q[i]; }
+    format again = block i < 24 { q[i]: codebook [0, 1, -1, 1]; value = q[i]; }
+    format fives = block i < 32 { q[i]: codebook [-4, -1, 0, 1, 4]; value = q[i]; }
+    format plain_trits = codebook [-1, 0, 1];
+    format plain_signs = codebook [-1, 1];
     format row_scale = block i < 16 { row d: f32; q[i]: int(4); value = d * q[i]; }
     format tensor_scale = block i < 16 { tensor d: f32 after; s: f16; q[i]: int(6); value = d * s * q[i]; }";
 
@@ -89,6 +99,13 @@ fn failures(engine: &Engine, from: &Arc<Format>, to: &Arc<Format>, len: u64) -> 
         if found.bytes() != wanted || bytes != wanted {
             failures.push(format!("{way}: {shape:?}"));
         }
+        let values = |tensor: &Tensor| -> Vec<u32> {
+            let values = tensor.to_f32().expect("values").into_iter();
+            values.map(f32::to_bits).collect()
+        };
+        if values(&found) != values(&tensor) {
+            failures.push(format!("{way}: {shape:?}: other values"));
+        }
     }
     failures
 }
@@ -133,6 +150,46 @@ fn every_format_that_ships_is_packed_as_the_reference_packs_it() {
         failed.len(),
         failed.join("\n")
     );
+}
+
+#[test]
+fn few_values_go_to_joint_codes_and_back() {
+    let engine = Engine::host().expect("an engine");
+    let own = engine.load(OTHERS).expect("the formats").formats;
+    let format = |name: &str| own.iter().find(|f| f.name == name).expect(name);
+    let cases = [
+        ("signs", (4, 2, 5, 2), 5),
+        ("trits", (16, 1, 3, 8), 3),
+        ("strict_trits", (16, 1, 3, 8), 3),
+        ("again", (16, 1, 3, 8), 3),
+        ("fives", (16, 1, 2, 1), 2),
+        ("plain_trits", (16, 1, 3, 8), 3),
+        ("plain_signs", (4, 2, 5, 2), 5),
+    ];
+    for (name, layout, neighbours) in cases {
+        let block = match &format(name).kind {
+            FormatKind::Block(block) => block.clone(),
+            FormatKind::Plain(element) => BlockFormat::of_plain(element, 240),
+        };
+        let packed = under(&block, layout);
+        let FormatKind::Block(joint) = &packed.kind else {
+            panic!("no blocks");
+        };
+        let codes = joint.fields.values().last().expect("codes");
+        assert_eq!(codes.element.width(), neighbours, "{name}");
+        assert_eq!(codes.element.bits(), 5, "{name}");
+        let failed = failures(&engine, format(name), &packed, block.len.into());
+        assert!(failed.is_empty(), "{}", failed.join("\n"));
+        // What comes back are the lowest codes of the same values, also to values in no blocks.
+        let packer = Packer::new(&engine, format(name), &packed).expect("a packer");
+        for tensor in tensors(&packer, block.len.into()) {
+            let there = packer.pack(&tensor).expect("packed");
+            let back = move_codes(&packed, format(name), tensor.shape(), there.bytes());
+            let back = Tensor::from_bytes(format(name).clone(), tensor.shape(), back.expect(name));
+            let values = |tensor: &Tensor| tensor.to_f32().expect("values");
+            assert_eq!(values(&back.expect(name)), values(&tensor), "{name}");
+        }
+    }
 }
 
 #[test]

@@ -278,6 +278,19 @@ impl Field {
         })
     }
 
+    /// How many neighbours a code gives their values in blocks of `len`, if all codes do so in order; 1 where every element has a
+    /// code of its own.
+    pub fn values_per_code(&self, len: u32) -> Option<u64> {
+        let values = self.element.width();
+        let in_order = |(i, o): (usize, &u32)| i as u32 / values == *o;
+        let components = self.component.iter().enumerate();
+        let whole = self.scope == Scope::Block
+            && self.count * values == len
+            && self.occurrence.iter().enumerate().all(in_order)
+            && (values == 1 || { components }.all(|(i, c)| i as u32 % values == *c));
+        whole.then_some(u64::from(values))
+    }
+
     /// Whether every element has a value of its own: a code, or a component of one.
     pub fn per_element(&self) -> bool {
         if self.scope != Scope::Block {

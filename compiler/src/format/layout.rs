@@ -2,10 +2,11 @@
 
 use super::codec::{CodecError, check_bytes};
 use super::grid::{BlockPlace, Grid};
+use super::recode::{Recoding, Way};
 use super::refuse::check_codes;
 use super::{
-    BlockFormat, Element, FloatSpec, Format, FormatKind, Illegal, Part, Scope, Side, Specials,
-    UnOp, ValueExpr,
+    BlockFormat, Element, Field, FloatSpec, Format, FormatKind, Illegal, Part, Scope, Side,
+    Specials, UnOp, ValueExpr,
 };
 use cranelift_entity::EntityRef;
 use std::borrow::Cow;
@@ -191,7 +192,7 @@ pub fn same_layout(a: &Format, b: &Format) -> bool {
 }
 
 /// Whether the codes of two elements mean the same; how numbers are encoded does not matter.
-fn same_values(a: &Element, b: &Element) -> bool {
+pub(super) fn same_values(a: &Element, b: &Element) -> bool {
     match (a, b) {
         (Element::Float(a), Element::Float(b)) => {
             *a == FloatSpec {
@@ -204,7 +205,7 @@ fn same_values(a: &Element, b: &Element) -> bool {
 }
 
 /// What keeps the codes of one layout from being those of the other, for the same values; `None` if nothing does. Names do
-/// not matter, nor how many rows share a block or where the bits lie.
+/// not matter, nor how many rows share a block, where the bits lie, or whether neighbours share a joint code.
 pub fn fields_differ(from: &BlockFormat, to: &BlockFormat) -> Option<String> {
     if from.len != to.len {
         return Some(format!("blocks of {} and of {} elements", from.len, to.len));
@@ -214,12 +215,7 @@ pub fn fields_differ(from: &BlockFormat, to: &BlockFormat) -> Option<String> {
         return Some(format!("{a} and {b} fields"));
     }
     for (a, b) in from.fields.values().zip(to.fields.values()) {
-        let same = same_values(&a.element, &b.element)
-            && a.scope.is_like(b.scope)
-            && a.count == b.count
-            && a.occurrence == b.occurrence
-            && a.component == b.component;
-        if !same {
+        if Way::between(a, b).is_none() {
             return Some(format!(
                 "`{}` and `{}` are of different kinds",
                 a.name, b.name
@@ -229,7 +225,7 @@ pub fn fields_differ(from: &BlockFormat, to: &BlockFormat) -> Option<String> {
     (from.value != to.value).then(|| "an element is worth something else".into())
 }
 
-/// A format as blocks, if it is plain values and nothing else: each element has a code of its own, and is worth what that is.
+/// A format as blocks, if it is plain values and nothing else: each element is worth what its code is, or what that says for it.
 fn plain_blocks(format: &Format) -> Option<Cow<'_, BlockFormat>> {
     let block = match &format.kind {
         FormatKind::Plain(element) => return Some(Cow::Owned(BlockFormat::of_plain(element, 1))),
@@ -239,13 +235,11 @@ fn plain_blocks(format: &Format) -> Option<Cow<'_, BlockFormat>> {
     let plain = block.fields.len() == 1
         && block.frame.is_empty()
         && block.value == ValueExpr::Field(id)
-        && field.element.width() == 1
-        && field.count == block.len
-        && field.occurrence.iter().copied().eq(0..block.len);
+        && field.values_per_code(block.len).is_some();
     plain.then_some(Cow::Borrowed(block))
 }
 
-/// Two formats as blocks, if both hold plain values of the same element and one is no format of blocks.
+/// Two formats as blocks, if both hold the same plain values and one is no format of blocks.
 fn plain_values<'a>(
     a: &'a Format,
     b: &'a Format,
@@ -255,8 +249,10 @@ fn plain_values<'a>(
         return None;
     }
     let (a, b) = (plain_blocks(a)?, plain_blocks(b)?);
-    let element = |b: &BlockFormat| b.fields.values().next().map(|f| f.element.clone());
-    (element(&a) == element(&b)).then_some((a, b))
+    let element = |b: &BlockFormat| Some(b.fields.values().next()?.element.clone());
+    let (from, to) = (element(&a)?, element(&b)?);
+    let ways = || Recoding::of(&from, &to).or_else(|| Recoding::of(&to, &from));
+    (from == to || ways().is_some()).then_some((a, b))
 }
 
 /// Whether a format is a layout of the values of another: the same format if that is plain, else blocks with the same codes.
@@ -291,13 +287,36 @@ pub fn move_codes(
     bytes: &[u8],
 ) -> Result<Vec<u8>, CodecError> {
     if let Some((from, to)) = plain_values(from, to) {
-        return regroup(&from, &to, shape, bytes);
+        return move_plain(&from, &to, shape, bytes);
     }
     match (&from.kind, &to.kind) {
         (FormatKind::Block(from), FormatKind::Block(to)) => relayout(from, to, shape, bytes),
         _ => Err(CodecError::Layouts {
             reason: "they are no blocks of the same fields".into(),
         }),
+    }
+}
+
+/// Moves plain values. Where one side has joint codes, blocks of single codes that are as long as theirs are between.
+fn move_plain(
+    from: &BlockFormat,
+    to: &BlockFormat,
+    shape: &[u64],
+    bytes: &[u8],
+) -> Result<Vec<u8>, CodecError> {
+    let element = |b: &BlockFormat| b.fields.values().next().map(|f| f.element.clone());
+    match (element(from), element(to)) {
+        (Some(a), Some(b)) if a.width() < b.width() => {
+            let between = BlockFormat::of_plain(&a, to.len.into());
+            let single = regroup(from, &between, shape, bytes)?;
+            relayout(&between, to, shape, &single)
+        }
+        (Some(a), Some(b)) if a.width() > b.width() => {
+            let between = BlockFormat::of_plain(&b, from.len.into());
+            let single = relayout(from, &between, shape, bytes)?;
+            regroup(&between, to, shape, &single)
+        }
+        _ => regroup(from, to, shape, bytes),
     }
 }
 
@@ -347,7 +366,8 @@ fn regroup(
 }
 
 /// Moves every code of a tensor from one layout to another that holds the same fields: other rows to a block, other
-/// addresses. Padding rows and bits between fields become 0.
+/// addresses, joint codes of neighbours. Padding rows and bits between fields become 0. A code whose value another one has,
+/// too, may come back from a joint code as the lowest of these.
 pub fn relayout(
     from: &BlockFormat,
     to: &BlockFormat,
@@ -357,6 +377,9 @@ pub fn relayout(
     if let Some(reason) = fields_differ(from, to) {
         return Err(CodecError::Layouts { reason });
     }
+    let fields = from.fields.values().zip(to.fields.values());
+    let ways = fields.filter_map(|(a, b)| Some((a, b, Way::between(a, b)?)));
+    let ways: Vec<(&Field, &Field, Way)> = ways.collect();
     let as_format = |name: &str, b: &BlockFormat| Format {
         name: name.into(),
         kind: FormatKind::Block(b.clone()),
@@ -375,14 +398,10 @@ pub fn relayout(
     let old = Grid::new(from, shape).ok_or_else(too_large)?;
     let new = Grid::new(to, shape).ok_or_else(too_large)?;
     let mut move_fields = |like: Scope, (source, r): At, (target, s): At| {
-        let fields = from.fields.values().zip(to.fields.values());
-        for (a, b) in fields.filter(|(a, _)| a.scope.is_like(like)) {
+        for (a, b, way) in ways.iter().filter(|(a, ..)| a.scope.is_like(like)) {
             let source = &bytes[source.of(a.scope)..];
             let target = &mut out[target.of(b.scope)..];
-            let count = a.count as usize;
-            for o in 0..count {
-                b.write(target, s * count + o, a.read(source, r * count + o));
-            }
+            way.row((a, source, r), (b, target, s));
         }
     };
     let all = Scope::Tensor(Side::Before);

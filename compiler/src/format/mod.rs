@@ -2,7 +2,7 @@
 //!
 //! Data types only know themselves here: [`Element`] is one code and its value, [`BlockFormat`] a tile of elements
 //! with scales. `element.rs` and `codebook.rs` hold the reference decode and encode of one code, `codec.rs` that of whole blocks,
-//! `refuse.rs` finds codes that a format refuses, `layout.rs` has ids and relayout. Nothing in the compiler matches on the *name* of a format.
+//! `refuse.rs` finds codes that a format refuses, `layout.rs` has ids and relayout, `recode.rs` joint codes of neighbours. Nothing in the compiler matches on the *name* of a format.
 
 mod codebook;
 pub mod codec;
@@ -10,6 +10,7 @@ pub mod element;
 pub(crate) mod grid;
 pub mod layout;
 pub mod permute;
+pub mod recode;
 pub mod refuse;
 pub mod search;
 pub mod std;

@@ -1,11 +1,13 @@
 //! Cuts: how many elements a chunk has, where its boundaries are, and into which copies and lanes a run between two of them is
 //! cut, so that the codes of the tensors along it suit.
 
-use super::layout::{COUNTED, Cut, JOINT_BITS, joint_width, values_per_code, widths};
+use super::layout::{COUNTED, Cut, JOINT_BITS, joint_width, widths};
+use crate::format::recode;
 use crate::format::{BitWorths, BlockFormat, Codebook, Element, Field, FormatKind, Scope};
 use crate::spec::kernel::{IndexId, Kernel, Role, Subscript, TensorId};
 use crate::target::Target;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// A load of a block tensor along an index.
 #[derive(Clone)]
@@ -46,6 +48,15 @@ impl Lanes {
 
 /// Copies of the lanes in a block of plain values: they spread the cost of the loop.
 pub(super) const PLAIN_COPIES: u64 = 4;
+
+/// Plain values of a block under such a cut: copies for all parts of codes that share a byte.
+pub(super) fn plain_len(element: &Element, lanes: u64, joint: u64) -> u64 {
+    let copies = match joint {
+        1 => in_a_byte(element).map_or(PLAIN_COPIES, |copies| copies.max(PLAIN_COPIES)),
+        _ => JOINT_COPIES,
+    };
+    lanes * joint * copies
+}
 
 /// The most elements of a chunk: tables over its positions are made and searched.
 const MAX_CHUNK: u64 = 1 << 16;
@@ -110,20 +121,21 @@ fn lcm(a: u64, b: u64) -> u64 {
     (a / gcd(a, b)).saturating_mul(b)
 }
 
+/// The most parts of codes that share a byte, where some are narrower than one.
+fn in_a_byte(element: &Element) -> Option<u64> {
+    let widths = widths(element.bits(), true, 1).into_iter();
+    let narrow = widths.filter(|bits| *bits < 8);
+    narrow.map(|bits| u64::from(8 / bits)).max()
+}
+
 /// Copies that let the codes of one byte go to different copies.
 pub(super) fn copies_wanted(blocks: &[BlockUse<'_>]) -> u64 {
     blocks
         .iter()
         .filter(|b| b.free)
         .flat_map(|b| b.block.fields.values().map(move |f| (f, b.block.len)))
-        .filter_map(|(f, len)| match values_per_code(f, len)? {
-            1 => {
-                let widths = widths(f.element.bits(), true, 1).into_iter();
-                widths
-                    .filter(|bits| *bits < 8)
-                    .map(|bits| u64::from(8 / bits))
-                    .max()
-            }
+        .filter_map(|(f, len)| match f.values_per_code(len)? {
+            1 => in_a_byte(&f.element),
             // The values of a code go to different copies.
             several => Some(several),
         })
@@ -142,7 +154,7 @@ pub(super) fn copies_wanted(blocks: &[BlockUse<'_>]) -> u64 {
 pub(super) fn has_scattered_codes(blocks: &[BlockUse<'_>], inner: Option<u64>) -> bool {
     let scattered = |b: &BlockUse<'_>| {
         let several = b.block.fields.values().filter(|f| f.element.width() > 1);
-        let mut values = several.map(|f| values_per_code(f, b.block.len));
+        let mut values = several.map(|f| f.values_per_code(b.block.len));
         values.any(|v| v.is_none_or(|v| inner.is_some_and(|run| !run.is_multiple_of(v))))
     };
     blocks.iter().any(scattered)
@@ -156,7 +168,7 @@ pub(super) const JOINT_COPIES: u64 = 8;
 
 /// How many neighbours the joint codes may have that the weights of a statement are cut into on a target: where each weight along
 /// the vector index has a code of few bits that can be cut so, and integers of the call meet them. The parts of an integer
-/// are its bits; other codes stay whole.
+/// are its bits; other codes stay whole, or become joint codes with a sign.
 pub(super) fn joints(
     kernel: &Kernel,
     facts: &Facts<'_>,
@@ -186,22 +198,20 @@ pub(super) fn joints(
         .filter(|b| kernel.tensors[b.tensor].role.is_packed());
     let codes = weights.flat_map(|b| {
         let fields = b.block.fields.values();
-        fields.filter(|f| values_per_code(f, b.block.len).is_some())
+        fields.filter(|f| f.values_per_code(b.block.len).is_some())
     });
-    let (mut wanted, mut counted) = (Vec::new(), true);
+    let (mut wanted, mut mirrored, mut counted) = (BTreeSet::new(), BTreeSet::new(), true);
     for field in codes {
-        wanted.push(joint_of(field));
+        wanted.insert(joint_of(field));
+        mirrored.insert(recode::mirrored(&field.element, JOINT_BITS).map_or(1, |b| b.width.into()));
         counted &= few_bits(&field.element).is_some();
     }
-    wanted.sort_unstable();
-    wanted.dedup();
     let mut joints = Vec::new();
-    if let [joint] = wanted[..]
-        && joint > 1
-        && target.has_tables()
-        && given(&|e| e.is_integer() && e.bits() <= 8)
-    {
-        joints.push(joint);
+    if target.has_tables() && given(&|e| e.is_integer() && e.bits() <= 8) {
+        let common = [&wanted, &mirrored]
+            .into_iter()
+            .filter(|all| all.len() == 1);
+        joints.extend(common.flatten().copied().filter(|joint| *joint > 1));
     }
     if counted && !wanted.is_empty() && target.counts_bits() && given(&|e| few_bits(e).is_some()) {
         joints.push(COUNTED);

@@ -1,9 +1,11 @@
 //! Layouts that the compiler chooses: where the bits of a weight go so that the lanes of a schedule find them side by side.
 //!
 //! A packed layout is an ordinary block format with the same fields and the same value: only `rows` and the addresses
-//! differ, so it prints as text, has an id of its own and is decoded by the reference codec.
+//! differ, and neighbours of few values may share a joint code; so it prints as text, has an id of its own and is decoded by the
+//! reference codec.
 
-use crate::format::{BlockFormat, Field, Frame, Part, Scope, Side};
+use crate::format::recode;
+use crate::format::{BlockFormat, Codebook, Field, Frame, Part, Scope, Side};
 
 /// How the innermost part of a blocked index is cut: `h` (loop) × `copies` (unrolled) × `t` (loop) × `lanes` × `joint`
 /// (unrolled), from the outside in. One `span` of elements is `copies` runs, each of `span / copies` elements.
@@ -71,6 +73,9 @@ pub fn interleave(block: &BlockFormat, rows: u32, cut: Cut) -> BlockFormat {
     for field in packed.fields.values_mut() {
         field.scope = match field.scope {
             Scope::Block => {
+                if let Some(book) = mirrored_of(field, block.len, cut.joint) {
+                    *field = recode::joined(field, book);
+                }
                 let end = place(field, block.len, rows, cut, next_bit);
                 next_bit = end.div_ceil(8) * 8;
                 continue;
@@ -84,6 +89,13 @@ pub fn interleave(block: &BlockFormat, rows: u32, cut: Cut) -> BlockFormat {
     }
     packed.bytes = next_bit / 8;
     packed
+}
+
+/// The joint codes with a sign that so many neighbours have in place of their own, if there are such.
+pub(super) fn mirrored_of(field: &Field, len: u32, joint: u64) -> Option<Codebook> {
+    let single = field.values_per_code(len) == Some(1) && u64::from(len).is_multiple_of(joint);
+    let book = recode::mirrored(&field.element, JOINT_BITS).filter(|_| single)?;
+    (u64::from(book.width) == joint).then_some(book)
 }
 
 /// Bits that so many neighbours have together.
@@ -125,7 +137,7 @@ pub(super) fn widths(bits: u32, per_element: bool, joint: u64) -> Vec<u32> {
 /// Places one field from a bit address on; returns the address after its last bit.
 fn place(field: &mut Field, len: u32, rows: u32, cut: Cut, start: u32) -> u32 {
     let bits = field.element.bits();
-    let values = values_per_code(field, len);
+    let values = field.values_per_code(len);
     let mut end = start;
     let mut parts = Vec::new();
     let widths = match values {
@@ -160,23 +172,13 @@ fn place_once(field: &mut Field, rows: u32, start: u32) -> u32 {
     end.div_ceil(8)
 }
 
-/// How many neighbours a code gives their values, if all codes do so in order; 1 where every element has a code of its own.
-pub(in crate::schedule) fn values_per_code(field: &Field, len: u32) -> Option<u64> {
-    let values = field.element.width();
-    let in_order = |(i, o): (usize, &u32)| i as u32 / values == *o;
-    let components = field.component.iter().enumerate();
-    let whole = field.scope == Scope::Block
-        && field.count * values == len
-        && field.occurrence.iter().enumerate().all(in_order)
-        && (values == 1 || { components }.all(|(i, c)| i as u32 % values == *c));
-    whole.then_some(u64::from(values))
-}
-
 /// Addresses of the bits of one part, row after row.
 fn place_part(field: &Field, bits: u32, len: u32, rows: u32, cut: Cut, start: u32) -> Vec<u32> {
-    let per_element = values_per_code(field, len) == Some(1);
+    let per_element = field.values_per_code(len) == Some(1);
     // A code of several values is the joint code of them.
-    let values = values_per_code(field, len).filter(|v| *v == 1 || *v == cut.joint);
+    let values = field
+        .values_per_code(len)
+        .filter(|v| *v == 1 || *v == cut.joint);
     // Neighbours of a joint code lie side by side in it.
     let joint = u64::from(bits) * cut.joint / values.unwrap_or(1);
     let unit = match joint {

@@ -3,8 +3,8 @@
 
 use super::amounts::chosen_by;
 use super::cuts::{
-    BlockUse, Facts, JOINT_COPIES, Lanes, MOST_COPIED, MOST_VECTORS, PLAIN_COPIES, chunk,
-    copies_wanted, cut, has_scattered_codes, joints,
+    BlockUse, Facts, JOINT_COPIES, Lanes, MOST_COPIED, MOST_VECTORS, chunk, copies_wanted, cut,
+    has_scattered_codes, joints, plain_len,
 };
 use super::layout::{Cut, interleave};
 use crate::format::{BlockFormat, Element, Format, FormatKind};
@@ -139,7 +139,9 @@ pub fn plans(
     let batch = batch_indices(kernel, &facts, row, vector);
     let steps = steps(&facts, vector);
     let mut plans = Vec::new();
-    let joint = joints(kernel, &facts, vector, &blocks, target);
+    let plain = plain_blocks(kernel, &facts, layouts, vector, row, Lanes::new(1, 1));
+    let weights = [blocks.clone(), plain].concat();
+    let joint = joints(kernel, &facts, vector, &weights, target);
     let with_joint = |rows: u64| {
         let of = move |joint: &u64| Lanes {
             joint: *joint,
@@ -179,7 +181,7 @@ pub fn plans(
         } = list;
         let mut blocks = fixed_blocks.clone();
         if rows > 1 {
-            blocks.extend(plain_blocks(kernel, &facts, layouts, vector, row, lanes));
+            blocks.extend(plain_blocks(kernel, &facts, layouts, vector, row, list));
         }
         // Rows that share blocks and are not lanes are copies.
         let woven = match rows {
@@ -284,7 +286,9 @@ pub fn layouts_of(
         let data = &kernel.tensors[*tensor];
         let block = match &data.format.kind {
             FormatKind::Block(block) => block.clone(),
-            FormatKind::Plain(element) => BlockFormat::of_plain(element, cut.lanes * PLAIN_COPIES),
+            FormatKind::Plain(element) => {
+                BlockFormat::of_plain(element, plain_len(element, cut.lanes, cut.joint))
+            }
         };
         let plain = matches!(data.format.kind, FormatKind::Plain(_));
         if data.role != Role::Weight
@@ -334,7 +338,7 @@ fn plain_blocks<'a>(
     layouts: &Layouts,
     vector: Option<IndexId>,
     row: Option<IndexId>,
-    lanes: u64,
+    list: Lanes,
 ) -> Vec<BlockUse<'a>> {
     let over_rows = |subscripts: &[Subscript]| match subscripts {
         [.., Subscript::Index(r), Subscript::Index(v)] => row == Some(*r) && vector == Some(*v),
@@ -345,7 +349,7 @@ fn plain_blocks<'a>(
         let FormatKind::Plain(element) = &data.format.kind else {
             return None;
         };
-        let block = BlockFormat::of_plain(element, lanes * PLAIN_COPIES);
+        let block = BlockFormat::of_plain(element, plain_len(element, list.vector, list.joint));
         let free = data.role == Role::Weight && layouts[*tensor].is_none();
         let wanted =
             free && over_rows(subscripts) && worth_blocks(kernel, *tensor, u64::from(block.len));
@@ -360,18 +364,22 @@ fn plain_blocks<'a>(
     found.collect()
 }
 
-/// Whether blocks of plain values move exactly (through f32) and waste at most one value in twenty.
+/// Whether blocks of plain values move exactly (through f32) and take at most a twentieth more bytes than the values alone.
 fn worth_blocks(kernel: &Kernel, tensor: TensorId, len: u64) -> bool {
     let data = &kernel.tensors[tensor];
     let FormatKind::Plain(element) = &data.format.kind else {
         return false;
     };
-    let whole = matches!(element.bits(), 8 | 16 | 32);
     let exact = element.bits() <= 16 || matches!(element, Element::Float(_));
     let columns = data.shape.last();
     let columns = columns.and_then(|e| e.value(|d| kernel.dims[d].bound));
-    let wasted = columns.map_or(0, |c| c.next_multiple_of(len) - c);
-    whole && exact && wasted * 20 <= columns.unwrap_or(u64::MAX)
+    let bits = |columns: u64, each: u32| columns.saturating_mul(each.into());
+    let fits = |columns: u64| {
+        let packed = bits(columns.next_multiple_of(len), element.bits());
+        let alone = bits(columns, 8 * element.storage_bytes());
+        packed.saturating_mul(20) <= alone.saturating_mul(21)
+    };
+    exact && columns.is_none_or(fits)
 }
 
 fn facts<'a>(kernel: &'a Kernel, statement: &Statement) -> Facts<'a> {

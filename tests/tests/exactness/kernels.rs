@@ -49,6 +49,13 @@ fn weights() -> Vec<(&'static str, String)> {
         let unsigned = format!("uint({bits})");
         weights.push(("w0", block(&unsigned, &format!("q[i] - {zero}"))));
     }
+    // Few values, which neighbours have joint codes for.
+    weights.extend([
+        own("format w0 = block i < 48 { scale: f16; q[i]: codebook [-1, 0, 1]; value = scale * q[i]; }"),
+        own("format w0 = block i < 40 { q[i]: codebook [1, -1]; value = q[i]; }"),
+        own("format w0 = codebook [-1, 0, 1];"),
+        own("format w0 = codebook [-9, -2, 0, 2, 9];"),
+    ]);
     weights
 }
 
@@ -81,7 +88,7 @@ const ACTIVATIONS: [(&str, &str); 10] = [
 
 /// Pairs beside those that come of themselves: unsigned with signed bytes, few bits with each kind of byte, and few bits with
 /// few.
-const PAIRS: [(usize, usize); 10] = [
+const PAIRS: [(usize, usize); 13] = [
     (0, 1),
     (17, 0),
     (15, 1),
@@ -92,6 +99,9 @@ const PAIRS: [(usize, usize); 10] = [
     (11, 4),
     (5, 9),
     (18, 9),
+    (26, 1),
+    (27, 0),
+    (28, 0),
 ];
 
 /// Weights and activations of kernels with two axes of batches.
@@ -183,6 +193,9 @@ pub(crate) fn rounded_kernels() -> Vec<Text> {
         ("w0", block("codebook [-3, 1, 0, 7]", "q[i]")),
         ("tl1", "import \"std/ternary\";".to_owned()),
         ("ternary3_96", "import \"std/ternary\";".to_owned()),
+        ("w0", "format w0 = codebook [-1, 0, 1];".to_owned()),
+        ("w0", "format w0 = codebook [-1, 1];".to_owned()),
+        ("w0", "format w0 = codebook [-9, -2, 0, 2, 9];".to_owned()),
     ];
     let text = |(weight, format): (&str, String)| Text {
         name: format!("{weight} {format}"),

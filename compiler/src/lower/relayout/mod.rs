@@ -1,13 +1,15 @@
 //! Packing: the codes of a tensor in another layout of the same fields, with stores that invert the bit-address map of a block.
 //!
 //! Rows go unit by unit: by the groups of the layout that has the larger ones. The blocks of whole units are moved word by word
-//! (`words.rs`); rows that are left over, what rows have once, the last columns of plain values, and blocks of very many codes
-//! go code by code.
+//! (`words.rs`); rows that are left over, what rows have once, the last columns of plain values, blocks of very many codes, and
+//! codes that become joint codes or come from them go code by code (`codes.rs`).
 
+mod codes;
 mod words;
 
 use super::Lower;
 use super::frames::{Frames, Sides};
+use crate::format::recode::Way;
 use crate::format::{BlockFormat, Field, Format, FormatKind, Scope, Side};
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{add, div, div_ceil, min, mul, rem};
@@ -45,7 +47,9 @@ struct Relayout<'f> {
     across: Scalar,
     /// Values behind these, which only blocks of plain values have.
     ragged: Scalar,
-    /// Words of the blocks of a unit, by group of the target; `None` if they are too many.
+    /// How the codes of each field move.
+    ways: Vec<Way>,
+    /// Words of the blocks of a unit, by group of the target; `None` if they are too many, or codes are made anew.
     words: Option<Vec<Vec<Run>>>,
 }
 
@@ -149,7 +153,12 @@ impl<'f> Relayout<'f> {
                 "moving codes from blocks of {a} rows to blocks of {b} rows"
             )));
         }
-        let words = words(&from, to);
+        let fields = from.fields.values().zip(to.fields.values());
+        let ways = fields.map(|(a, b)| Way::between(a, b));
+        let ways: Option<Vec<Way>> = ways.collect();
+        let ways = ways.ok_or(ScheduleError::Internal("codes moved to other values"))?;
+        let alone = ways.iter().all(|way| *way == Way::Alone);
+        let words = alone.then(|| words(&from, to)).flatten();
         let groups = |block: &BlockFormat| div_ceil(rows.clone(), block.rows.into());
         let (before, after) = (groups(&from), groups(to));
         Ok(Relayout {
@@ -170,6 +179,7 @@ impl<'f> Relayout<'f> {
             rows,
             across,
             ragged,
+            ways,
             words,
         })
     }
@@ -179,11 +189,12 @@ impl<'f> Relayout<'f> {
         self.from.format().rows.max(self.to.format().rows)
     }
 
-    /// The fields that belong to as much in both layouts.
-    fn fields(&self, like: Scope) -> impl Iterator<Item = (&Field, &Field)> {
+    /// The fields that belong to as much in both layouts, and how they move.
+    fn fields(&self, like: Scope) -> impl Iterator<Item = (&Field, &Field, &Way)> {
         let (from, to) = (&self.from.format().fields, &self.to.format().fields);
-        let fields = from.values().zip(to.values());
-        fields.filter(move |(a, _)| a.scope.is_like(like))
+        let fields = from.values().zip(to.values()).zip(&self.ways);
+        let fields = fields.map(|((a, b), way)| (a, b, way));
+        fields.filter(move |(a, ..)| a.scope.is_like(like))
     }
 
     /// Moves what the tensor has once.
@@ -356,30 +367,6 @@ impl<'f> Relayout<'f> {
         let last = at(lower, end);
         let count = lower.scalar(&self.ragged);
         self.codes(lower, Scope::Block, last, Some(count))
-    }
-
-    /// Moves the codes of a row of a block, or what a row or the tensor has once: all, or so many of each field.
-    fn codes(
-        &self,
-        lower: &mut Lower<'_>,
-        like: Scope,
-        row: Row,
-        count: Option<Value>,
-    ) -> Result<(), ScheduleError> {
-        let zero = lower.scalar(&Scalar::Const(0));
-        for (a, b) in self.fields(like) {
-            let all = lower.scalar(&constant(a.count));
-            let (at, _) = lower.open(&b.name, zero, count.unwrap_or(all), 1, &[]);
-            let mut slot = |row: Value| {
-                let first = lower.bin(Bin::IMul, row, all);
-                lower.bin(Bin::IAdd, first, at)
-            };
-            let (read, write) = (slot(row.from.1), slot(row.to.1));
-            let code = lower.load_slot(row.from.0[side(a.scope)], a, read)?;
-            lower.store_slot(row.to.0[side(b.scope)], b, write, code);
-            lower.close(&[]);
-        }
-        Ok(())
     }
 }
 

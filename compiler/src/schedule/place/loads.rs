@@ -7,7 +7,7 @@ use crate::format::{
 use crate::schedule::ScheduleError;
 use crate::schedule::fit::{Digit, FieldAccess, Place, part_access, position};
 use crate::schedule::index::{Affine, AxisId, Sym, add, div_ceil, mul};
-use crate::schedule::layout::{JOINT_BITS, values_per_code};
+use crate::schedule::layout::JOINT_BITS;
 use crate::schedule::term::{BitField, Load, Storage, Strict, Term, TermId};
 use crate::spec::kernel::{Binary, Func, IndexId, Subscript, TensorId};
 use crate::vector::ir::Scalar;
@@ -365,7 +365,7 @@ impl Placer<'_> {
         let joint = self.plan.joint();
         let bits = field.parts.iter().map(|p| u32::from(p.bits));
         joint > 1
-            && values_per_code(field, block.len) == Some(joint)
+            && field.values_per_code(block.len) == Some(joint)
             && bits.eq([JOINT_BITS, 1])
             && book.is_mirrored()
     }

@@ -169,6 +169,14 @@ const FLIPS: &[Flip] = &[
         "[n:4, k:4]",
     ),
     (
+        "q4_1_linear",
+        "x86-64",
+        Op::VMagic,
+        10.0,
+        "magic-number conversion",
+        "unpack to bytes, f32 multiply-add",
+    ),
+    (
         "mxfp4_linear",
         "x86-64-vnni",
         Op::VDecode,

@@ -92,7 +92,8 @@ impl<'f> Emit<'f, '_> {
             // Bytes read as words are read twice: for their sums, and for those of their high halves.
             Op::Bitcast(a) if self.ty(*a).elem == Elem::I8 => count.max(operands),
             Op::Join { lo, hi } => {
-                let narrow = |v: &Value| match self.loads[*v].is_none() {
+                let kept = |v: Value| self.loads[v].is_none() && self.constants[v].is_none();
+                let narrow = |v: &Value| match kept(*v) {
                     true => shape(self.ty(*v)).parts,
                     false => 0,
                 };

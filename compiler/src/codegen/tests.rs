@@ -225,6 +225,13 @@ fn operations_become_their_instructions() {
         let x = b.join(x, y);
         c[0] = b.iadd(c[0], x);
     });
+    let magic = in_loop(&[Type::new(Elem::F32, 8)], |b, at, c| {
+        let words = b.load(i16x8, at[0], 0);
+        let high = b.iconst(i16x8, 0x4b00);
+        let bits = b.join(words, high);
+        let x = b.bitcast(Type::new(Elem::F32, 8), bits);
+        c[0] = b.fadd(c[0], x);
+    });
     let smaller = in_loop(&[f32x4], |b, at, c| {
         let x = b.load(f32x4, at[0], 0);
         c[0] = b.bin(Bin::FMin, c[0], x);
@@ -282,6 +289,12 @@ fn operations_become_their_instructions() {
         (&float, "aarch64", "scvtf", 7),
         (&join, "sse2", "punpckhbw", 12),
         (&join, "aarch64", "zip2", 10),
+        (&magic, "sse2", "punpcklwd", 11),
+        (&magic, "sse2", "punpckhwd", 11),
+        (&magic, "v3", "vpunpcklwd", 10),
+        (&magic, "v3", "vpunpckhwd", 10),
+        (&magic, "aarch64", "zip1", 9),
+        (&magic, "aarch64", "zip2", 9),
         (&smaller, "v3", "vminps", 9),
         (&found_by_code, "v3", "movzbq", 8),
         (&found_by_code, "aarch64", "ldrb", 9),

@@ -36,6 +36,14 @@ impl Lower<'_> {
         )
     }
 
+    /// Unsigned words as floats, plus 2^23: they are the low halves, and the high halves are those of 2^23.
+    pub(super) fn magic(&mut self, words: Value, ty: Type) -> Value {
+        let lo = words;
+        let hi = self.put_at(0, Type::new(Elem::I16, ty.lanes), Op::IConst(0x4b00));
+        let bits = self.put(ty.as_int(), Op::Join { lo, hi }, &[lo, hi]);
+        self.put(ty, Op::Bitcast(bits), &[bits])
+    }
+
     /// Values of codes from a table in memory, lane by lane.
     pub(super) fn fetch_value(&mut self, element: &Element, ty: Type, codes: Value) -> Value {
         let codes_of = 0..1u32 << element.bits();

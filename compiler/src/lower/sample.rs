@@ -75,6 +75,7 @@ fn chain_type(op: Term) -> Option<Type> {
         Term::VPick | Term::VJoin => I8,
         Term::VWiden | Term::VDot4 | Term::VDot4S | Term::VMulPairs8 => I8,
         Term::VMulPairs16 | Term::VAddPairs16 | Term::VMulHigh | Term::VMulLow => I16,
+        Term::VMagic => I16,
         Term::VFetch | Term::VTable | Term::VDecode | Term::VFloat => I32,
         Term::VIAdd | Term::VIMul => I32,
         Term::VFAdd | Term::VFSub | Term::VFMul | Term::VFDiv | Term::VFMin | Term::VFMax => F32,
@@ -98,7 +99,7 @@ fn links(op: Term) -> u32 {
             4
         }
         Term::VMulPairs8 | Term::VMulPairs16 | Term::VAddPairs16 => 4,
-        Term::VAnd | Term::VCountOnes => 4,
+        Term::VAnd | Term::VCountOnes | Term::VMagic => 4,
         _ => 1,
     }
 }

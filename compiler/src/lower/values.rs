@@ -161,6 +161,7 @@ impl Nest<'_, '_, '_> {
             Term::VFloat => self
                 .lower
                 .put(ty, Op::Convert(Convert::IntToFloat, c[0]), c),
+            Term::VMagic => self.lower.magic(c[0], ty),
             Term::VWiden => {
                 let unsigned = matches!(self.node(node.children[0]).ty, Ty::U8 | Ty::U16);
                 let kind = if unsigned {

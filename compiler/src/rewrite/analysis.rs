@@ -224,7 +224,7 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         Op::VMulHigh => of(1),
         Op::VMulLow | Op::VAnd | Op::VCountOnes => of(0),
         Op::VWiden => Some((of(1)?.0, ty(0))),
-        Op::VFloat => Some((of(0)?.0, Ty::F32)),
+        Op::VFloat | Op::VMagic => Some((of(0)?.0, Ty::F32)),
         Op::VFAdd
         | Op::VFSub
         | Op::VFMul

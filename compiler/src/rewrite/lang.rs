@@ -218,6 +218,8 @@ ops! {
     VWiden = "v.widen" / 2,
     /// i32 to f32.
     VFloat = "v.float" / 1,
+    /// u16 as f32, plus 2^23: the low half of the float with bits `4b00____`.
+    VMagic = "v.magic" / 1,
     /// f32 sum.
     VFAdd = "v.fadd" / 2,
     /// f32 difference.

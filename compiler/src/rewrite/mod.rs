@@ -173,6 +173,9 @@ const BANS: &[&[Op]] = &[
     &[Op::VLookup8],
     &[Op::VLookup32],
     &[Op::VLookup8, Op::VLookup32],
+    &[Op::VMagic],
+    &[Op::VMagic, Op::VLookup32],
+    &[Op::VMagic, Op::VLookup8, Op::VLookup32],
     &[
         Op::VDot4,
         Op::VDot4S,
@@ -379,6 +382,9 @@ fn name(term: &Extracted, terms: &Terms, rounded: bool) -> String {
     );
     if has(Op::VMulHigh) && !rounded {
         parts.push("digits by multiplication");
+    }
+    if has(Op::VMagic) {
+        parts.push("magic-number conversion");
     }
     let joined = has(Op::VJoin);
     let products = [

@@ -23,6 +23,7 @@ pub(super) const TABLE: &[Line] = &[
     (Op::VNarrow, Shuffle, 2.0, 2.0),
     (Op::VWiden, Shuffle, 1.0, 1.0),
     (Op::VFloat, Add, 1.0, 3.0),
+    (Op::VMagic, Shuffle, 1.0, 1.0),
     (Op::VFAdd, Add, 1.0, 3.0),
     (Op::VFSub, Add, 1.0, 3.0),
     (Op::VFMul, Multiply, 1.0, 3.0),

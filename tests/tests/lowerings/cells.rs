@@ -94,6 +94,7 @@ const SHORT: &[(&str, &str)] = &[
     ("sign extension", "sext"),
     ("digits by multiplication", "digits"),
     ("unpack to bytes", "unpack"),
+    ("magic-number conversion", "magic"),
     ("dot product of four bytes", "dot4"),
     ("dot product of four signed bytes", "dot4s"),
     ("byte products in pairs", "pairs8"),

@@ -377,6 +377,27 @@ pub(crate) const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        name: "a table of bytes as the low halves of floats",
+        formats: "format w0 = codebook [A, 5];",
+        kernel: COPY,
+        dims: COLUMNS,
+        tight: 0,
+        over: -1,
+        chain: &[("magic-float", 0), ("widen-codes", 0), ("lookup-unsigned-bytes", 0)],
+        ..CASE
+    },
+    Case {
+        name: "a table of bytes as the low halves of floats, with a zero point",
+        formats: "format w0 = codebook [A, 5];",
+        kernel: "(input w: w0[M, K]) -> output y: f32[M, K] { y[m, k] = w[m, k] - 7; }",
+        dims: COLUMNS,
+        tight: 0,
+        over: -1,
+        chain: &[("magic-sum", 0), ("widen-codes", 0), ("lookup-unsigned-bytes", 0)],
+        without: &["magic-float", "offset-table"],
+        ..CASE
+    },
+    Case {
         name: "signed codes of eight bits, in two places",
         formats: "format w0 = block i < 32 { s: f16 at 0; q[i]: int(A) at (4: 16 + 4 * i, B: 144 + 8 * i); value = s * q[i]; }
             format x0 = int(8);",

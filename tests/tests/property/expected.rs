@@ -76,6 +76,7 @@ const LOWERINGS: &[&str] = &[
     "f32",
     "f32 multiply-add",
     "integer products",
+    "magic-number conversion",
     "sign extension",
     "staged sums",
     "table in memory",

@@ -67,6 +67,11 @@ impl Lower<'_> {
                 let first = self.put(I16, Op::Slice(joined, 0), &[joined]);
                 self.cast(first, ty)
             }
+            Term::VMagic => {
+                let floats = self.magic(x, Type::new(Elem::F32, 8));
+                let first = self.put(F32, Op::Slice(floats, 0), &[floats]);
+                self.cast(first, ty)
+            }
             Term::VBias => self.bin(Bin::Xor, x, other),
             Term::VBits => {
                 let mask = self.integers(15, ty);

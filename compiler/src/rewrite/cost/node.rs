@@ -141,6 +141,7 @@ impl Prices<'_> {
             | Op::VHigh
             | Op::VMulHigh
             | Op::VFloat
+            | Op::VMagic
             | Op::VFAdd
             | Op::VFSub
             | Op::VFMul

@@ -4,7 +4,7 @@ use super::{element, get, lanes, table_of};
 use crate::format::Element;
 use crate::rewrite::analysis::{Graph, TABLE, axis, data, real, reference};
 use crate::rewrite::is_arithmetic;
-use crate::rewrite::lang::{Node, Ty};
+use crate::rewrite::lang::{Node, Op, Ty};
 use crate::rewrite::word::{self, Word};
 use crate::schedule::index::{Affine, AxisId, AxisKind, AxisSet, TableAxis};
 use crate::schedule::term::{BitField, LoadId};
@@ -72,6 +72,8 @@ pub enum When {
     Constant(&'static str),
     /// The term is not a constant.
     NotConstant(&'static str),
+    /// The term is in memory, or the value of a code.
+    Coded(&'static str),
     /// The (constant) term fits the type.
     FitsVar(&'static str, &'static str),
     /// The sum over the axis of the product stays within the type.
@@ -166,6 +168,7 @@ impl When {
             | When::StoredAs16(a)
             | When::Constant(a)
             | When::NotConstant(a)
+            | When::Coded(a)
             | When::TableFits(a, _)
             | When::Arithmetic(a)
             | When::SignedInteger(a)
@@ -280,6 +283,12 @@ impl When {
             }
             When::Constant(e) => real(graph, id(e)).is_some_and(|r| r.constant.is_some()),
             When::NotConstant(e) => real(graph, id(e)).is_some_and(|r| r.constant.is_none()),
+            When::Coded(e) => graph[id(e)].nodes.iter().any(|node| match node {
+                Node::Op(op, _) => {
+                    matches!(op, Op::Ld | Op::Bits | Op::Elem | Op::Lookup | Op::Biased)
+                }
+                _ => false,
+            }),
             When::FitsVar(e, ty) => {
                 let Some(Node::Ty(ty)) = data(graph, id(ty)) else {
                     return false;

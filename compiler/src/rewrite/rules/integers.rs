@@ -14,6 +14,27 @@ pub const RULES: &[Rule] = &[
         why: "an integer of 32 bits becomes a float with one rounding",
     },
     Rule {
+        name: "magic-float",
+        left: "(vec ?l f32 ?e)",
+        right: "(v.fadd (v.magic (vec ?l u16 ?e)) (vec ?l f32 -8388608))",
+        when: &[Fits("?e", Ty::U16), Coded("?e")],
+        bind: &[],
+        why: "from 2^23 on the last bit of an f32 is 1, so sixteen bits go into its low half; what they are added to is subtracted",
+    },
+    Rule {
+        name: "magic-sum",
+        left: "(vec ?l f32 (add ?e ?k))",
+        right: "(v.fadd (v.magic (vec ?l u16 ?e)) (vec ?l f32 (add ?k -8388608)))",
+        when: &[
+            Fits("?e", Ty::U16),
+            Fits("?k", Ty::I16),
+            Coded("?e"),
+            Constant("?k"),
+        ],
+        bind: &[],
+        why: "the same subtraction takes a zero point along; of integers below 2^24 nothing is rounded",
+    },
+    Rule {
         name: "widen-i16",
         left: "(vec ?l i32 ?e)",
         right: "(v.widen i32 (vec ?l i16 ?e))",
@@ -44,6 +65,14 @@ pub const RULES: &[Rule] = &[
         when: &[Fits("?e", Ty::U8), NotConstant("?e")],
         bind: &[],
         why: "zero extension",
+    },
+    Rule {
+        name: "widen-codes",
+        left: "(vec ?l u16 ?e)",
+        right: "(v.widen u16 (vec ?l u8 ?e))",
+        when: &[Fits("?e", Ty::U8), NotConstant("?e")],
+        bind: &[],
+        why: "zero extension, for floats that take sixteen bits as they are",
     },
     Rule {
         name: "plain-bytes",

@@ -6,6 +6,7 @@ mod instance;
 mod lanes;
 mod leaves;
 mod machine;
+mod magic;
 mod mutants;
 mod number;
 mod proofs;

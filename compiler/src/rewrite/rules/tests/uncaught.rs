@@ -9,6 +9,8 @@ const PRODUCT: &str =
     "a sum of equal terms may be summed; the rule `constant-sum` has a product instead";
 const CODES: &str = "tables have at most sixteen entries, so their codes are bytes; it says so where bytes are made";
 const NARROW: &str = "the law holds without it; codes of at most a byte are taken from bytes";
+const ROUNDING: &str =
+    "the law holds without it; no sum with a constant of 16 bits is rounded by f32";
 const MODULAR: &str =
     "the instruction wraps as the register of the left side does, and is not made to";
 
@@ -77,6 +79,11 @@ pub(super) const UNCAUGHT: &[(&str, &str, &str)] = &[
         NARROW,
     ),
     ("int-to-float", "without NotConstant(\"?e\")", NUMBER),
+    ("magic-float", "without Coded(\"?e\")", SEARCH),
+    ("magic-sum", "without Coded(\"?e\")", SEARCH),
+    ("magic-sum", "without Constant(\"?k\")", SEARCH),
+    ("magic-sum", "without Fits(\"?k\", I16)", ROUNDING),
+    ("widen-codes", "without NotConstant(\"?e\")", NUMBER),
     ("widen-i16", "without NotConstant(\"?e\")", NUMBER),
     ("widen-i8", "without NotConstant(\"?e\")", NUMBER),
     ("plain-bytes", "without NotConstant(\"?e\")", NUMBER),

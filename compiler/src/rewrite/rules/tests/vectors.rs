@@ -234,6 +234,9 @@ impl Machine<'_> {
                 narrow.map(ty, |l| hold(ty, l.value))
             }
             Op::VFloat => integer(0, Ty::I32)?.map(Ty::F32, Ok),
+            Op::VMagic => integer(0, Ty::U16)?.map(Ty::F32, |l| {
+                hold(Ty::F32, Num::Int(l.integer() + (1 << 23)))
+            }),
             Op::VIAdd | Op::VIMul => {
                 let ty = self.ty(c[0]);
                 let scalar = if *op == Op::VIAdd { Op::Add } else { Op::Mul };

@@ -164,6 +164,10 @@ const LINES: &[(Op, Line)] = &[
     (Op::StrictMin, Unstated(FLOATS)),
     (Op::StrictMax, Unstated(FLOATS)),
     (Op::VDecode, Unstated(FLOATS)),
+    (
+        Op::VMagic,
+        Unstated("bits of a float; `magic.rs` tries them all"),
+    ),
     (Op::VFAdd, Unstated(FLOATS)),
     (Op::VFSub, Unstated(FLOATS)),
     (Op::VFMul, Unstated(FLOATS)),

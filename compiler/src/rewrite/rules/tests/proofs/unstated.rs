@@ -4,6 +4,7 @@ const LAW: &str = "a law of real numbers, of which integers of some width prove 
 const FLOATS: &str =
     "floats: each operation denotes the exact result, and what it rounds goes into a bound";
 const ENTRIES: &str = "a term with the number of an entry in place of a code: nothing is computed that could overflow";
+const MAGIC: &str = "a sum of floats below 2^24, which is exact: `magic.rs` tries all words";
 const DIGITS: &str = "fractions of 2^15, rounded; each factor is found by trying all codes";
 const FRACTIONS: &str = "entries of the table are fractions";
 
@@ -41,6 +42,8 @@ pub(super) const UNSTATED: &[(&str, &str)] = &[
     ("pick-words", ENTRIES),
     ("stage-table", ENTRIES),
     ("decode", FLOATS),
+    ("magic-float", MAGIC),
+    ("magic-sum", MAGIC),
     ("add-f32", FLOATS),
     ("mul-f32", FLOATS),
     ("div-f32", FLOATS),

@@ -2,6 +2,7 @@
 //! so can the tests of your own kernels.
 
 use crate::{Error, Kernel, Tensor};
+use lowbit_compiler::format::sums::fill_sums;
 use lowbit_compiler::format::{BlockFormat, Element, Format, FormatKind};
 use lowbit_compiler::spec::interp::{Evaluated, InterpError, evaluate};
 use lowbit_compiler::spec::kernel::{Expr, Extent, Kernel as Spec, Role, Subscript, TensorId};
@@ -104,6 +105,7 @@ pub fn random_tensor(
     let mut bytes: Vec<u8> = (0..bytes).map(|_| random.number() as u8 & 0x3f).collect();
     if let FormatKind::Block(block) = &format.kind {
         make_legal(block, &shape, &mut bytes);
+        fill_sums(block, &shape, &mut bytes)?;
     }
     Tensor::from_bytes(format.clone(), &shape, bytes)
 }

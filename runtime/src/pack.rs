@@ -4,6 +4,7 @@ use crate::bulk::{check_count, named};
 use crate::kernel::layout_error;
 use crate::{Encoder, Engine, Error, Kernel, Options, Scratch, Tensor};
 use lowbit_compiler::format::layout::{blocks_differ, is_layout_of, move_codes, same_layout};
+use lowbit_compiler::format::sums::fill_sums;
 use lowbit_compiler::format::{Format, FormatKind};
 use std::sync::{Arc, Mutex};
 
@@ -47,7 +48,7 @@ impl Packer {
             "language 1;\n{}{}
              kernel pack(stored a: declared[E, N, K]) -> output w: packed[E, N, K] {{ w[e, n, k] = a[e, n, k]; }}\n",
             named("declared", from),
-            named("packed", to)
+            named("packed", &without_sums(to))
         );
         let module = engine.load(&text)?;
         Ok(Packer {
@@ -88,7 +89,22 @@ impl Packer {
         let scratch = &mut Scratch::default();
         self.kernel
             .call_into(&[("a", &a)], &mut [&mut bytes], scratch)?;
+        if let FormatKind::Block(to) = &self.to.kind {
+            fill_sums(to, shape, &mut bytes)?;
+        }
         Tensor::of_legal(self.to.clone(), shape, Arc::new(bytes))
+    }
+}
+
+/// A layout as kernels write it: sums of rows are added up from the codes that they have moved.
+fn without_sums(to: &Format) -> Format {
+    let kind = match &to.kind {
+        FormatKind::Block(block) => FormatKind::Block(block.without_sums()),
+        plain => plain.clone(),
+    };
+    Format {
+        name: to.name.clone(),
+        kind,
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::grid::{BlockPlace, Grid, for_each_block};
 use super::refuse::check_codes;
+use super::sums::fill_sums;
 use super::{
     Assigned, BinOp, BlockFormat, Element, Encode, EncodeExpr, Field, FieldId, Format, FormatKind,
     Part, Product, ReduceOp, Scope, Side, UnOp, ValueExpr,
@@ -74,6 +75,22 @@ pub enum CodecError {
         row: u64,
         /// The first element of the row that has the code.
         element: u64,
+    },
+    /// A sum that a layout keeps and that is not that of its row.
+    #[error("`{format}` keeps a sum of row {row} that its values do not add up to")]
+    Sum {
+        /// The format's name.
+        format: String,
+        /// The row of the tensor, over all axes before the last.
+        row: u64,
+    },
+    /// The values of a row add up to more than the sum that a layout keeps can be.
+    #[error("the values of a row add up to {sum}, more than `{kept}` holds")]
+    LargeSum {
+        /// Its name.
+        kept: String,
+        /// The sum.
+        sum: i64,
     },
     /// Two layouts that do not hold the same fields.
     #[error("the two layouts do not hold the same fields: {reason}")]
@@ -250,6 +267,7 @@ pub fn encode_tensor(
                 let block = &mut out[place.block..place.block + b.bytes as usize];
                 b.encode_with(encode, &shared.read_back, &tile, block);
             });
+            fill_sums(b, shape, &mut out)?;
         }
     }
     Ok(out)

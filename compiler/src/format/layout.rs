@@ -4,6 +4,7 @@ use super::codec::{CodecError, check_bytes};
 use super::grid::{BlockPlace, Grid};
 use super::recode::{Recoding, Way};
 use super::refuse::check_codes;
+use super::sums::{fill_sums, same_sums};
 use super::{
     BlockFormat, Element, Field, FloatSpec, Format, FormatKind, Illegal, Part, Scope, Side,
     Specials, UnOp, ValueExpr,
@@ -53,6 +54,12 @@ pub fn layout_id(format: &Format) -> LayoutId {
                     .for_each(|w| h.word(w));
             }
             h.value(&b.value);
+            if let Some(kept) = &b.kept {
+                h.word(35);
+                h.element(&kept.element);
+                h.word(scope_word(kept.scope));
+                h.places(&kept.parts);
+            }
         }
     }
     LayoutId(h.0)
@@ -182,6 +189,7 @@ pub fn same_layout(a: &Format, b: &Format) -> bool {
     (a.rows, a.len, a.bytes, a.fields.len()) == (b.rows, b.len, b.bytes, b.fields.len())
         && a.frame == b.frame
         && a.value == b.value
+        && same_sums(a, b)
         && fields().all(|(x, y)| {
             same_values(&x.element, &y.element)
                 && (x.scope, x.count) == (y.scope, y.count)
@@ -233,7 +241,7 @@ fn plain_blocks(format: &Format) -> Option<Cow<'_, BlockFormat>> {
     };
     let (id, field) = block.fields.iter().next()?;
     let plain = block.fields.len() == 1
-        && block.frame.is_empty()
+        && field.scope == Scope::Block
         && block.value == ValueExpr::Field(id)
         && field.values_per_code(block.len).is_some();
     plain.then_some(Cow::Borrowed(block))
@@ -362,6 +370,7 @@ fn regroup(
             }
         }
     }
+    fill_sums(to, shape, &mut out)?;
     Ok(out)
 }
 
@@ -426,6 +435,7 @@ pub fn relayout(
             }
         }
     }
+    fill_sums(to, shape, &mut out)?;
     Ok(out)
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Data types only know themselves here: [`Element`] is one code and its value, [`BlockFormat`] a tile of elements
 //! with scales. `element.rs` and `codebook.rs` hold the reference decode and encode of one code, `codec.rs` that of whole blocks,
-//! `refuse.rs` finds codes that a format refuses, `layout.rs` has ids and relayout, `recode.rs` joint codes of neighbours. Nothing in the compiler matches on the *name* of a format.
+//! `refuse.rs` finds codes that a format refuses, `layout.rs` has ids and relayout, `recode.rs` joint codes of neighbours, and
+//! `sums.rs` sums of rows that a layout keeps. Nothing in the compiler matches on the *name* of a format.
 
 mod codebook;
 pub mod codec;
@@ -14,6 +15,7 @@ pub mod recode;
 pub mod refuse;
 pub mod search;
 pub mod std;
+pub mod sums;
 pub mod text;
 
 pub use codebook::{Illegal, Product};
@@ -349,6 +351,8 @@ pub struct BlockFormat {
     pub placed_by_author: bool,
     /// The fields, in order of declaration.
     pub fields: PrimaryMap<FieldId, Field>,
+    /// The sum of the values of each row, if the layout keeps it: no field, since it follows from them (`sums.rs`).
+    pub kept: Option<Box<Field>>,
     /// What an element is worth.
     pub value: ValueExpr,
     /// How to quantise into it: the author's clause or a derived default; `None` leaves only a search (`search/`).
@@ -404,6 +408,7 @@ impl BlockFormat {
             frame: Frame::default(),
             placed_by_author: false,
             fields,
+            kept: None,
             value: ValueExpr::Field(field),
             encode: Some(Encode::of_fields(vec![(field, EncodeExpr::Input)])),
         }

@@ -3,6 +3,7 @@
 
 use super::codec::{CodecError, check_bytes};
 use super::grid::{BlockPlace, Grid};
+use super::sums::fill_sums;
 use super::{BlockFormat, Field, Format, FormatKind};
 
 /// Which axis is put into another order.
@@ -66,6 +67,7 @@ pub fn permute(
             }
         }
     }
+    fill_sums(block, shape, &mut out)?;
     Ok(out)
 }
 

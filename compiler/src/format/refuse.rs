@@ -5,6 +5,7 @@
 
 use super::codec::{CodecError, check_bytes, read_code};
 use super::grid::{Grid, for_each_block};
+use super::sums::check_sums;
 use super::{BlockFormat, Element, Field, Format, FormatKind};
 use std::collections::BTreeMap;
 
@@ -13,7 +14,9 @@ impl Format {
     pub fn refuses(&self) -> bool {
         match &self.kind {
             FormatKind::Plain(e) => e.refuses(),
-            FormatKind::Block(b) => b.fields.values().any(|f| f.element.refuses()),
+            FormatKind::Block(b) => {
+                b.kept.is_some() || b.fields.values().any(|f| f.element.refuses())
+            }
         }
     }
 }
@@ -36,7 +39,7 @@ pub fn check_codes(format: &Format, shape: &[u64], bytes: &[u8]) -> Result<(), C
         FormatKind::Block(b) => blocks(b, shape, bytes)?,
     };
     match refused {
-        None => Ok(()),
+        None => check_sums(format, shape, bytes),
         Some(r) => Err(CodecError::Refused {
             format: format.name.clone(),
             field: r.field,

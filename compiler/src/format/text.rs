@@ -104,6 +104,7 @@ fn block(name: &str, b: &BlockFormat) -> String {
     let names: Vec<&str> = b
         .fields
         .values()
+        .chain(b.kept.as_deref())
         .chain(locals)
         .map(|f| f.name.as_str())
         .collect();
@@ -149,10 +150,15 @@ fn block(name: &str, b: &BlockFormat) -> String {
             format!("[{row}{}{component}]", steps(&f.occurrence, &i))
         })
     };
-    for f in b.fields.values() {
+    for f in b.fields.values().chain(b.kept.as_deref()) {
         let _ = write!(
             out,
-            "    {}{}{}: {}{}",
+            "    {}{}{}{}: {}{}",
+            if b.kept.as_deref() == Some(f) {
+                "kept "
+            } else {
+                ""
+            },
             match f.scope {
                 Scope::Block => "",
                 Scope::Row(_) => "row ",
@@ -211,7 +217,7 @@ fn block(name: &str, b: &BlockFormat) -> String {
 /// Whether the addresses are those that the compiler gives to fields without any.
 fn compiler_places(b: &BlockFormat) -> bool {
     let mut ends: HashMap<Scope, u64> = HashMap::new();
-    for f in b.fields.values() {
+    for f in b.fields.values().chain(b.kept.as_deref()) {
         let end = ends.entry(f.scope).or_default();
         let (start, bits) = (end.div_ceil(8) * 8, u64::from(f.element.bits()));
         let (step, slots) = match f.scope {

@@ -275,6 +275,8 @@ pub struct FrameBytes {
 /// `q[i]: uint(4) at …;`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
+    /// `kept`, if it is what the values of a row add up to.
+    pub kept: Option<Span>,
     /// `row` or `tensor`.
     pub scope: Option<Ident>,
     /// Its name.

@@ -118,6 +118,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::bytes | Rule::kw_bytes => "`bytes`",
         Rule::frame => "the bytes around blocks",
         Rule::kw_after => "`after`",
+        Rule::kw_kept => "`kept`",
         Rule::axis => "an index",
         Rule::role | Rule::param | Rule::params | Rule::outputs => {
             "`weight`, `stored`, `input` or `output`"

@@ -348,6 +348,8 @@ impl Builder {
     fn field(&mut self, p: P<'_>) -> Option<Field> {
         let span = self.span(&p);
         let mut it = parts(p).peekable();
+        let kept = it.next_if(|p| p.as_rule() == Rule::kw_kept);
+        let kept = kept.map(|p| self.span(&p));
         let scope = it
             .next_if(|p| p.as_rule() == Rule::scope)
             .map(|p| self.ident(p));
@@ -372,6 +374,7 @@ impl Builder {
             Some(p) => Some(Placement::Whole(self.addresses(p)?)),
         };
         Some(Field {
+            kept,
             scope,
             name,
             subscript,

@@ -291,7 +291,8 @@ fn field(f: &Field, indent: usize) -> String {
         .as_ref()
         .map(|s| format!("{} ", s.name))
         .unwrap_or_default();
-    let head = format!("{scope}{}{}: ", f.name.name, subscript(&f.subscript));
+    let kept = f.kept.map_or("", |_| "kept ");
+    let head = format!("{kept}{scope}{}{}: ", f.name.name, subscript(&f.subscript));
     let mut text = element(&f.element, &head, indent);
     if f.after.is_some() {
         text += " after";

@@ -41,6 +41,7 @@ mod table;
 
 use super::codec::CodecError;
 use super::grid::{Grid, for_each_block};
+use super::sums::fill_sums;
 use super::{BlockFormat, FieldId};
 use cranelift_entity::EntityRef;
 use descend::Descent;
@@ -172,6 +173,7 @@ pub fn search_tensor(
             &mut out[at..at + bytes],
         );
     });
+    fill_sums(format, shape, &mut out)?;
     Ok(out)
 }
 

@@ -157,6 +157,7 @@ impl Checker<'_> {
         )?;
         let frame = self.frame(b, &used, placed_by_author)?;
         self.overlaps(&fields, &declared, size, &frame, &axes)?;
+        let (fields, kept) = self.kept(fields, &declared)?;
         let Some(value) = value else {
             return self.fail(
                 Diagnostic::error(
@@ -176,6 +177,7 @@ impl Checker<'_> {
             frame,
             placed_by_author,
             fields,
+            kept,
             value,
             encode: None,
         };

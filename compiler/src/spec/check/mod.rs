@@ -17,6 +17,7 @@ mod kernel;
 mod place;
 mod statement;
 mod subscript;
+mod sums;
 mod value;
 
 use super::kernel::Kernel;

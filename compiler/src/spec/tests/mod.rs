@@ -5,6 +5,7 @@ mod eval;
 mod formats;
 mod illegal;
 mod search;
+mod sums;
 
 use super::{Module, load};
 

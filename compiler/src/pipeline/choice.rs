@@ -2,11 +2,12 @@
 
 use super::{Candidate, CompileError, Pick, Request, Stage};
 use crate::rewrite::cost::{CostVector, Prices, total};
-use crate::rewrite::{Lowering, RewriteError, Rewritten, RuleSet, rewrite};
+use crate::rewrite::{Lowering, RewriteError, Rewritten, RuleSet, apart, rewrite};
 use crate::schedule::ScheduleError;
 use crate::schedule::amounts;
 use crate::schedule::place::{Part, Placed, place};
 use crate::schedule::plan::{Layouts, Plan, known_extent, layouts_of, plans, settle};
+use crate::schedule::sums::keeping_sums;
 use crate::spec::kernel::{Kernel, Statement};
 use std::collections::BTreeSet;
 
@@ -26,6 +27,8 @@ struct Tried {
     layouts: Layouts,
     placed: Placed,
     rewritten: Rewritten,
+    /// E-graphs that were made for it.
+    graphs: usize,
 }
 
 /// A lowering of one of the plans that were tried, with its best tile.
@@ -224,6 +227,7 @@ impl Choice {
         let rewritten = self.tried[tried].rewritten.clone();
         let lowering = rewritten.lowerings[*which].clone();
         let placed = place(kernel, statement, &plan, layouts, MAIN, request.batch)?;
+        let made: usize = self.tried.iter().map(|t| t.graphs).sum();
         let every = || self.tried.iter().map(|t| &t.rewritten);
         let nodes = every().map(|r| r.nodes).chain(self.too_large.clone());
         let mut nodes = nodes.max().unwrap_or(0);
@@ -239,7 +243,7 @@ impl Choice {
         let amounts = amounts::nominal(kernel, statement, &plan, request.batch);
         Ok(Stage {
             plan,
-            graphs: self.tried.len() + self.too_large.len() + parts.len() - 1,
+            graphs: made + self.too_large.len() + parts.len() - 1,
             parts,
             candidates: self.candidates(settled.at),
             amounts,
@@ -359,7 +363,16 @@ fn attempt(
     layouts: &Layouts,
     part: Part,
 ) -> Result<Tried, CompileError> {
-    let layouts = layouts_of(kernel, statement, &plan, layouts);
+    let chosen = layouts_of(kernel, statement, &plan, layouts);
+    let mut graphs = 1;
+    if let Some(keeping) = keeping_sums(kernel, layouts, &chosen) {
+        match try_sums(kernel, statement, &plan, rules, request, keeping)? {
+            Sums::Read(tried) => return Ok(*tried),
+            Sums::NotRead => graphs += 1,
+            Sums::Useless => {}
+        }
+    }
+    let layouts = chosen;
     let placed = place(kernel, statement, &plan, &layouts, part, request.batch)?;
     let rewritten = rewrite(&placed, kernel, request.target, rules)?;
     Ok(Tried {
@@ -367,7 +380,48 @@ fn attempt(
         layouts,
         placed,
         rewritten,
+        graphs,
     })
+}
+
+/// What layouts that keep sums of rows are for a plan.
+enum Sums {
+    /// The statement has no such sum.
+    Useless,
+    /// The best lowering does without.
+    NotRead,
+    /// The best lowering reads them.
+    Read(Box<Tried>),
+}
+
+/// A plan under layouts that keep sums of rows.
+fn try_sums(
+    kernel: &Kernel,
+    statement: &Statement,
+    plan: &Plan,
+    rules: &RuleSet,
+    request: &Request<'_>,
+    layouts: Layouts,
+) -> Result<Sums, CompileError> {
+    let placed = place(kernel, statement, plan, &layouts, MAIN, request.batch)?;
+    if !apart::is_useful(&placed, kernel) {
+        return Ok(Sums::Useless);
+    }
+    // A graph that is too large may not be without the second form.
+    let Ok(rewritten) = rewrite(&placed, kernel, request.target, rules) else {
+        return Ok(Sums::NotRead);
+    };
+    let best = rewritten.lowerings.first();
+    if !best.is_some_and(|best| apart::reads_kept(&placed, &best.term)) {
+        return Ok(Sums::NotRead);
+    }
+    Ok(Sums::Read(Box::new(Tried {
+        plan: plan.clone(),
+        layouts,
+        placed,
+        rewritten,
+        graphs: 1,
+    })))
 }
 
 /// The statement under a plan with each tile that is tried: the terms are the same, only the copies differ.

@@ -6,6 +6,7 @@
 //! of their contents. Factors common to all products are pulled out.
 
 use super::analysis::Graph;
+use super::apart::Apart;
 use super::facts::Facts;
 use super::hash::{SEED, fnv};
 use super::lang::{Node, Op, func_op, select_op};
@@ -38,20 +39,32 @@ pub(super) struct Canon<'a> {
     pub(super) graph: &'a mut Graph,
     done: BTreeMap<TermId, Poly>,
     classes: BTreeMap<u64, (Id, AxisSet)>,
+    /// Where sums are taken apart.
+    pub(super) apart: Option<Apart>,
 }
 
 /// Adds a term to the graph in canonical form.
 pub fn insert(graph: &mut Graph, root: TermId) -> Id {
-    let mut canon = Canon {
-        graph,
-        done: BTreeMap::new(),
-        classes: BTreeMap::new(),
-    };
+    let mut canon = Canon::new(graph, None);
     let poly = canon.poly(root);
     canon.build(&poly).0
 }
 
-impl Canon<'_> {
+impl<'a> Canon<'a> {
+    pub(super) fn new(graph: &'a mut Graph, apart: Option<Apart>) -> Self {
+        Canon {
+            graph,
+            done: BTreeMap::new(),
+            classes: BTreeMap::new(),
+            apart,
+        }
+    }
+
+    /// Forgets the forms of terms that were found.
+    pub(super) fn forget(&mut self) {
+        self.done.clear();
+    }
+
     fn facts(&self) -> &Facts {
         &self.graph.analysis
     }
@@ -79,6 +92,7 @@ impl Canon<'_> {
             }
             other => self.atom(&other),
         };
+        let poly = self.with_kept(poly);
         self.done.insert(term, poly.clone());
         poly
     }
@@ -157,6 +171,7 @@ impl Canon<'_> {
             Term::Sum(axis, e) if self.facts().axes[*axis].tables == TableAxis::Joint => {
                 return self.over_neighbours(*axis, *e);
             }
+            Term::Sum(axis, e) if self.apart.is_some() => return self.sum_apart(*axis, *e),
             Term::Sum(axis, e) => (Op::Sum, Some(Node::Axis(*axis)), vec![*e]),
             Term::MaxOver(axis, e) => (Op::MaxOver, Some(Node::Axis(*axis)), vec![*e]),
             Term::Const(c) => return number(*c),
@@ -226,7 +241,7 @@ impl Canon<'_> {
         }
     }
 
-    fn build(&mut self, poly: &Poly) -> (Id, u64) {
+    pub(super) fn build(&mut self, poly: &Poly) -> (Id, u64) {
         let (id, hash, _, _) = self.build_hashed(poly);
         (id, hash)
     }
@@ -291,7 +306,7 @@ impl Canon<'_> {
     }
 }
 
-fn number(value: f64) -> Poly {
+pub(super) fn number(value: f64) -> Poly {
     if value == 0.0 {
         Poly::new()
     } else {

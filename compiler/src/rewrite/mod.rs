@@ -4,6 +4,7 @@
 //! enters, `rules/` the rewrites as data (`rule.rs` runs them), `cost.rs` and `extract.rs` the choice.
 
 pub mod analysis;
+pub mod apart;
 pub mod canon;
 pub mod cost;
 pub mod digits;
@@ -304,6 +305,7 @@ fn roots(
     let mut roots = Vec::new();
     for root in &placed.roots {
         let value = canon::insert(graph, root.term);
+        apart::tell(graph, root.term, value, &placed.kept);
         let name = &kernel.tensors[root.tensor].name;
         let ty = integers::result_type(graph, root.term, value, &root.element, name)?;
         let lanes = root

@@ -33,19 +33,22 @@ impl Canon<'_> {
     /// The sum of a term over the neighbours of a joint code.
     pub(super) fn over_neighbours(&mut self, axis: AxisId, term: TermId) -> Poly {
         let body = self.poly(term);
-        // What is the same for all neighbours, and what is summed, apart for weights and for the call alone.
-        let mut groups: BTreeMap<(Vec<Atom>, bool), Poly> = BTreeMap::new();
+        // What is the same for all neighbours, and what is summed, apart for weights and for the call alone. Where sums are taken
+        // apart, so is each product of weights alone.
+        let mut groups: BTreeMap<(Vec<Atom>, bool, Vec<Atom>), Poly> = BTreeMap::new();
         for (atoms, coefficient) in body {
             let (own, shared): (Vec<Atom>, Vec<Atom>) =
                 atoms.into_iter().partition(|a| self.axes_of(a).has(axis));
             for (sums, factor) in self.product_over(axis, own) {
                 let weights = sums.iter().any(|a| self.reads_weights(a));
-                let group = groups.entry((shared.clone(), weights)).or_default();
+                let alone = self.apart.is_some() && !sums.iter().any(|a| a.call);
+                let own = if alone { sums.clone() } else { Vec::new() };
+                let group = groups.entry((shared.clone(), weights, own)).or_default();
                 *group.entry(sums).or_insert(0.0) += coefficient * factor;
             }
         }
         let mut sum = Poly::new();
-        for ((shared, _), group) in groups {
+        for ((shared, ..), group) in groups {
             let products = match group.len() {
                 1 => group,
                 _ => self.grouped(group),
@@ -161,7 +164,7 @@ impl Canon<'_> {
     }
 
     /// A polynomial summed over an axis, as one atom.
-    fn sum_over(&mut self, axis: AxisId, body: &Poly) -> Atom {
+    pub(super) fn sum_over(&mut self, axis: AxisId, body: &Poly) -> Atom {
         let (id, hash, axes, call) = self.build_hashed(body);
         let hash = super::hash::fnv(format!("sum {axis}").as_bytes(), hash);
         let leaf = self.graph.add(Node::Axis(axis));

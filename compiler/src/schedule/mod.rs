@@ -12,6 +12,7 @@ pub mod normal;
 pub mod place;
 pub mod plan;
 pub mod print;
+pub mod sums;
 pub mod term;
 pub mod views;
 

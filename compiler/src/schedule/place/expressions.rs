@@ -49,7 +49,13 @@ impl Placer<'_> {
                 ];
                 self.terms.add(Term::Select(*c, operands))
             }
-            Expr::Reduce(op, indices, body) => self.reduce(*op, indices, *body, spots)?,
+            Expr::Reduce(op, indices, body) => {
+                let sum = self.reduce(*op, indices, *body, spots)?;
+                if let (Reduce::Sum, [index]) = (op, &indices[..]) {
+                    self.keep(*index, *body, spots)?;
+                }
+                sum
+            }
         })
     }
 

@@ -141,7 +141,7 @@ impl Placer<'_> {
         Ok(address)
     }
 
-    fn block_load(
+    pub(super) fn block_load(
         &mut self,
         tensor: TensorId,
         block: &BlockFormat,

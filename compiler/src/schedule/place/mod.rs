@@ -5,6 +5,7 @@ mod axes;
 mod expressions;
 mod loads;
 mod planes;
+mod sums;
 
 use super::ScheduleError;
 use super::fit::Digit;
@@ -53,6 +54,15 @@ pub struct Root {
     pub address: Affine,
 }
 
+/// A sum that the layout of a weight keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The sum over the axes of the statement's reduction.
+    pub sum: TermId,
+    /// The load of what is kept.
+    pub load: TermId,
+}
+
 /// A statement under a schedule.
 #[derive(Clone, Debug)]
 pub struct Placed {
@@ -62,6 +72,8 @@ pub struct Placed {
     pub terms: Terms,
     /// Its results.
     pub roots: Vec<Root>,
+    /// Sums that its weights keep, no part of the results.
+    pub kept: Vec<Kept>,
     /// The runs that together cover its part of the results.
     pub variants: Vec<Variant>,
 }
@@ -91,6 +103,7 @@ struct Placer<'a> {
     spots: BTreeMap<IndexId, Spot>,
     reduced: BTreeMap<IndexId, Vec<AxisId>>,
     tail: Option<([AxisId; 2], Spot)>,
+    kept: Vec<Kept>,
 }
 
 /// What free dimensions are assumed to be by the cost model.
@@ -119,6 +132,7 @@ pub fn place(
         spots: BTreeMap::new(),
         reduced: BTreeMap::new(),
         tail: None,
+        kept: Vec::new(),
     };
     let outputs = statement.targets[0].index.clone();
     let mut variants = placer.outputs(&outputs, part);
@@ -147,6 +161,7 @@ pub fn place(
         axes: placer.axes,
         terms: placer.terms,
         roots,
+        kept: placer.kept,
         variants,
     })
 }

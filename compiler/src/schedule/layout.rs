@@ -68,6 +68,8 @@ pub fn interleave(block: &BlockFormat, rows: u32, cut: Cut) -> BlockFormat {
     let mut packed = block.clone();
     packed.rows = rows;
     packed.placed_by_author = false;
+    // Whether sums of rows are worth keeping is not for the format to say.
+    packed.kept = None;
     let mut next_bit = 0u32;
     packed.frame = Frame::default();
     for field in packed.fields.values_mut() {

@@ -249,6 +249,7 @@ pub(crate) fn block(m: &mut Maker, name: &str, need: Need) {
     if let Some((at, _)) = &mut at {
         apart(m, &fields, &shared, at);
     }
+    let kept = need != Need::Quantize && m.once_in(12) && keeps(m, &shared);
     let order = m.order(fields.len());
     let sized = at.as_ref().filter(|_| m.once_in(3));
     let size = sized.map_or(String::new(), |(_, bits)| {
@@ -258,7 +259,8 @@ pub(crate) fn block(m: &mut Maker, name: &str, need: Need) {
     let mut text = format!("format {name} = block i < {len}{size}");
     for side in ["row", "row after", "tensor", "tensor after"] {
         // bytes that hold nothing
-        if !shared.contains(&Some(side)) && m.once_in(16) {
+        let used = shared.contains(&Some(side)) || kept && side == "row";
+        if !used && m.once_in(16) {
             m.tag("block", "with bytes around it");
             text += &format!(", {side} bytes {}", m.between(1, 5));
         }
@@ -282,8 +284,21 @@ pub(crate) fn block(m: &mut Maker, name: &str, need: Need) {
         }
         text += ";\n";
     }
+    if kept {
+        let address = if at.is_some() { " at 0" } else { "" };
+        text += &format!("    kept row sums: f32{address};\n");
+    }
     text += &format!("    value = {value};\n{encode}}}\n");
     m.formats.push(text);
+}
+
+/// Whether a format may keep the sums of its rows before them: nothing else may lie there.
+fn keeps(m: &mut Maker, shared: &[Option<&str>]) -> bool {
+    let free = !shared.contains(&Some("row"));
+    if free {
+        m.tag("field of", "sums of rows");
+    }
+    free
 }
 
 /// The fields that a row or the tensor has once, with the side on which they lie.

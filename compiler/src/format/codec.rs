@@ -90,7 +90,7 @@ pub enum CodecError {
         /// Its name.
         kept: String,
         /// The sum.
-        sum: i64,
+        sum: String,
     },
     /// Two layouts that do not hold the same fields.
     #[error("the two layouts do not hold the same fields: {reason}")]

@@ -108,6 +108,9 @@ pub fn mirrored(element: &Element, bits: u32) -> Option<Codebook> {
     let half = 1u32 << bits;
     let width = (1..=2 * bits).find(|n| radix.checked_pow(*n).is_none_or(|all| all > half))?;
     let all = radix.checked_pow(width).filter(|all| *all <= 2 * half)?;
+    if width * element.bits() > MOST_BITS {
+        return None;
+    }
     if !{ opposite }.all(|(a, b)| *a == -b) {
         return None;
     }
@@ -231,13 +234,17 @@ mod tests {
         assert_eq!(width(&[-2.0, -1.0, 1.0, 2.0]), None, "16 have no sign");
         assert_eq!(width(&[0.0, 1.0]), None, "not symmetric");
         assert_eq!(width(&[-1.0, 0.0, 2.0]), None, "not symmetric");
+        let again = [1.0, -1.0].repeat(8);
+        assert_eq!(width(&again), None, "five codes of four bits are too many");
+        assert_eq!(width(&again[..8]), Some((5, 5)));
         assert_eq!(mirrored(&Element::UInt { bits: 2 }, 4), None);
         assert_eq!(mirrored(&Element::Int { bits: 1 }, 4), None);
     }
 
     #[test]
     fn every_combination_has_a_joint_code_that_is_worth_it() {
-        let cases: [&[f32]; 4] = [
+        let cases: [&[f32]; 5] = [
+            &[1.0, -1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0],
             &[-1.0, 1.0],
             &[-1.0, 0.0, 1.0],
             &[1.0, 0.0, -1.0, 1.0],

@@ -66,6 +66,12 @@ pub fn keeps_sums(element: &Element) -> bool {
     *element == WHOLE || *element == REAL
 }
 
+/// Whether the sums that a layout keeps may be other numbers than those of its rows: integers of what is none.
+pub fn cuts_sums(format: &BlockFormat) -> bool {
+    let kept = format.kept.as_ref();
+    kept.is_some_and(|k| k.element == WHOLE) && !format.value.is_whole(format)
+}
+
 /// Writes the sums that a layout keeps, from the codes that are there; nothing if it keeps none.
 ///
 /// # Errors
@@ -113,14 +119,22 @@ pub(super) fn check_sums(format: &Format, shape: &[u64], bytes: &[u8]) -> Result
 /// The code of a sum.
 fn code(kept: &Field, sum: f64) -> Result<u32, CodecError> {
     if kept.element == WHOLE {
-        let whole = i32::try_from(sum as i64).map_err(|_| CodecError::LargeSum {
-            kept: kept.name.clone(),
-            sum: sum as i64,
-        })?;
+        let whole = i32::try_from(sum as i64).map_err(|_| large(kept, sum))?;
         return Ok(whole as u32);
     }
+    let rounded = sum as f32;
+    if sum.is_finite() && rounded.is_infinite() {
+        return Err(large(kept, sum));
+    }
     // One NaN stands for all, so that sums of the same codes are the same bytes.
-    Ok(if sum.is_nan() { f32::NAN } else { sum as f32 }.to_bits())
+    Ok(if rounded.is_nan() { f32::NAN } else { rounded }.to_bits())
+}
+
+fn large(kept: &Field, sum: f64) -> CodecError {
+    CodecError::LargeSum {
+        kept: kept.name.clone(),
+        sum: format!("{sum:e}"),
+    }
 }
 
 /// Calls `f` for each row of a tensor with the place of a block of it, which of the rows of that it is, its number and its sum.
@@ -235,6 +249,17 @@ impl<'f> Adder<'f> {
 }
 
 impl ValueExpr {
+    /// Whether all values are integers.
+    fn is_whole(&self, block: &BlockFormat) -> bool {
+        match self {
+            ValueExpr::Const(c) => c.fract() == 0.0,
+            ValueExpr::Field(id) => block.fields[*id].element.is_integer(),
+            ValueExpr::Unary(_, a) => a.is_whole(block),
+            ValueExpr::Binary(BinOp::Div, ..) => false,
+            ValueExpr::Binary(_, a, b) => a.is_whole(block) && b.is_whole(block),
+        }
+    }
+
     /// The largest magnitude of the values, if all are integers that f32 has; `None` otherwise.
     fn whole_up_to(&self, block: &BlockFormat) -> Option<f64> {
         let most = match self {

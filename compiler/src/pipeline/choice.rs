@@ -27,8 +27,15 @@ struct Tried {
     layouts: Layouts,
     placed: Placed,
     rewritten: Rewritten,
-    /// E-graphs that were made for it.
-    graphs: usize,
+    /// An e-graph that was made for it and is not used.
+    dropped: Option<Graph>,
+}
+
+/// What is told of an e-graph.
+#[derive(Clone, Copy)]
+struct Graph {
+    nodes: usize,
+    saturated: bool,
 }
 
 /// A lowering of one of the plans that were tried, with its best tile.
@@ -227,11 +234,18 @@ impl Choice {
         let rewritten = self.tried[tried].rewritten.clone();
         let lowering = rewritten.lowerings[*which].clone();
         let placed = place(kernel, statement, &plan, layouts, MAIN, request.batch)?;
-        let made: usize = self.tried.iter().map(|t| t.graphs).sum();
-        let every = || self.tried.iter().map(|t| &t.rewritten);
-        let nodes = every().map(|r| r.nodes).chain(self.too_large.clone());
-        let mut nodes = nodes.max().unwrap_or(0);
-        let mut saturated = every().all(|r| r.saturated) && self.too_large.is_empty();
+        let used = self.tried.iter().map(|t| Graph {
+            nodes: t.rewritten.nodes,
+            saturated: t.rewritten.saturated,
+        });
+        let too_large = self.too_large.iter().map(|nodes| Graph {
+            nodes: *nodes,
+            saturated: false,
+        });
+        let dropped = self.tried.iter().filter_map(|t| t.dropped);
+        let graphs: Vec<Graph> = used.chain(too_large).chain(dropped).collect();
+        let mut nodes = graphs.iter().map(|g| g.nodes).max().unwrap_or(0);
+        let mut saturated = graphs.iter().all(|g| g.saturated);
         let mut parts = vec![(MAIN, placed, rewritten, lowering)];
         for part in rest(kernel, statement, &plan) {
             let rest = self.rest(settled, tried, &plan, part, layouts)?;
@@ -243,7 +257,7 @@ impl Choice {
         let amounts = amounts::nominal(kernel, statement, &plan, request.batch);
         Ok(Stage {
             plan,
-            graphs: made + self.too_large.len() + parts.len() - 1,
+            graphs: graphs.len() + parts.len() - 1,
             parts,
             candidates: self.candidates(settled.at),
             amounts,
@@ -364,11 +378,11 @@ fn attempt(
     part: Part,
 ) -> Result<Tried, CompileError> {
     let chosen = layouts_of(kernel, statement, &plan, layouts);
-    let mut graphs = 1;
+    let mut dropped = None;
     if let Some(keeping) = keeping_sums(kernel, layouts, &chosen) {
         match try_sums(kernel, statement, &plan, rules, request, keeping)? {
             Sums::Read(tried) => return Ok(*tried),
-            Sums::NotRead => graphs += 1,
+            Sums::NotRead(graph) => dropped = Some(graph),
             Sums::Useless => {}
         }
     }
@@ -380,7 +394,7 @@ fn attempt(
         layouts,
         placed,
         rewritten,
-        graphs,
+        dropped,
     })
 }
 
@@ -388,8 +402,8 @@ fn attempt(
 enum Sums {
     /// The statement has no such sum.
     Useless,
-    /// The best lowering does without.
-    NotRead,
+    /// The best lowering does without, or the graph is too large.
+    NotRead(Graph),
     /// The best lowering reads them.
     Read(Box<Tried>),
 }
@@ -407,20 +421,27 @@ fn try_sums(
     if !apart::is_useful(&placed, kernel) {
         return Ok(Sums::Useless);
     }
-    // A graph that is too large may not be without the second form.
-    let Ok(rewritten) = rewrite(&placed, kernel, request.target, rules) else {
-        return Ok(Sums::NotRead);
+    let rewritten = match rewrite(&placed, kernel, request.target, rules) {
+        Ok(rewritten) => rewritten,
+        // It may not be without the second form.
+        Err(RewriteError::TooLarge { nodes, .. }) => {
+            let saturated = false;
+            return Ok(Sums::NotRead(Graph { nodes, saturated }));
+        }
+        Err(error) => return Err(error.into()),
     };
     let best = rewritten.lowerings.first();
-    if !best.is_some_and(|best| apart::reads_kept(&placed, &best.term)) {
-        return Ok(Sums::NotRead);
+    let read = best.is_some_and(|best| apart::reads_kept(&placed, &best.term));
+    if !read || !rewritten.saturated {
+        let (nodes, saturated) = (rewritten.nodes, rewritten.saturated);
+        return Ok(Sums::NotRead(Graph { nodes, saturated }));
     }
     Ok(Sums::Read(Box::new(Tried {
         plan: plan.clone(),
         layouts,
         placed,
         rewritten,
-        graphs: 1,
+        dropped: None,
     })))
 }
 

@@ -76,6 +76,10 @@ impl Canon<'_> {
         let Some((product, coefficient)) = longest.map(|(p, c)| (p.clone(), *c)) else {
             return;
         };
+        // A value that is the same along the row is known without the sum, exactly.
+        if !product.iter().any(|atom| self.is_sum(atom)) {
+            return;
+        }
         let mut worth = load.clone();
         for (atoms, c) in sum.iter().filter(|(atoms, _)| **atoms != product) {
             *worth.entry(atoms.clone()).or_insert(0.0) -= c;
@@ -92,6 +96,12 @@ impl Canon<'_> {
         if let Some(apart) = &mut self.apart {
             apart.known.push((product, worth));
         }
+    }
+
+    fn is_sum(&self, atom: &Atom) -> bool {
+        let nodes = &self.graph[self.class_of(atom).0].nodes;
+        let mut nodes = nodes.iter();
+        nodes.any(|node| matches!(node, Node::Op(Op::Sum, _)))
     }
 
     /// The load of what is kept gets what is known of the sum, such as how large it can be; the sum itself is not computed.

@@ -181,6 +181,7 @@ impl Checker<'_> {
             value,
             encode: None,
         };
+        self.whole_sums(&block, &declared)?;
         block.encode = match encode {
             Some((var, steps, span)) => Some(self.encode_clause(var, steps, span, &axes, &block)?),
             None => super::default_encode::derive(&block),

@@ -2,8 +2,8 @@
 
 use super::{Checked, Checker};
 use crate::diagnostic::Diagnostic;
-use crate::format::sums::keeps_sums;
-use crate::format::{Field, FieldId, Scope};
+use crate::format::sums::{cuts_sums, keeps_sums};
+use crate::format::{BlockFormat, Field, FieldId, Scope};
 use crate::syntax::ast;
 use cranelift_entity::PrimaryMap;
 
@@ -37,5 +37,22 @@ impl Checker<'_> {
             Some(kept) => Ok((fields.into_iter().collect(), Some(Box::new(kept)))),
             None => self.fail(wrong("is no `int(32)` and no `f32` of a row")),
         }
+    }
+
+    /// Fails where integers would keep sums of fractions.
+    pub(super) fn whole_sums(
+        &mut self,
+        block: &BlockFormat,
+        declared: &[&ast::Field],
+    ) -> Checked<()> {
+        let span = declared.iter().find_map(|f| f.kept);
+        let Some(span) = span.filter(|_| cuts_sums(block)) else {
+            return Ok(());
+        };
+        let message = "an integer keeps no sum of values that may be fractions";
+        self.fail(
+            Diagnostic::error("kept", span, message, "is an integer")
+                .help("keep it as f32: `kept row sums: f32;`"),
+        )
     }
 }

@@ -169,9 +169,28 @@ fn sums_that_do_not_fit_are_refused() {
         format large = block i < 2 { q[i]: int(32); kept row sums: int(32); value = q[i]; }";
     let large = &module(text).formats[0];
     let made = encode_tensor(large, &[1, 2], &[2e9, 2e9]);
-    let sum = 4_000_000_000;
-    let kept = "sums".into();
-    assert_eq!(made, Err(CodecError::LargeSum { kept, sum }));
+    let error = |sum: &str| {
+        let (kept, sum) = ("sums".into(), sum.into());
+        Err(CodecError::LargeSum { kept, sum })
+    };
+    assert_eq!(made, error("4e9"));
+    let text = "language 1;
+        format real = block i < 2 { s: f32; q[i]: int(8); kept row sums: f32; value = s * q[i]; }";
+    let real = &module(text).formats[0];
+    let made = encode_tensor(real, &[1, 4], &[2.5e38; 4]);
+    assert!(matches!(made, Err(CodecError::LargeSum { .. })), "{made:?}");
+}
+
+#[test]
+fn integers_do_not_keep_sums_of_fractions() {
+    for value in ["0.5 * q[i]", "q[i] / 2", "s * q[i]"] {
+        let text = format!(
+            "language 1;
+            format f = block i < 4 {{ s: f16; q[i]: int(4); kept row sums: int(32); value = {value}; }}"
+        );
+        let error = load("test", &text, &|_| None).expect_err(value).to_string();
+        assert!(error.contains("fractions"), "{value}: {error}");
+    }
 }
 
 #[test]

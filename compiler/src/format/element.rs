@@ -242,6 +242,19 @@ impl Element {
         matches!(self, Element::Codebook(c) if c.illegal == Illegal::Refused)
     }
 
+    /// Whether its codes mean what those of another do; how numbers are encoded does not matter.
+    pub(super) fn means_what(&self, other: &Element) -> bool {
+        match (self, other) {
+            (Element::Float(a), Element::Float(b)) => {
+                *a == FloatSpec {
+                    overflow: a.overflow,
+                    ..*b
+                }
+            }
+            (a, b) => a == b,
+        }
+    }
+
     /// What its bits are worth, if each is worth the same whatever the others are: so are those of integers, and a single bit
     /// is. Of at most eight bits.
     pub fn bit_worths(&self) -> Option<BitWorths> {

@@ -6,8 +6,8 @@ use super::recode::{Recoding, Way};
 use super::refuse::check_codes;
 use super::sums::{fill_sums, same_sums};
 use super::{
-    BlockFormat, Element, Field, FloatSpec, Format, FormatKind, Illegal, Part, Scope, Side,
-    Specials, UnOp, ValueExpr,
+    BlockFormat, Element, Field, Format, FormatKind, Illegal, Part, Scope, Side, Specials, UnOp,
+    ValueExpr,
 };
 use cranelift_entity::EntityRef;
 use std::borrow::Cow;
@@ -178,7 +178,7 @@ impl Fnv {
 /// equal then, but equal ids are no proof.
 pub fn same_layout(a: &Format, b: &Format) -> bool {
     let (a, b) = match (&a.kind, &b.kind) {
-        (FormatKind::Plain(a), FormatKind::Plain(b)) => return same_values(a, b),
+        (FormatKind::Plain(a), FormatKind::Plain(b)) => return a.means_what(b),
         (FormatKind::Block(a), FormatKind::Block(b)) => (a, b),
         (FormatKind::Plain(_), FormatKind::Block(_))
         | (FormatKind::Block(_), FormatKind::Plain(_)) => {
@@ -191,25 +191,12 @@ pub fn same_layout(a: &Format, b: &Format) -> bool {
         && a.value == b.value
         && same_sums(a, b)
         && fields().all(|(x, y)| {
-            same_values(&x.element, &y.element)
+            x.element.means_what(&y.element)
                 && (x.scope, x.count) == (y.scope, y.count)
                 && x.occurrence == y.occurrence
                 && x.component == y.component
                 && x.parts == y.parts
         })
-}
-
-/// Whether the codes of two elements mean the same; how numbers are encoded does not matter.
-pub(super) fn same_values(a: &Element, b: &Element) -> bool {
-    match (a, b) {
-        (Element::Float(a), Element::Float(b)) => {
-            *a == FloatSpec {
-                overflow: a.overflow,
-                ..*b
-            }
-        }
-        (a, b) => a == b,
-    }
 }
 
 /// What keeps the codes of one layout from being those of the other, for the same values; `None` if nothing does. Names do

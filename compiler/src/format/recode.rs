@@ -169,7 +169,7 @@ impl Way {
                 && from.occurrence == to.occurrence
                 && from.component == to.component
         };
-        if super::layout::same_values(&from.element, &to.element) {
+        if from.element.means_what(&to.element) {
             return shared().then_some(Way::Alone);
         }
         let block = from.scope == Scope::Block && from.occurrence.len() == to.occurrence.len();

@@ -202,22 +202,28 @@ pub fn same_layout(a: &Format, b: &Format) -> bool {
 /// What keeps the codes of one layout from being those of the other, for the same values; `None` if nothing does. Names do
 /// not matter, nor how many rows share a block, where the bits lie, or whether neighbours share a joint code.
 pub fn fields_differ(from: &BlockFormat, to: &BlockFormat) -> Option<String> {
+    ways(from, to).err()
+}
+
+/// How the codes of each field of one layout become those of the other, or what [`fields_differ`] says.
+pub(crate) fn ways(from: &BlockFormat, to: &BlockFormat) -> Result<Vec<Way>, String> {
     if from.len != to.len {
-        return Some(format!("blocks of {} and of {} elements", from.len, to.len));
+        return Err(format!("blocks of {} and of {} elements", from.len, to.len));
     }
     let (a, b) = (from.fields.len(), to.fields.len());
     if a != b {
-        return Some(format!("{a} and {b} fields"));
+        return Err(format!("{a} and {b} fields"));
     }
-    for (a, b) in from.fields.values().zip(to.fields.values()) {
-        if Way::between(a, b).is_none() {
-            return Some(format!(
-                "`{}` and `{}` are of different kinds",
-                a.name, b.name
-            ));
-        }
+    let way = |(a, b): (&Field, &Field)| {
+        Way::between(a, b)
+            .ok_or_else(|| format!("`{}` and `{}` are of different kinds", a.name, b.name))
+    };
+    let fields = from.fields.values().zip(to.fields.values());
+    let ways = fields.map(way).collect::<Result<Vec<Way>, String>>()?;
+    match from.value == to.value {
+        true => Ok(ways),
+        false => Err("an element is worth something else".into()),
     }
-    (from.value != to.value).then(|| "an element is worth something else".into())
 }
 
 /// A format as blocks, if it is plain values and nothing else: each element is worth what its code is, or what that says for it.
@@ -370,12 +376,7 @@ pub fn relayout(
     shape: &[u64],
     bytes: &[u8],
 ) -> Result<Vec<u8>, CodecError> {
-    if let Some(reason) = fields_differ(from, to) {
-        return Err(CodecError::Layouts { reason });
-    }
-    let fields = from.fields.values().zip(to.fields.values());
-    let ways = fields.filter_map(|(a, b)| Some((a, b, Way::between(a, b)?)));
-    let ways: Vec<(&Field, &Field, Way)> = ways.collect();
+    let ways = ways(from, to).map_err(|reason| CodecError::Layouts { reason })?;
     let as_format = |name: &str, b: &BlockFormat| Format {
         name: name.into(),
         kind: FormatKind::Block(b.clone()),
@@ -394,7 +395,8 @@ pub fn relayout(
     let old = Grid::new(from, shape).ok_or_else(too_large)?;
     let new = Grid::new(to, shape).ok_or_else(too_large)?;
     let mut move_fields = |like: Scope, (source, r): At, (target, s): At| {
-        for (a, b, way) in ways.iter().filter(|(a, ..)| a.scope.is_like(like)) {
+        let fields = from.fields.values().zip(to.fields.values()).zip(&ways);
+        for ((a, b), way) in fields.filter(|((a, _), _)| a.scope.is_like(like)) {
             let source = &bytes[source.of(a.scope)..];
             let target = &mut out[target.of(b.scope)..];
             way.row((a, source, r), (b, target, s));

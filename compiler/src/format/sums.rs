@@ -291,14 +291,10 @@ impl Element {
             Element::Int { bits } => Some(2f64.powi(i32::from(*bits) - 1)),
             Element::UInt { bits } => Some(2f64.powi(i32::from(*bits))),
             Element::Float(_) => None,
-            Element::Codebook(book) => {
-                let codes = 0..1u32 << self.bits();
-                let worth = |c| (0..book.width).map(move |j| f64::from(book.worth(c, j)));
-                let mut values = codes.flat_map(worth);
-                values.try_fold(0.0f64, |most, v| {
-                    (v.fract() == 0.0).then(|| most.max(v.abs()))
-                })
-            }
+            Element::Codebook(_) => self.is_integer().then(|| {
+                let (least, most) = self.range();
+                least.abs().max(most.abs())
+            }),
         }
     }
 }

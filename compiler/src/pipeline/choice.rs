@@ -38,6 +38,23 @@ struct Graph {
     saturated: bool,
 }
 
+impl Graph {
+    fn of(rewritten: &Rewritten) -> Graph {
+        Graph {
+            nodes: rewritten.nodes,
+            saturated: rewritten.saturated,
+        }
+    }
+
+    /// One that reached its limit.
+    fn too_large(nodes: usize) -> Graph {
+        Graph {
+            nodes,
+            saturated: false,
+        }
+    }
+}
+
 /// A lowering of one of the plans that were tried, with its best tile.
 struct Contender {
     /// Which of the plans.
@@ -53,8 +70,8 @@ pub(super) struct Choice {
     /// The layouts that it was considered under.
     pub(super) layouts: Layouts,
     tried: Vec<Tried>,
-    /// Nodes of the graphs of plans that reached their limit before they had a lowering.
-    too_large: Vec<usize>,
+    /// The graphs of plans that reached their limit before they had a lowering.
+    too_large: Vec<Graph>,
     contenders: Vec<Contender>,
     /// The cheapest contender that may be chosen.
     pub(super) best: usize,
@@ -108,7 +125,7 @@ impl Choice {
                 Ok(one) => tried.push(one),
                 Err(error) => {
                     if let CompileError::Rewrite(RewriteError::TooLarge { nodes, .. }) = &error {
-                        too_large.push(*nodes);
+                        too_large.push(Graph::too_large(*nodes));
                     }
                     failure = failure.or(Some(error));
                 }
@@ -234,35 +251,26 @@ impl Choice {
         let rewritten = self.tried[tried].rewritten.clone();
         let lowering = rewritten.lowerings[*which].clone();
         let placed = place(kernel, statement, &plan, layouts, MAIN, request.batch)?;
-        let used = self.tried.iter().map(|t| Graph {
-            nodes: t.rewritten.nodes,
-            saturated: t.rewritten.saturated,
-        });
-        let too_large = self.too_large.iter().map(|nodes| Graph {
-            nodes: *nodes,
-            saturated: false,
-        });
+        let used = self.tried.iter().map(|t| Graph::of(&t.rewritten));
         let dropped = self.tried.iter().filter_map(|t| t.dropped);
-        let graphs: Vec<Graph> = used.chain(too_large).chain(dropped).collect();
-        let mut nodes = graphs.iter().map(|g| g.nodes).max().unwrap_or(0);
-        let mut saturated = graphs.iter().all(|g| g.saturated);
+        let mut graphs: Vec<Graph> = used.chain(dropped).collect();
+        graphs.extend(&self.too_large);
         let mut parts = vec![(MAIN, placed, rewritten, lowering)];
         for part in rest(kernel, statement, &plan) {
             let rest = self.rest(settled, tried, &plan, part, layouts)?;
-            nodes = nodes.max(rest.rewritten.nodes);
-            saturated &= rest.rewritten.saturated;
+            graphs.push(Graph::of(&rest.rewritten));
             let lowering = rest.rewritten.lowerings[0].clone();
             parts.push((part, rest.placed.clone(), rest.rewritten.clone(), lowering));
         }
         let amounts = amounts::nominal(kernel, statement, &plan, request.batch);
         Ok(Stage {
             plan,
-            graphs: graphs.len() + parts.len() - 1,
+            graphs: graphs.len(),
             parts,
             candidates: self.candidates(settled.at),
             amounts,
-            nodes,
-            saturated,
+            nodes: graphs.iter().map(|g| g.nodes).max().unwrap_or(0),
+            saturated: graphs.iter().all(|g| g.saturated),
         })
     }
 
@@ -425,16 +433,14 @@ fn try_sums(
         Ok(rewritten) => rewritten,
         // It may not be without the second form.
         Err(RewriteError::TooLarge { nodes, .. }) => {
-            let saturated = false;
-            return Ok(Sums::NotRead(Graph { nodes, saturated }));
+            return Ok(Sums::NotRead(Graph::too_large(nodes)));
         }
         Err(error) => return Err(error.into()),
     };
     let best = rewritten.lowerings.first();
     let read = best.is_some_and(|best| apart::reads_kept(&placed, &best.term));
     if !read || !rewritten.saturated {
-        let (nodes, saturated) = (rewritten.nodes, rewritten.saturated);
-        return Ok(Sums::NotRead(Graph { nodes, saturated }));
+        return Ok(Sums::NotRead(Graph::of(&rewritten)));
     }
     Ok(Sums::Read(Box::new(Tried {
         plan: plan.clone(),

@@ -6,7 +6,7 @@
 //! decides. No rule does this: reordering every product by what it depends on would multiply the nodes of every graph.
 
 use super::analysis::{Graph, real};
-use super::canon::{Atom, Canon, Poly, number, sorted};
+use super::canon::{Atom, Canon, Poly, number, sorted, times};
 use super::extract::Extracted;
 use super::lang::{Node, Op};
 use crate::schedule::index::AxisId;
@@ -162,9 +162,8 @@ fn replaced(poly: Poly, product: &[Atom], by: &Poly) -> Poly {
             *next.entry(atoms).or_insert(0.0) += c;
             continue;
         };
-        for (others, factor) in by {
-            let key = sorted([rest.clone(), others.clone()].concat());
-            *next.entry(key).or_insert(0.0) += c * factor;
+        for (atoms, c) in times(&[(rest, c)].into(), by) {
+            *next.entry(atoms).or_insert(0.0) += c;
         }
     }
     next.retain(|_, c| *c != 0.0);

@@ -105,16 +105,7 @@ impl<'a> Canon<'a> {
                 result = [(sorted(vec![a, b]), 1.0)].into();
                 continue;
             }
-            let mut next = Poly::new();
-            for (x, cx) in &result {
-                for (y, cy) in factor {
-                    *next
-                        .entry(sorted([x.clone(), y.clone()].concat()))
-                        .or_insert(0.0) += cx * cy;
-                }
-            }
-            next.retain(|_, c| *c != 0.0);
-            result = next;
+            result = times(&result, factor);
         }
         result
     }
@@ -312,6 +303,19 @@ pub(super) fn number(value: f64) -> Poly {
     } else {
         [(Vec::new(), value)].into()
     }
+}
+
+/// The product of two polynomials.
+pub(super) fn times(a: &Poly, b: &Poly) -> Poly {
+    let mut product = Poly::new();
+    for (x, cx) in a {
+        for (y, cy) in b {
+            let atoms = sorted([x.clone(), y.clone()].concat());
+            *product.entry(atoms).or_insert(0.0) += cx * cy;
+        }
+    }
+    product.retain(|_, c| *c != 0.0);
+    product
 }
 
 pub(super) fn sorted(mut atoms: Vec<Atom>) -> Vec<Atom> {

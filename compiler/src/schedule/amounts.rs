@@ -70,25 +70,23 @@ impl Found {
         if !self.seen.insert(expr) {
             return;
         }
-        match &kernel.exprs[expr] {
-            Expr::Const(_) | Expr::Dim(_) => {}
+        let node = &kernel.exprs[expr];
+        match node {
             Expr::Load(tensor, subscripts) => {
                 if kernel.tensors[*tensor].role.is_packed() {
                     let indices = self.weights.entry(*tensor).or_default();
                     subscripts.iter().for_each(|s| chosen_by(s, indices));
                 }
             }
-            Expr::Unary(_, a) => self.visit(kernel, *a),
-            Expr::Binary(_, a, b) => [a, b].into_iter().for_each(|e| self.visit(kernel, *e)),
-            Expr::Select(_, [a, b], t, f) => {
-                [a, b, t, f]
-                    .into_iter()
-                    .for_each(|e| self.visit(kernel, *e));
-            }
-            Expr::Reduce(_, indices, body) => {
-                self.indices.extend(indices);
-                self.visit(kernel, *body);
-            }
+            Expr::Reduce(_, indices, _) => self.indices.extend(indices),
+            Expr::Const(_)
+            | Expr::Dim(_)
+            | Expr::Unary(..)
+            | Expr::Binary(..)
+            | Expr::Select(..) => {}
+        }
+        for operand in node.operands() {
+            self.visit(kernel, operand);
         }
     }
 }

@@ -100,6 +100,11 @@ pub(super) fn mirrored_of(field: &Field, len: u32, joint: u64) -> Option<Codeboo
     (u64::from(book.width) == joint).then_some(book)
 }
 
+/// Whether a layout takes at most a twentieth more than what the format stores.
+pub(super) fn is_little_more(packed: u64, stored: u64) -> bool {
+    u128::from(packed) * 20 <= u128::from(stored) * 21
+}
+
 /// Bits that so many neighbours have together.
 fn word(joint: u64) -> u32 {
     JOINT_BITS.max(joint as u32)

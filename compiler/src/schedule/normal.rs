@@ -266,7 +266,7 @@ impl Normalizer<'_> {
                 inner += 1;
             }
         }
-        for operand in operands(&self.old.exprs[expr]) {
+        for operand in self.old.exprs[expr].operands() {
             self.share(operand, inner, leaders, map);
         }
     }
@@ -347,22 +347,13 @@ fn rename(subscript: &Subscript, shared: &BTreeMap<IndexId, IndexId>) -> Subscri
     }
 }
 
-fn operands(expr: &Expr) -> Vec<ExprId> {
-    match expr {
-        Expr::Const(_) | Expr::Dim(_) | Expr::Load(..) => Vec::new(),
-        Expr::Unary(_, a) | Expr::Reduce(_, _, a) => vec![*a],
-        Expr::Binary(_, a, b) => vec![*a, *b],
-        Expr::Select(_, [a, b], t, f) => vec![*a, *b, *t, *f],
-    }
-}
-
 /// Index variables that an expression depends on.
 fn free_indices(kernel: &Kernel, expr: ExprId, into: &mut BTreeSet<IndexId>) {
     let node = &kernel.exprs[expr];
     if let Expr::Load(_, subscripts) = node {
         subscripts.iter().for_each(|s| subscript_indices(s, into));
     }
-    for operand in operands(node) {
+    for operand in node.operands() {
         free_indices(kernel, operand, into);
     }
     if let Expr::Reduce(_, indices, _) = node {

@@ -6,7 +6,7 @@ use super::cuts::{
     BlockUse, Facts, JOINT_COPIES, Lanes, MOST_COPIED, MOST_VECTORS, chunk, copies_wanted, cut,
     has_scattered_codes, joints, plain_len,
 };
-use super::layout::{Cut, interleave};
+use super::layout::{Cut, interleave, is_little_more};
 use crate::format::{BlockFormat, Element, Format, FormatKind};
 use crate::spec::kernel::{Expr, ExprId, IndexId, Kernel, Role, Statement, Subscript, TensorId};
 use crate::target::Target;
@@ -371,15 +371,13 @@ fn worth_blocks(kernel: &Kernel, tensor: TensorId, len: u64) -> bool {
         return false;
     };
     let exact = element.bits() <= 16 || matches!(element, Element::Float(_));
-    let columns = data.shape.last();
-    let columns = columns.and_then(|e| e.value(|d| kernel.dims[d].bound));
     let bits = |columns: u64, each: u32| columns.saturating_mul(each.into());
     let fits = |columns: u64| {
         let packed = bits(columns.next_multiple_of(len), element.bits());
         let alone = bits(columns, 8 * element.storage_bytes());
-        packed.saturating_mul(20) <= alone.saturating_mul(21)
+        is_little_more(packed, alone)
     };
-    exact && columns.is_none_or(fits)
+    exact && known_columns(kernel, tensor).is_none_or(fits)
 }
 
 fn facts<'a>(kernel: &'a Kernel, statement: &Statement) -> Facts<'a> {
@@ -404,23 +402,14 @@ fn visit<'a>(
     if seen.insert(expr, ()).is_some() {
         return;
     }
-    match &kernel.exprs[expr] {
-        Expr::Const(_) | Expr::Dim(_) => {}
+    let node = &kernel.exprs[expr];
+    match node {
         Expr::Load(tensor, subscripts) => facts.uses.push((*tensor, subscripts)),
-        Expr::Unary(_, a) => visit(kernel, *a, facts, seen),
-        Expr::Binary(_, a, b) => {
-            visit(kernel, *a, facts, seen);
-            visit(kernel, *b, facts, seen);
-        }
-        Expr::Select(_, [a, b], t, f) => {
-            for e in [a, b, t, f] {
-                visit(kernel, *e, facts, seen);
-            }
-        }
-        Expr::Reduce(_, indices, body) => {
-            facts.reduced.extend(indices);
-            visit(kernel, *body, facts, seen);
-        }
+        Expr::Reduce(_, indices, _) => facts.reduced.extend(indices),
+        Expr::Const(_) | Expr::Dim(_) | Expr::Unary(..) | Expr::Binary(..) | Expr::Select(..) => {}
+    }
+    for operand in node.operands() {
+        visit(kernel, operand, facts, seen);
     }
 }
 
@@ -551,6 +540,12 @@ fn single_use(kernel: &Kernel, tensor: TensorId) -> bool {
         .filter(|e| matches!(e, Expr::Load(t, _) if *t == tensor))
         .count()
         == 1
+}
+
+/// The columns of a tensor, if they are known.
+pub(super) fn known_columns(kernel: &Kernel, tensor: TensorId) -> Option<u64> {
+    let columns = kernel.tensors[tensor].shape.last()?;
+    columns.value(|d| kernel.dims[d].bound)
 }
 
 /// The extent of an index, if it is known.

@@ -1,13 +1,11 @@
 //! Layouts that keep the sum of each row of weights, for statements in which a number that is the same along the row is
 //! subtracted from activations.
 
-use super::plan::Layouts;
+use super::layout::is_little_more;
+use super::plan::{Layouts, known_columns};
 use crate::format::{Format, FormatKind};
 use crate::spec::kernel::{Kernel, Role};
 use std::sync::Arc;
-
-/// What a layout may take more than the format stores, as a ratio.
-const GROWTH: (u64, u64) = (105, 100);
 
 /// The layouts in which the weights whose layouts a plan has just chosen keep the sums of their rows; `None` if none may.
 pub fn keeping_sums(kernel: &Kernel, before: &Layouts, chosen: &Layouts) -> Option<Layouts> {
@@ -16,11 +14,7 @@ pub fn keeping_sums(kernel: &Kernel, before: &Layouts, chosen: &Layouts) -> Opti
         if tensor.role != Role::Weight || before[id].is_some() {
             continue;
         }
-        let columns = tensor
-            .shape
-            .last()
-            .and_then(|e| e.value(|d| kernel.dims[d].bound));
-        if let (Some(layout), Some(columns)) = (&chosen[id], columns)
+        if let (Some(layout), Some(columns)) = (&chosen[id], known_columns(kernel, id))
             && let Some(keeping) = keeping(layout, &tensor.format, columns)
         {
             layouts[id] = Some(Arc::new(keeping));
@@ -44,7 +38,5 @@ fn keeping(layout: &Format, declared: &Format, columns: u64) -> Option<Format> {
         name: format!("{}_sums", layout.name),
         kind: FormatKind::Block(block),
     };
-    let (most, of) = GROWTH;
-    let stored = declared.row_bytes(columns).checked_mul(most)?;
-    (keeping.row_bytes(columns).checked_mul(of)? <= stored).then_some(keeping)
+    is_little_more(keeping.row_bytes(columns), declared.row_bytes(columns)).then_some(keeping)
 }

@@ -242,6 +242,18 @@ pub enum Expr {
     Reduce(Reduce, Vec<IndexId>, ExprId),
 }
 
+impl Expr {
+    /// The expressions that it is made of, in the order in which they are written.
+    pub fn operands(&self) -> Vec<ExprId> {
+        match self {
+            Expr::Const(_) | Expr::Dim(_) | Expr::Load(..) => Vec::new(),
+            Expr::Unary(_, a) | Expr::Reduce(_, _, a) => vec![*a],
+            Expr::Binary(_, a, b) => vec![*a, *b],
+            Expr::Select(_, [a, b], t, f) => vec![*a, *b, *t, *f],
+        }
+    }
+}
+
 /// One result of a statement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {

@@ -9,6 +9,7 @@ mod words;
 
 use super::Lower;
 use super::frames::{Frames, Sides};
+use crate::format::layout::ways;
 use crate::format::recode::Way;
 use crate::format::{BlockFormat, Field, Format, FormatKind, Scope, Side};
 use crate::schedule::ScheduleError;
@@ -153,10 +154,8 @@ impl<'f> Relayout<'f> {
                 "moving codes from blocks of {a} rows to blocks of {b} rows"
             )));
         }
-        let fields = from.fields.values().zip(to.fields.values());
-        let ways = fields.map(|(a, b)| Way::between(a, b));
-        let ways: Option<Vec<Way>> = ways.collect();
-        let ways = ways.ok_or(ScheduleError::Internal("codes moved to other values"))?;
+        let other = |_| ScheduleError::Internal("codes moved to other values");
+        let ways = ways(&from, to).map_err(other)?;
         let alone = ways.iter().all(|way| *way == Way::Alone);
         let words = alone.then(|| words(&from, to)).flatten();
         let groups = |block: &BlockFormat| div_ceil(rows.clone(), block.rows.into());

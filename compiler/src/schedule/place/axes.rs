@@ -406,28 +406,13 @@ const JOINT: &str = "j";
 const MOST_UNROLLED: u64 = 8;
 
 fn collect_reduced(kernel: &Kernel, expr: ExprId, into: &mut Vec<IndexId>) {
-    match &kernel.exprs[expr] {
-        Expr::Const(_) | Expr::Dim(_) | Expr::Load(..) => {}
-        Expr::Unary(_, a) => collect_reduced(kernel, *a, into),
-        Expr::Binary(_, a, b) => {
-            collect_reduced(kernel, *a, into);
-            collect_reduced(kernel, *b, into);
-        }
-        Expr::Select(_, [a, b], t, f) => {
-            for e in [a, b, t, f] {
-                collect_reduced(kernel, *e, into);
-            }
-        }
-        Expr::Reduce(_, indices, body) => {
-            into.extend(
-                indices
-                    .iter()
-                    .filter(|i| !into.contains(i))
-                    .copied()
-                    .collect::<Vec<_>>(),
-            );
-            collect_reduced(kernel, *body, into);
-        }
+    let node = &kernel.exprs[expr];
+    if let Expr::Reduce(_, indices, _) = node {
+        let new = indices.iter().filter(|i| !into.contains(i)).copied();
+        into.extend(new.collect::<Vec<_>>());
+    }
+    for operand in node.operands() {
+        collect_reduced(kernel, operand, into);
     }
 }
 

@@ -73,16 +73,15 @@ fn is_row(subscripts: &[Subscript], index: IndexId) -> bool {
 
 /// The loads of an expression that are in no reduction of its own.
 fn loads_in(kernel: &Kernel, expr: ExprId, found: &mut BTreeSet<ExprId>) {
-    match &kernel.exprs[expr] {
-        Expr::Const(_) | Expr::Dim(_) | Expr::Reduce(..) => {}
+    let node = &kernel.exprs[expr];
+    match node {
         Expr::Load(..) => {
             found.insert(expr);
         }
-        Expr::Unary(_, a) => loads_in(kernel, *a, found),
-        Expr::Binary(_, a, b) => [a, b].into_iter().for_each(|e| loads_in(kernel, *e, found)),
-        Expr::Select(_, [a, b], t, f) => {
-            let operands = [a, b, t, f].into_iter();
-            operands.for_each(|e| loads_in(kernel, *e, found));
-        }
+        Expr::Reduce(..) => return,
+        Expr::Const(_) | Expr::Dim(_) | Expr::Unary(..) | Expr::Binary(..) | Expr::Select(..) => {}
+    }
+    for operand in node.operands() {
+        loads_in(kernel, operand, found);
     }
 }

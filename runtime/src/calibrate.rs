@@ -153,6 +153,21 @@ pub(crate) fn clock(target: &Target) -> Result<f64, Error> {
     Ok(bench.clock_rounds as f64 * bench.cycles_of_clock / best.as_secs_f64())
 }
 
+/// How often a second the fastest of some samples does what it does; `None` without one.
+pub(crate) fn rate(
+    target: &Target,
+    effort: &Effort,
+    samples: &[Sample],
+) -> Result<Option<f64>, Error> {
+    let mut bench = Bench::new(target, effort)?;
+    let mut best: Option<f64> = None;
+    for sample in samples {
+        let (once, _) = bench.seconds_of(sample)?;
+        best = Some(best.map_or(once.recip(), |b| b.max(once.recip())));
+    }
+    Ok(best)
+}
+
 /// What nothing costs less than: figures are rounded to this.
 const LEAST: f64 = 0.001;
 
@@ -275,6 +290,12 @@ impl<'t> Bench<'t> {
 
     /// Cycles for once of what a sample does.
     fn cycles(&mut self, sample: &Sample) -> Result<f64, Error> {
+        let (once, cycle) = self.seconds_of(sample)?;
+        Ok(once / cycle)
+    }
+
+    /// Seconds for once of what a sample does, and of a cycle.
+    fn seconds_of(&mut self, sample: &Sample) -> Result<(f64, f64), Error> {
         self.fit(sample);
         let address = self.read.address();
         let at = self.read.skipped;
@@ -284,7 +305,7 @@ impl<'t> Bench<'t> {
         let code = codegen::compile(&sample.function, &self.target.features)?;
         let (round, cycle) = self.seconds(&code);
         self.read.words[at] = CONTENTS;
-        Ok(round / cycle / sample.times)
+        Ok((round / sample.times, cycle))
     }
 
     /// Cycles of an operation on a register where many are under way, and until its result can be used.

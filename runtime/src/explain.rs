@@ -85,25 +85,6 @@ pub struct CandidateExplanation {
 pub(crate) fn explain(kernel: &Kernel, batch: u64) -> Result<Explanation, Error> {
     let program = &kernel.class(batch)?.program;
     let target = kernel.target();
-    let weights = kernel
-        .spec()
-        .tensors
-        .values()
-        .filter(|t| t.role.is_packed())
-        .map(|t| {
-            let layout = kernel.layout(&t.name)?;
-            let rows = match &layout.kind {
-                FormatKind::Block(block) => block.rows,
-                FormatKind::Plain(_) => 1,
-            };
-            Ok(Resident {
-                name: t.name.clone(),
-                format_bits: t.format.bits_per_element(),
-                resident_bits: resident_bits(kernel, t, &layout),
-                layout: format!("{} ({rows} rows interleaved)", layout.name),
-            })
-        })
-        .collect::<Result<Vec<_>, Error>>()?;
     let steps = program
         .stages
         .iter()
@@ -137,10 +118,29 @@ pub(crate) fn explain(kernel: &Kernel, batch: u64) -> Result<Explanation, Error>
         target: target.name.clone(),
         batch: kernel.class_of(batch),
         missing,
-        weights,
+        weights: resident(kernel)?,
         others: program.steps_without_choice(),
         steps,
     })
+}
+
+/// The weights of a kernel as they lie in memory.
+pub(crate) fn resident(kernel: &Kernel) -> Result<Vec<Resident>, Error> {
+    let tensors = kernel.spec().tensors.values();
+    let weights = tensors.filter(|t| t.role.is_packed()).map(|t| {
+        let layout = kernel.layout(&t.name)?;
+        let rows = match &layout.kind {
+            FormatKind::Block(block) => block.rows,
+            FormatKind::Plain(_) => 1,
+        };
+        Ok(Resident {
+            name: t.name.clone(),
+            format_bits: t.format.bits_per_element(),
+            resident_bits: resident_bits(kernel, t, &layout),
+            layout: format!("{} ({rows} rows interleaved)", layout.name),
+        })
+    });
+    weights.collect()
 }
 
 /// Bits of memory for an element of a weight, with what fills rows and blocks up where its shape is known.

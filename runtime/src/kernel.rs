@@ -50,7 +50,7 @@ impl Stage {
 }
 
 /// Batch classes of a kernel with a free batch: each has code of its own, made when it is first needed.
-const BATCHES: [u64; 5] = [1, 2, 4, 8, 64];
+pub(crate) const BATCHES: [u64; 5] = [1, 2, 4, 8, 64];
 
 /// The batches that the layouts of weights are chosen for, beside the first. Smaller ones run much the same code, and still larger
 /// ones decode into panels, to which the layout matters little.
@@ -488,7 +488,7 @@ fn program(
     }
 }
 
-fn request<'a>(
+pub(crate) fn request<'a>(
     engine: &'a Engine,
     layouts: &Layouts,
     batch: u64,

@@ -16,6 +16,7 @@
 //! # Ok::<(), lowbit::Error>(())
 //! ```
 
+pub mod bench;
 mod bulk;
 pub mod calibrate;
 mod call;

@@ -5,7 +5,7 @@
 //! measured in the same run. Lower quartiles count: what else runs on the machine only makes times longer.
 
 mod agree;
-mod data;
+pub(crate) mod data;
 mod timing;
 
 pub use agree::{Agreement, rank_correlation};
@@ -13,14 +13,15 @@ pub use agree::{Agreement, rank_correlation};
 use crate::{Alternative, Error, Kernel, Tensor};
 use agree::agreement;
 use data::{Packed, inputs, pack, rotate};
-use lowbit_compiler::pipeline::Program;
-use lowbit_compiler::schedule::amounts::amounts;
+use lowbit_compiler::pipeline::{Candidate, Program, Stage};
+use lowbit_compiler::schedule::amounts::{Amounts, amounts};
 use lowbit_compiler::schedule::normal::Step;
 use lowbit_compiler::spec::kernel::{Extent, Role};
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
-use timing::{median, time};
+use timing::time;
+pub(crate) use timing::{median, part};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,29 +124,7 @@ pub fn measure(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Measurement, Error> {
     let target = kernel.target();
-    if !target.features.runs_here() {
-        return Err(Error::Elsewhere {
-            target: target.name.clone(),
-        });
-    }
-    let spec = kernel.spec();
-    for tensor in spec.tensors.values().filter(|t| t.role == Role::Weight) {
-        let free = |e: &&Extent| e.dim().is_some_and(|d| spec.dims[d].bound.is_none());
-        if let Some(extent) = tensor.shape.iter().find(free) {
-            return Err(Error::Argument {
-                name: tensor.name.clone(),
-                what: format!(
-                    "dimension `{}` is free; bind it to measure the kernel",
-                    spec.extent_text(*extent)
-                ),
-            });
-        }
-    }
-    let dims: Vec<u64> = spec
-        .dims
-        .values()
-        .map(|d| d.bound.unwrap_or(batch))
-        .collect();
+    let dims = dims_to_measure(kernel, batch)?;
     let inputs = inputs(kernel, &dims)?;
     let (mut contenders, mut packed) = (Vec::new(), Vec::new());
     contend(kernel, &dims, batch, &inputs, &mut contenders, &mut packed)?;
@@ -204,6 +183,34 @@ pub fn measure(
     })
 }
 
+/// The extents of all dimensions, `batch` for those that are free.
+///
+/// # Errors
+/// If a kernel cannot be measured: it does not run here, or the extents of a weight are free.
+pub(crate) fn dims_to_measure(kernel: &Kernel, batch: u64) -> Result<Vec<u64>, Error> {
+    let target = kernel.target();
+    if !target.features.runs_here() {
+        return Err(Error::Elsewhere {
+            target: target.name.clone(),
+        });
+    }
+    let spec = kernel.spec();
+    for tensor in spec.tensors.values().filter(|t| t.role == Role::Weight) {
+        let free = |e: &&Extent| e.dim().is_some_and(|d| spec.dims[d].bound.is_none());
+        if let Some(extent) = tensor.shape.iter().find(free) {
+            return Err(Error::Argument {
+                name: tensor.name.clone(),
+                what: format!(
+                    "dimension `{}` is free; bind it to measure the kernel",
+                    spec.extent_text(*extent)
+                ),
+            });
+        }
+    }
+    let dims = spec.dims.values().map(|d| d.bound.unwrap_or(batch));
+    Ok(dims.collect())
+}
+
 /// Makes a contender of every candidate.
 fn contend(
     kernel: &Kernel,
@@ -240,22 +247,36 @@ fn contend(
 
 /// Cycles of all steps for given extents.
 fn predicted(program: &Program, dims: &[u64]) -> f64 {
+    let steps = computing(program, dims).into_iter();
+    let cycles =
+        steps.map(|(_, stage, times)| chosen(stage).map_or(0.0, |c| c.cost.cycles) * times);
+    cycles.sum()
+}
+
+/// The candidate of a step that is compiled.
+pub(crate) fn chosen(stage: &Stage) -> Option<&Candidate> {
+    stage.candidates.iter().find(|c| c.chosen)
+}
+
+/// The computing steps: how much there is to do for given extents, what became of it, and how many times what costs are for
+/// that is.
+pub(crate) fn computing<'p>(program: &'p Program, dims: &[u64]) -> Vec<(Amounts, &'p Stage, f64)> {
     let kernel = &program.normal.kernel;
     let computed = program.normal.steps.iter().filter_map(|s| match s {
         Step::Compute(statement) => Some(statement),
         Step::Encode { .. } | Step::Relayout { .. } => None,
     });
-    let cycles = computed.zip(&program.stages).map(|(statement, stage)| {
+    let steps = computed.zip(&program.stages).map(|(statement, stage)| {
         let extent = |index| {
             let extent = kernel.indices[index].extent;
             let known = extent.value(|d| dims.get(d.as_u32() as usize).copied());
             known.unwrap_or(1)
         };
-        let points = amounts(kernel, statement, &extent).points;
-        let chosen = stage.candidates.iter().find(|c| c.chosen);
-        chosen.map_or(0.0, |c| c.cost.cycles) * points / stage.amounts.points.max(1.0)
+        let amounts = amounts(kernel, statement, &extent);
+        let times = amounts.points / stage.amounts.points.max(1.0);
+        (amounts, stage, times)
     });
-    cycles.sum()
+    steps.collect()
 }
 
 impl fmt::Display for Measurement {

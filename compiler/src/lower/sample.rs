@@ -4,9 +4,12 @@
 //! Every function has three parameters: a buffer that is read, one that is written, and how many rounds to run. The buffers
 //! are at least as large as the sample says.
 
+mod peak;
 mod step;
 #[cfg(test)]
 mod tests;
+
+pub use peak::{Peak, peak};
 
 use super::{I64, Lower};
 use crate::rewrite::lang::Op as Term;
@@ -107,8 +110,22 @@ fn links(op: Term) -> u32 {
 /// Chains of an operation, each round one step further; `None` if it is not measured.
 pub fn operation(op: Term, chains: u16) -> Option<Sample> {
     let ty = chain_type(op)?;
+    side_by_side(op.name(), ty, chains, links(op), |lower, [x, other]| {
+        lower.step(op, ty, [x, other])
+    })
+}
+
+/// Chains beside each other, each round some links further. A link is made of the one before and of a value that stays the
+/// same, and counts for some of what is measured.
+fn side_by_side(
+    name: &str,
+    ty: Type,
+    chains: u16,
+    links: u32,
+    link: impl Fn(&mut Lower<'_>, [Value; 2]) -> Option<(Value, f64)>,
+) -> Option<Sample> {
     let kernel = nothing();
-    let mut lower = Lower::new(&kernel, op.name());
+    let mut lower = Lower::new(&kernel, name);
     let (data, out, rounds) = lower.sample_parameters();
     let first: Vec<Value> = (0..i32::from(chains))
         .map(|at| lower.first(ty, data, 16 * at))
@@ -118,9 +135,9 @@ pub fn operation(op: Term, chains: u16) -> Option<Sample> {
     let (_, inside) = lower.open("round", zero, rounds, 1, &first);
     let mut times = 0.0;
     let mut next = inside;
-    for _ in 0..links(op) {
+    for _ in 0..links {
         for x in &mut next {
-            let (value, counted) = lower.step(op, ty, [*x, other])?;
+            let (value, counted) = link(&mut lower, [*x, other])?;
             times += counted;
             *x = value;
         }
@@ -134,7 +151,7 @@ pub fn operation(op: Term, chains: u16) -> Option<Sample> {
     Some(Sample {
         function,
         times,
-        links: f64::from(links(op)),
+        links: f64::from(links),
         bytes,
         written: NEAR as usize,
     })

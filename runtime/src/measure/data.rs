@@ -8,13 +8,13 @@ use lowbit_compiler::spec::kernel::{Kernel as Spec, Role, TensorId};
 use std::sync::Arc;
 
 /// All copies of weights together take no more than this, unless one of each layout does.
-const MOST_BYTES: u64 = 900 << 20;
+pub(crate) const MOST_BYTES: u64 = 900 << 20;
 
 /// Copies of small weights.
-const MOST_COPIES: u64 = 1 << 12;
+pub(crate) const MOST_COPIES: u64 = 1 << 12;
 
 /// Rows of which weights are made up; others repeat them.
-const ROWS: u64 = 64;
+pub(crate) const ROWS: u64 = 64;
 
 /// Elements whose codes are searched for; that takes a second or so for a million.
 const MOST_SEARCHED: u64 = 1 << 19;
@@ -26,7 +26,7 @@ pub(super) struct Packed {
 }
 
 /// Random tensors in the declared formats.
-pub(super) fn inputs(kernel: &Kernel, dims: &[u64]) -> Result<Vec<Option<Tensor>>, Error> {
+pub(crate) fn inputs(kernel: &Kernel, dims: &[u64]) -> Result<Vec<Option<Tensor>>, Error> {
     let spec = kernel.spec();
     let mut random = Random::new(1);
     let mut inputs = Vec::new();
@@ -58,23 +58,47 @@ fn repeated(
     let mut few = dims.to_vec();
     few[dim.as_u32() as usize] = ROWS;
     let small = crate::check::shape(spec, id, &few);
-    let by = rows / ROWS;
-    let bytes = |shape: &[u64]| tensor.format.tensor_bytes(shape);
+    let bytes = tensor.format.tensor_bytes(&shape);
     let repeats = rows > ROWS
-        && rows.is_multiple_of(ROWS)
-        && bytes(&shape).is_some_and(|b| b <= MOST_BYTES)
+        && bytes.is_some_and(|b| b <= MOST_BYTES)
         && small[0] == ROWS
-        && small[1..] == shape[1..]
-        && bytes(&small).and_then(|b| b.checked_mul(by)) == bytes(&shape);
+        && small[1..] == shape[1..];
     if !repeats {
         return likely(spec, id, dims, random);
     }
     let part = likely(spec, id, &few, random)?;
-    Tensor::from_bytes(
-        tensor.format.clone(),
-        &shape,
-        part.bytes().repeat(by as usize),
-    )
+    match with_rows(&part, rows) {
+        Some(all) => Ok(all),
+        None => likely(spec, id, dims, random),
+    }
+}
+
+/// As many rows (positions of the first axis), those of a tensor over and over or its first ones; `None` where its bytes are
+/// not rows one after the other.
+pub(crate) fn with_rows(tensor: &Tensor, rows: u64) -> Option<Tensor> {
+    let format = tensor.format();
+    let mut shape = tensor.shape().to_vec();
+    let before = std::mem::replace(shape.first_mut()?, rows);
+    let [head, foot] = match &format.kind {
+        FormatKind::Plain(_) => [0, 0],
+        FormatKind::Block(block) => block.frame.tensor.map(|n| n as usize),
+    };
+    let size = format.tensor_bytes(&shape)? as usize;
+    let (head, body) = tensor.bytes().split_at_checked(head)?;
+    let (body, foot) = body.split_at_checked(body.len().checked_sub(foot)?)?;
+    let wanted = size.checked_sub(head.len() + foot.len())?;
+    let as_long = wanted as u128 * u128::from(before) == body.len() as u128 * u128::from(rows);
+    if !as_long || body.is_empty() && wanted > 0 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(size);
+    bytes.extend(head);
+    while bytes.len() < head.len() + wanted {
+        let left = head.len() + wanted - bytes.len();
+        bytes.extend(&body[..left.min(body.len())]);
+    }
+    bytes.extend(foot);
+    Tensor::from_bytes(format.clone(), &shape, bytes).ok()
 }
 
 /// A random tensor with scales as weights have them: tiny ones, of which codes at random have many, make arithmetic slow. A

@@ -2,8 +2,9 @@
 
 use super::data::Packed;
 use super::{Contender, Effort};
-use crate::call::{Prepared, Scratch};
+use crate::bench::Calls;
 use crate::{Error, Tensor, calibrate};
+use lowbit_compiler::spec::kernel::TensorId;
 use std::time::Instant;
 
 /// A candidate that takes so many times as long as the fastest is timed once or twice.
@@ -24,12 +25,8 @@ pub(super) fn time(
     };
     let mut runs = Vec::new();
     for contender in contenders {
-        runs.push(Run::new(
-            contender,
-            &packed[contender.packed],
-            inputs,
-            rotated,
-        )?);
+        let packed = &packed[contender.packed];
+        runs.push(calls(contender, packed, inputs, rotated)?);
     }
     // The next copy of each set of weights.
     let mut next = vec![0; packed.len()];
@@ -72,65 +69,28 @@ pub(super) fn time(
 }
 
 /// Calls of a contender, checked beforehand.
-struct Run<'a> {
-    calls: Vec<Prepared<'a>>,
-    outputs: Vec<Vec<u8>>,
-    scratch: Scratch,
-}
-
-impl<'a> Run<'a> {
-    fn new(
-        contender: &'a Contender,
-        packed: &'a Packed,
-        inputs: &'a [Option<Tensor>],
-        rotated: bool,
-    ) -> Result<Run<'a>, Error> {
-        let spec = contender.kernel.spec();
-        let copies = if rotated { packed.copies.len() } else { 1 };
-        let mut calls = Vec::new();
-        for copy in &packed.copies[..copies] {
-            let mut args: Vec<(&str, &Tensor)> = Vec::new();
-            for (id, tensor) in spec.tensors.iter() {
-                let weight = packed.layouts.iter().position(|(w, _)| *w == id);
-                let given = match weight {
-                    Some(at) => copy.get(at),
-                    None => inputs[id.as_u32() as usize].as_ref(),
-                };
-                args.extend(given.map(|g| (tensor.name.as_str(), g)));
-            }
-            calls.push(contender.kernel.prepare(&args)?);
-        }
-        let outputs = match calls.first() {
-            Some(call) => call.outputs()?.into_iter().map(|(_, _, b)| b).collect(),
-            None => Vec::new(),
-        };
-        Ok(Run {
-            calls,
-            outputs,
-            scratch: Scratch::default(),
-        })
-    }
-
-    /// Seconds of a call, over several.
-    fn time(&mut self, calls: u64, next: &mut usize) -> Result<f64, Error> {
-        let mut slices: Vec<&mut [u8]> = self.outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        let start = Instant::now();
-        for _ in 0..calls {
-            let call = &self.calls[*next % self.calls.len()];
-            call.run(&mut slices, &mut self.scratch)?;
-            *next += 1;
-        }
-        Ok(start.elapsed().as_secs_f64() / calls as f64)
-    }
+fn calls<'a>(
+    contender: &'a Contender,
+    packed: &'a Packed,
+    inputs: &'a [Option<Tensor>],
+    rotated: bool,
+) -> Result<Calls<'a>, Error> {
+    let copies = if rotated { packed.copies.len() } else { 1 };
+    let at = |id: TensorId| packed.layouts.iter().position(|(w, _)| *w == id);
+    let given = |copy: usize, id: TensorId| match at(id) {
+        Some(at) => packed.copies[copy].get(at),
+        None => inputs[id.as_u32() as usize].as_ref(),
+    };
+    Calls::new(&contender.kernel, copies, given, 1)
 }
 
 /// The lower median; 0 of nothing.
-pub(super) fn median(values: &mut [f64]) -> f64 {
+pub(crate) fn median(values: &mut [f64]) -> f64 {
     part(values, 2)
 }
 
 /// The value that one in so many lies below; 0 of nothing.
-fn part(values: &mut [f64], of: usize) -> f64 {
+pub(crate) fn part(values: &mut [f64], of: usize) -> f64 {
     values.sort_by(f64::total_cmp);
     let at = values.len().saturating_sub(1) / of;
     values.get(at).copied().unwrap_or(0.0)

@@ -1,7 +1,7 @@
 //! Samples are functions that keep the rules of the vector IR and can be compiled, and every operation of a target has one or
 //! a reason why not.
 
-use super::{CHAINS, DERIVED, Sample, access, chase, clock, issue, operation};
+use super::{CHAINS, DERIVED, Peak, Sample, access, chase, clock, issue, operation, peak};
 use crate::codegen::{Features, listing};
 use crate::target::{LOADS, Target, names};
 use crate::vector::verify::verify;
@@ -51,4 +51,18 @@ fn samples_can_be_compiled() {
     }
     [chase(), clock(), issue()].iter().for_each(holds);
     assert!(access("elsewhere", 1024).is_none());
+}
+
+#[test]
+fn peaks_are_sampled_where_a_target_has_them() {
+    let of = |name: &str, which| peak(which, &Target::named(name).expect("a target"));
+    for which in Peak::ALL {
+        let samples = of("x86-64-vnni", which);
+        assert!(!samples.is_empty(), "{}", which.name());
+        samples.iter().for_each(holds);
+    }
+    let dots = of("x86-64-vnni", Peak::Dots);
+    assert_eq!(dots[0].times / dots[0].links, 32.0 * f64::from(CHAINS / 2));
+    assert!(of("x86-64-v3", Peak::Dots).is_empty());
+    assert!(of("x86-64", Peak::LookUps).is_empty());
 }

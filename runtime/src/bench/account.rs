@@ -1,0 +1,78 @@
+//! Where the time of a call goes, as far as the cost model says: what each limit of the machine would take alone, beside what is
+//! predicted, and what the prediction does not explain.
+
+use super::{Bench, Limits};
+use crate::Error;
+use crate::measure::{chosen, computing};
+use serde::Serialize;
+
+/// The predicted time of a call, and the measured one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Account {
+    /// Seconds that were measured: the median.
+    pub measured: f64,
+    /// Seconds that are predicted.
+    pub predicted: f64,
+    /// What each limit takes alone, the longest first. They overlap: their sum is more than the prediction.
+    pub charges: Vec<Charge>,
+    /// Seconds that the prediction does not explain; less than 0 if it is longer than the measured time.
+    pub unexplained: f64,
+    /// Steps that there is no prediction for.
+    pub unpredicted: Vec<String>,
+}
+
+/// What one limit takes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Charge {
+    /// What: a unit, a chain of sums, a level of the memory hierarchy.
+    pub name: String,
+    /// Seconds, if nothing else took time.
+    pub seconds: f64,
+    /// Its part of the predicted time.
+    pub share: f64,
+}
+
+/// Parts of the predicted time below which a limit is not listed.
+const LEAST: f64 = 0.01;
+
+impl Bench<'_> {
+    /// Where the time goes, at the clock that was measured with the limits. Threads are taken to share the work evenly.
+    pub fn account(&self, limits: &Limits) -> Result<Account, Error> {
+        let Bench { kernel, data, .. } = self;
+        let target = kernel.target();
+        let program = self.program()?;
+        let seconds = |cycles: f64| cycles / limits.hertz / self.threads as f64;
+        let mut predicted = 0.0;
+        let mut charges: Vec<Charge> = Vec::new();
+        for (_, stage, times) in computing(program, &data.dims) {
+            let Some(candidate) = chosen(stage) else {
+                continue;
+            };
+            predicted += seconds(candidate.cost.cycles * times);
+            for limit in candidate.cost.limits(target) {
+                let more = seconds(limit.cycles * times);
+                match charges.iter_mut().find(|c| c.name == limit.name) {
+                    Some(charge) => charge.seconds += more,
+                    None => charges.push(Charge {
+                        name: limit.name.to_owned(),
+                        seconds: more,
+                        share: 0.0,
+                    }),
+                }
+            }
+        }
+        for charge in &mut charges {
+            charge.share = charge.seconds / predicted.max(f64::MIN_POSITIVE);
+        }
+        charges.retain(|c| c.share >= LEAST);
+        charges.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        let measured = self.seconds().median;
+        Ok(Account {
+            measured,
+            predicted,
+            charges,
+            unexplained: measured - predicted,
+            unpredicted: program.steps_without_choice(),
+        })
+    }
+}

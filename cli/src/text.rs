@@ -50,35 +50,76 @@ fn dimension(text: &str) -> Result<(String, u64), String> {
 }
 
 impl Source {
+    /// The text that is named.
+    pub(crate) fn text(&self) -> Result<Text, Failure> {
+        Text::read(&self.file)
+    }
+
+    /// The name of the kernel, where one is named.
+    pub(crate) fn kernel(&self) -> Option<&str> {
+        self.kernel.as_deref()
+    }
+
     /// The kernel as it is written, no dimension bound.
     pub(crate) fn spec(&self) -> Result<Spec, Failure> {
         let module = module(&self.file)?;
-        Ok(find_kernel(&module, self.kernel.as_deref())?.clone())
+        Ok(find_kernel(&module, self.kernel())?.clone())
+    }
+
+    /// For the machine that is named, with the costs that are given.
+    pub(crate) fn engine(&self) -> Result<Engine, Failure> {
+        let engine = Engine::new(Target::named(&self.target)?)?;
+        match &self.costs {
+            Some(costs) => Ok(engine.with_costs(&read(costs)?)?),
+            None => Ok(engine),
+        }
     }
 
     /// Reads, checks and compiles it, with some dimensions bound.
     pub(crate) fn compile(&self, bound: &[(String, u64)]) -> Result<(Engine, Kernel), Failure> {
         let module = module(&self.file)?;
-        let mut engine = Engine::new(Target::named(&self.target)?)?;
-        if let Some(costs) = &self.costs {
-            engine = engine.with_costs(&read(costs)?)?;
-        }
-        let dims: Vec<(&str, u64)> = bound.iter().map(|(n, e)| (n.as_str(), *e)).collect();
+        let engine = self.engine()?;
         let options = Options {
             kernel: self.kernel.clone(),
             force: self.force.clone(),
             ..Options::default()
         };
-        let kernel = engine.compile_module(&module, &dims, &options)?;
+        let kernel = engine.compile_module(&module, &borrowed(bound), &options)?;
         Ok((engine, kernel))
     }
 }
 
-/// A text and its imports: `std/…` is built in, other names are files beside the text.
-pub(crate) fn module(path: &Path) -> Result<Module, Failure> {
-    let text = read(path)?;
-    let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    let loader = |name: &str| {
+/// Dimensions as the library takes them.
+pub(crate) fn borrowed(dims: &[(String, u64)]) -> Vec<(&str, u64)> {
+    dims.iter().map(|(n, e)| (n.as_str(), *e)).collect()
+}
+
+/// A text with the place where it lies.
+pub(crate) struct Text {
+    path: PathBuf,
+    pub(crate) text: String,
+}
+
+impl Text {
+    fn read(path: &Path) -> Result<Text, Failure> {
+        Ok(Text {
+            path: path.to_path_buf(),
+            text: read(path)?,
+        })
+    }
+
+    /// Its name in messages.
+    pub(crate) fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// What it imports: `std/…` is built in, other names are files beside the text.
+    pub(crate) fn import(&self, name: &str) -> Option<String> {
+        let folder = self
+            .path
+            .parent()
+            .map(Path::to_path_buf)
+            .unwrap_or_default();
         let inside = !name.split('/').any(|part| part == "..") && !name.starts_with('/');
         let file = folder.join(format!("{name}.lowbit"));
         if inside {
@@ -86,8 +127,13 @@ pub(crate) fn module(path: &Path) -> Result<Module, Failure> {
         } else {
             None
         }
-    };
-    spec::load(&path.display().to_string(), &text, &loader)
+    }
+}
+
+/// A text and its imports.
+pub(crate) fn module(path: &Path) -> Result<Module, Failure> {
+    let text = Text::read(path)?;
+    spec::load(&text.name(), &text.text, &|name| text.import(name))
         .map_err(|d| Failure::Input(rendered(&d)))
 }
 

@@ -294,6 +294,84 @@ fn explain_measures_candidates_that_run_here() {
 }
 
 #[test]
+fn bench_says_how_fast_and_what_bounds_it() {
+    let place = Place::new("bench");
+    let line = "lowbit bench dsl-examples/int2_int8.lowbit --dim N=96 --dim K=256 --rows 1,5 --threads 1,2 --seconds 0";
+    let out = place.line(&format!("{line} --json all.json")).good();
+    for wanted in [
+        "int2_int8 for host: N = 96, K = 256\n",
+        "rows  threads  µs",
+        "one row: [",
+        "where the time goes, 5 rows with one thread:",
+        "alone\n",
+        "not explained",
+        "without a prediction: encode x as xq",
+        "the first time",
+        "results agree with the reference interpreter",
+    ] {
+        assert!(out.contains(wanted), "no {wanted:?} in\n{out}");
+    }
+    let json: serde_json::Value = serde_json::from_slice(&place.read("all.json")).expect("JSON");
+    let results = json["results"].as_array().expect("results");
+    let shape = |r: &serde_json::Value| {
+        (
+            r["summary"]["rows"].as_u64(),
+            r["summary"]["threads"].as_u64(),
+        )
+    };
+    let shapes: Vec<_> = results.iter().map(shape).collect();
+    let wanted = [(1, 1), (1, 2), (5, 1), (5, 2)];
+    assert_eq!(shapes, wanted.map(|(r, t)| (Some(r), Some(t))));
+    for result in results {
+        let summary = &result["summary"];
+        assert!(
+            summary["seconds"]["median"].as_f64() > Some(0.0),
+            "{summary}"
+        );
+        assert!(
+            summary["shares"].as_array().is_some_and(|s| !s.is_empty()),
+            "{summary}"
+        );
+        assert_eq!(summary["weights"][0]["format_bits"], 2.5);
+        assert!(
+            result["account"]["predicted"].as_f64() > Some(0.0),
+            "{result}"
+        );
+    }
+    assert!(json["limits"]["floats"].is_number() && json["compile"]["later"]["code"].is_number());
+    place
+        .line(&format!("{line} --cached --json cached.json"))
+        .good();
+    let cached = String::from_utf8(place.read("cached.json")).expect("UTF-8");
+    assert!(
+        !cached.contains("\"limit\": \"memory\""),
+        "caches hold the weights:\n{cached}"
+    );
+    let elsewhere = match cfg!(target_arch = "aarch64") {
+        true => "x86-64-v3",
+        false => "aarch64",
+    };
+    let err = place.line(&format!("{line} --target {elsewhere}")).bad(1);
+    assert!(err.contains("does not run on this machine"), "{err}");
+    for wrong in ["--seconds -1", "--rows 0", "--threads 0"] {
+        let words = format!("lowbit bench dsl-examples/int2_int8.lowbit {wrong}");
+        place.line(&words).bad(2);
+    }
+}
+
+#[test]
+fn bench_takes_4096_for_what_is_not_bound_and_leaves_the_batch_free() {
+    let place = Place::new("bench-dims");
+    let line = "lowbit bench dsl-examples/rmsnorm_quantize.lowbit --rows 2 --cached --seconds 0";
+    let out = place.line(line).good();
+    assert!(
+        out.contains("rmsnorm_quantize for host: K = 4096\n"),
+        "{out}"
+    );
+    assert!(out.contains("2 rows: "), "{out}");
+}
+
+#[test]
 fn run_checks_the_weights_of_a_model() {
     let place = Place::new("run-model");
     let out = place
@@ -490,6 +568,7 @@ fn the_help_of_every_command_has_examples_that_run() {
         "pack",
         "quantize",
         "convert",
+        "bench",
         "calibrate",
     ] {
         let args: Vec<&str> = [command, "--help"]

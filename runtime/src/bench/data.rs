@@ -61,14 +61,17 @@ impl Data {
 
     /// Bytes of the weights, one copy of each.
     pub fn weight_bytes(&self) -> u64 {
-        let first = self.packed.iter().filter_map(|(_, copies)| copies.first());
-        first.map(|t| t.bytes().len() as u64).sum()
+        self.first().map(|t| t.bytes().len() as u64).sum()
+    }
+
+    /// One copy of each weight.
+    fn first(&self) -> impl Iterator<Item = &Tensor> {
+        self.packed.iter().filter_map(|(_, copies)| copies.first())
     }
 
     /// Elements of all weights.
     pub(super) fn weight_elements(&self) -> f64 {
-        let first = self.packed.iter().filter_map(|(_, copies)| copies.first());
-        first
+        self.first()
             .map(|t| t.shape().iter().map(|e| *e as f64).product::<f64>())
             .sum()
     }

@@ -91,8 +91,11 @@ impl Bench<'_> {
             true => amount / seconds.median,
             false => 0.0,
         };
+        // What caches may hold is not bound by memory.
+        let streamed = self.data.copies() > 1 && work.bytes > 0.0;
+        let from_memory = |limits: &Limits| limits.bandwidth(self.threads).filter(|_| streamed);
         let mut shares = Vec::new();
-        if let Some(limit) = limits.bandwidth(self.threads).filter(|_| work.bytes > 0.0) {
+        if let Some(limit) = from_memory(limits) {
             shares.push(Share {
                 limit: MEMORY,
                 share: each(work.bytes) / limit,

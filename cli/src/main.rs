@@ -11,7 +11,6 @@ mod graph;
 mod importances;
 mod output;
 mod packed;
-mod plot;
 mod progress;
 mod table;
 mod text;

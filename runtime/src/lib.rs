@@ -29,6 +29,7 @@ mod kernel;
 pub mod measure;
 mod object;
 mod pack;
+pub mod plot;
 mod search;
 mod show;
 mod tensor;

@@ -3,7 +3,6 @@
 use crate::fidelity::{Codecs, Fidelity, Method, Sums};
 use crate::importances::Importances;
 use crate::output::say;
-use crate::plot::{Point, svg};
 use crate::progress::Progress;
 use crate::table::table;
 use crate::weights::{Place, Weights, kind_of, place, write};
@@ -11,6 +10,7 @@ use crate::{Failure, formats};
 use clap::Args;
 use lowbit::compiler::format::{Element, Format, FormatKind};
 use lowbit::files::{Content, Entry, Kind, file_type};
+use lowbit::plot::{Axis, Chart, Point, Scale};
 use lowbit::{Searcher, Tensor};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -80,7 +80,7 @@ impl Quantize {
         }
         say(pages.join("\n"))?;
         match &self.plot {
-            Some(path) => std::fs::write(path, svg(&points))
+            Some(path) => std::fs::write(path, errors(points).svg())
                 .map_err(|e| Failure::Input(format!("{}: {e}", path.display()))),
             None => Ok(()),
         }
@@ -310,9 +310,13 @@ impl Measured {
             ..
         } = self.together();
         (!self.tensors.is_empty()).then(|| Point {
-            label: format.name.clone(),
-            bits: bits_per_weight,
-            error: rmse,
+            label: match rmse {
+                0.0 => format!("{} (no error)", format.name),
+                _ => format.name.clone(),
+            },
+            x: bits_per_weight,
+            y: rmse,
+            colour: 0,
         })
     }
 
@@ -349,4 +353,20 @@ fn numbers(fidelity: &Fidelity) -> Vec<String> {
         format!("{:.3e}", fidelity.max_error),
     ];
     numbers.to_vec()
+}
+
+/// Errors over bits.
+fn errors(points: Vec<Point>) -> Chart {
+    Chart {
+        x: Axis {
+            label: "bits per weight".into(),
+            scale: Scale::Linear,
+        },
+        y: Axis {
+            label: "RMSE".into(),
+            scale: Scale::Decades,
+        },
+        points,
+        lines: Vec::new(),
+    }
 }

@@ -107,6 +107,11 @@ impl<'a> Bench<'a> {
         self.kernel
     }
 
+    /// Threads that a call is divided among.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// Seconds of one call, over several, each on the next copy of the weights. A call before them that is not timed brings back
     /// what others have put out of the caches.
     pub fn round(&mut self) -> Result<f64, Error> {

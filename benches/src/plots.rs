@@ -12,8 +12,8 @@ pub(crate) fn roofline(report: &Report) -> String {
             continue;
         };
         points.push(Point {
-            label: match line.rows {
-                1 => line.case.clone(),
+            label: match (line.rows, line.threads == threads) {
+                (1, true) => line.case.clone(),
                 _ => String::new(),
             },
             x: operations / line.summary.weight_bytes.max(1.0),

@@ -4,6 +4,8 @@
 use super::{Bench, Limits};
 use crate::Error;
 use crate::measure::{chosen, computing};
+use lowbit_compiler::schedule::plan::Plan;
+use lowbit_compiler::spec::kernel::Kernel as Spec;
 use serde::Serialize;
 
 /// The predicted time of a call, and the measured one.
@@ -13,6 +15,8 @@ pub struct Account {
     pub measured: f64,
     /// Seconds that are predicted.
     pub predicted: f64,
+    /// Seconds that are predicted for extents that are rounded up to whole tiles.
+    pub in_whole_tiles: f64,
     /// What each limit takes alone, the longest first. They overlap: their sum is more than the prediction.
     pub charges: Vec<Charge>,
     /// Seconds that the prediction does not explain; less than 0 if it is longer than the measured time.
@@ -42,13 +46,15 @@ impl Bench<'_> {
         let target = kernel.target();
         let program = self.program()?;
         let seconds = |cycles: f64| cycles / limits.hertz / self.threads as f64;
-        let mut predicted = 0.0;
+        let (mut predicted, mut in_whole_tiles) = (0.0, 0.0);
         let mut charges: Vec<Charge> = Vec::new();
         for (_, stage, times) in computing(program, &data.dims) {
             let Some(candidate) = chosen(stage) else {
                 continue;
             };
-            predicted += seconds(candidate.cost.cycles * times);
+            let step = seconds(candidate.cost.cycles * times);
+            predicted += step;
+            in_whole_tiles += step * rounded_up(&program.normal.kernel, &stage.plan, &data.dims);
             for limit in candidate.cost.limits(target) {
                 let more = seconds(limit.cycles * times);
                 match charges.iter_mut().find(|c| c.name == limit.name) {
@@ -70,9 +76,29 @@ impl Bench<'_> {
         Ok(Account {
             measured,
             predicted,
+            in_whole_tiles,
             charges,
             unexplained: measured - predicted,
             unpredicted: program.steps_without_choice(),
         })
     }
+}
+
+/// How much more there is to do if the extents of a step are rounded up to whole tiles of its plan.
+fn rounded_up(kernel: &Spec, plan: &Plan, dims: &[u64]) -> f64 {
+    let rows = plan
+        .row
+        .map(|(index, _)| (index, plan.row_group() * plan.row_tile));
+    let batch = plan.batch_index().map(|index| (index, plan.batch_tile));
+    let vector = plan.vector.as_ref().map(|(index, _)| (*index, plan.chunk));
+    let more = [rows, batch, vector]
+        .into_iter()
+        .flatten()
+        .map(|(index, tile)| {
+            let extent = kernel.indices[index].extent;
+            let extent = extent.value(|d| dims.get(d.as_u32() as usize).copied());
+            let extent = extent.unwrap_or(1).max(1);
+            extent.next_multiple_of(tile.max(1)) as f64 / extent as f64
+        });
+    more.product()
 }

@@ -82,6 +82,7 @@ fn a_summary_follows_from_the_times() -> Result<(), Error> {
 
 fn holds(account: &Account) {
     assert!(account.predicted > 0.0 && !account.charges.is_empty());
+    assert!(account.in_whole_tiles >= account.predicted);
     assert_eq!(account.unexplained, account.measured - account.predicted);
     for charge in &account.charges {
         assert_eq!(charge.share, charge.seconds / account.predicted);

@@ -3,7 +3,8 @@
 use super::CodegenError;
 use super::constants::{Constants, Tables};
 use super::emit::{self, signature};
-use super::features::Features;
+use super::features::{Arch, Features};
+use super::words::shifted_as_words;
 use crate::vector::ir::Function;
 use crate::vector::verify::verify;
 use cranelift_codegen::Context;
@@ -11,6 +12,7 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module, default_libcall_names};
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The convention of generated code: one pointer to the words of the parameters.
@@ -52,8 +54,12 @@ pub(super) fn clif_of(
         });
     }
     let isa = features.isa()?;
+    let legal = match features.arch {
+        Arch::X86_64 => Cow::Owned(shifted_as_words(function)),
+        Arch::Aarch64 => Cow::Borrowed(function),
+    };
     guarded(function, || {
-        Ok(emit::function(function, *features, &*isa, tables))
+        Ok(emit::function(&legal, *features, &*isa, tables))
     })
 }
 

@@ -1,8 +1,9 @@
 //! Code generation: vector IR into machine code with Cranelift.
 //!
-//! `features.rs` says what a machine has, `legal.rs` how IR types map onto Cranelift values, `emit.rs`, `loads.rs` and
-//! `ops*.rs` turn operations into CLIF (in the exact shapes that Cranelift's lowering recognises), `jit.rs` owns finished code,
-//! `object.rs` writes it for linkers, `constants.rs` holds its tables, and `listing.rs` prints it.
+//! `features.rs` says what a machine has, `words.rs` rewrites what x86 lacks, `legal.rs` says how IR types map onto Cranelift
+//! values, `emit.rs`, `loads.rs` and `ops*.rs` turn operations into CLIF (in the exact shapes that Cranelift's lowering
+//! recognises), `jit.rs` owns finished code, `object.rs` writes it for linkers, `constants.rs` holds its tables, and
+//! `listing.rs` prints it.
 
 mod constants;
 mod emit;
@@ -18,6 +19,7 @@ mod ops_lanes;
 mod ops_products;
 mod parts;
 mod registers;
+mod words;
 
 pub use features::{Arch, Features};
 pub use jit::{MachineCode, clif, compile};

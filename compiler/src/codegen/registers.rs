@@ -37,7 +37,8 @@ impl Emit<'_, '_> {
         self.forget_constants();
         let constant = |v: Value| self.constants[v].is_some();
         let mut lives = Lives::of(self.ir, l, constant);
-        let used = most_used(l, |v| constant(v) && in_vectors(self.ir.types[v]));
+        let worth = |v: Value| self.constants[v].is_some_and(|op| !is_zero(op));
+        let used = most_used(l, |v| worth(v) && in_vectors(self.ir.types[v]));
         let (held, missing): (Vec<Value>, Vec<Value>) =
             used.into_iter().partition(|v| !self.values[*v].is_empty());
         let all = match self.features.arch {
@@ -60,6 +61,11 @@ impl Emit<'_, '_> {
         }
         std::mem::take(&mut self.made)
     }
+}
+
+/// Whether a constant is 0, which takes no load wherever it is made.
+fn is_zero(op: &Op) -> bool {
+    matches!(op, Op::IConst(0) | Op::FConst(0))
 }
 
 /// Whether a value lies in a vector register.
@@ -202,9 +208,9 @@ impl Lives {
         }
     }
 
-    /// Registers that instructions need beside those of values: one value that is on its way, and one more.
+    /// Registers that instructions need beside those of values: one value that is on its way.
     fn on_the_way(&self) -> usize {
-        self.widest + 1
+        self.widest
     }
 
     /// Most registers that are occupied at once.

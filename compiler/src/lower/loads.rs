@@ -44,11 +44,11 @@ impl Nest<'_, '_, '_> {
             return Err(ScheduleError::Internal("a load of nothing"));
         };
         let id = LoadId::from_u32(*number);
-        let load = self.chosen.facts.terms.loads[id].clone();
+        let load = self.chosen.placed.terms.loads[id].clone();
         let ty = self.ty(node);
         let lanes: Vec<AxisId> = node.lanes.iter().collect();
         let zeros: Env = self.lane_zeros(env);
-        if access(&self.chosen.facts.terms, &self.axes, id, node.lanes) == Access::Contiguous {
+        if access(&self.chosen.placed.terms, &self.axes, id, node.lanes) == Access::Contiguous {
             let (base, offset) =
                 self.lower
                     .address(Base::Tensor(load.tensor), &load.address, &zeros)?;

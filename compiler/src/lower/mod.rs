@@ -15,6 +15,7 @@ mod math;
 mod nearest;
 mod nest;
 mod relayout;
+mod results;
 pub mod sample;
 mod slots;
 mod stages;

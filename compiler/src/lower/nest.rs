@@ -131,10 +131,15 @@ impl Nest<'_, '_, '_> {
             }
         }
         self.demand(&wants)?;
-        for env in &envs {
-            for at in 0..self.chosen.term.roots.len() {
-                self.store_root(at, env)?;
+        match &variant.rows {
+            None => {
+                for env in &envs {
+                    for at in 0..self.chosen.term.roots.len() {
+                        self.store_root(at, env)?;
+                    }
+                }
             }
+            Some(rows) => self.store_first(rows, &envs)?,
         }
         for axis in outer.iter().rev() {
             self.close_axis(*axis);
@@ -179,7 +184,7 @@ impl Nest<'_, '_, '_> {
         self.leave(&[]);
     }
 
-    fn enter(
+    pub(super) fn enter(
         &mut self,
         name: &str,
         from: Value,
@@ -192,7 +197,7 @@ impl Nest<'_, '_, '_> {
         self.lower.open(name, from, to, step, init)
     }
 
-    fn leave(&mut self, next: &[Value]) -> Vec<Value> {
+    pub(super) fn leave(&mut self, next: &[Value]) -> Vec<Value> {
         self.made.pop();
         self.shared.pop();
         self.lower.close(next)

@@ -1,13 +1,12 @@
-//! Values: one operation of the extracted term into vector operations, and the stores of results.
+//! Values: one operation of the extracted term into vector operations.
 
-use super::nest::{Nest, elem, environments};
-use super::{Base, Env, I32};
+use super::nest::{Nest, environments};
+use super::{Env, I32};
 use crate::format::{Element, UnOp};
 use crate::rewrite::extract::Picked;
 use crate::rewrite::lang::{Node, Op as Term, Ty};
 use crate::schedule::ScheduleError;
-use crate::schedule::index::{AxisId, AxisSet};
-use crate::schedule::term::Storage;
+use crate::schedule::index::AxisId;
 use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Shift, Type, Un, Value};
 
 /// What an accumulator starts from: 0, or minus infinity for a maximum.
@@ -484,118 +483,5 @@ impl Nest<'_, '_, '_> {
         let hi = high.unwrap_or_else(|| self.lower.put_at(0, empty, Op::IConst(0)));
         let bits = self.lower.put(ty.as_int(), Op::Join { lo, hi }, &[lo, hi]);
         self.lower.put(ty, Op::Bitcast(bits), &[bits])
-    }
-
-    /// Stores a result.
-    pub(super) fn store_root(&mut self, at: usize, env: &Env) -> Result<(), ScheduleError> {
-        let root = self.chosen.placed.roots[at].clone();
-        let node = self.chosen.term.roots[at];
-        let value = self.value(node, env)?;
-        let lanes = root
-            .lanes
-            .iter()
-            .fold(AxisSet::default(), |s, a| s.union(AxisSet::one(*a)));
-        let from = self.node(node).ty;
-        let value =
-            self.lower
-                .stored(value, from, self.lanes(lanes), root.storage, &root.element)?;
-        let elem = self.lower.b.ty(value).elem;
-        let zeros = self.lane_zeros(env);
-        let depth = self.lower.here();
-        let mut stride = u64::from(elem.bits() / 8);
-        let contiguous = root.lanes.iter().rev().all(|a| {
-            let fits =
-                root.address.coefficient(*a) == Some(crate::vector::ir::Scalar::Const(stride));
-            stride *= self.axes[*a].nominal;
-            fits
-        });
-        if contiguous {
-            let (base, offset) =
-                self.lower
-                    .address(Base::Tensor(root.tensor), &root.address, &zeros)?;
-            self.lower.b.store_at(depth, value, base, offset);
-            return Ok(());
-        }
-        let scalar = Type::new(elem, 1);
-        for (lane, lane_env) in environments(&root.lanes, &self.axes)
-            .into_iter()
-            .enumerate()
-        {
-            let mut at = zeros.clone();
-            at.extend(lane_env);
-            let one = self
-                .lower
-                .put(scalar, Op::Extract(value, lane as u16), &[value]);
-            let (base, offset) =
-                self.lower
-                    .address(Base::Tensor(root.tensor), &root.address, &at)?;
-            self.lower.b.store_at(depth, one, base, offset);
-        }
-        Ok(())
-    }
-}
-
-impl super::Lower<'_> {
-    /// A result as it is stored: integers clamped and narrowed, floats rounded to their element.
-    fn stored(
-        &mut self,
-        value: Value,
-        from: Ty,
-        lanes: u16,
-        storage: Storage,
-        element: &Element,
-    ) -> Result<Value, ScheduleError> {
-        let int = Type::new(Elem::I32, lanes);
-        let width = match storage {
-            Storage::F32 => return Ok(value),
-            Storage::U8 | Storage::I8 => Elem::I8,
-            Storage::U16 | Storage::I16 => Elem::I16,
-            Storage::I32 => Elem::I32,
-            Storage::Code { .. } | Storage::Place { .. } => {
-                return Err(ScheduleError::Internal("a result of odd width"));
-            }
-        };
-        let code = match element {
-            Element::Int { .. } | Element::UInt { .. } => {
-                let number = match elem(from) {
-                    Elem::F32 => self.put(int, Op::Convert(Convert::FloatToInt, value), &[value]),
-                    _ => value,
-                };
-                let (low, high) = element.range();
-                let clamped = self.clamp(number, int, low, high);
-                // The bits above a code are 0, as the reference encoder leaves them.
-                match element {
-                    Element::Int { bits } if ![8, 16, 32].contains(bits) => {
-                        let mask = self.put_at(0, int, Op::IConst((1i64 << bits) - 1));
-                        self.put(int, Op::Bin(Bin::And, clamped, mask), &[clamped, mask])
-                    }
-                    _ => clamped,
-                }
-            }
-            Element::Float(float) => self.encode_float(value, Type::new(Elem::F32, lanes), float),
-            Element::Codebook(_) => {
-                self.encode_nearest(value, Type::new(Elem::F32, lanes), element)?
-            }
-        };
-        Ok(match width {
-            Elem::I32 => code,
-            width => self.put(
-                Type::new(width, lanes),
-                Op::Convert(Convert::Narrow, code),
-                &[code],
-            ),
-        })
-    }
-
-    pub(super) fn clamp(&mut self, value: Value, ty: Type, low: f64, high: f64) -> Value {
-        if low <= -2147483648.0 && high >= 2147483647.0 {
-            return value;
-        }
-        let (low, high) = (
-            self.put_at(0, ty, Op::IConst(low as i64)),
-            self.put_at(0, ty, Op::IConst(high as i64)),
-        );
-        let above = self.put(ty, Op::Bin(Bin::SMax, value, low), &[value, low]);
-        self.put(ty, Op::Bin(Bin::SMin, above, high), &[above, high])
     }
 }

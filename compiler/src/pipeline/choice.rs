@@ -5,6 +5,7 @@ use crate::rewrite::cost::{CostVector, Prices, total};
 use crate::rewrite::{Lowering, RewriteError, Rewritten, RuleSet, apart, rewrite};
 use crate::schedule::ScheduleError;
 use crate::schedule::amounts;
+use crate::schedule::groups::rows_are_filled_up;
 use crate::schedule::place::{Part, Placed, place};
 use crate::schedule::plan::{Layouts, Plan, known_extent, layouts_of, plans, settle};
 use crate::schedule::sums::keeping_sums;
@@ -13,7 +14,9 @@ use std::collections::BTreeSet;
 
 /// Row tiles that are tried, and batch tiles.
 const ROW_TILES: [u64; 3] = [1, 2, 4];
-const BATCH_TILES: [u64; 3] = [1, 2, 4];
+const BATCH_TILES: [u64; 4] = [1, 2, 3, 4];
+/// Groups of rows that share blocks, where the compiler places the weights.
+const WOVEN: [u64; 3] = [1, 2, 4];
 
 /// Whole tiles.
 const MAIN: Part = Part {
@@ -62,6 +65,8 @@ struct Contender {
     /// Which of its lowerings.
     which: usize,
     plan: Plan,
+    /// Which of the choices of layouts.
+    layouts: usize,
     candidate: Candidate,
 }
 
@@ -72,6 +77,8 @@ pub(super) struct Choice {
     tried: Vec<Tried>,
     /// The graphs of plans that reached their limit before they had a lowering.
     too_large: Vec<Graph>,
+    /// The layouts of the contenders, each once.
+    chosen_layouts: Vec<Layouts>,
     contenders: Vec<Contender>,
     /// The cheapest contender that may be chosen.
     pub(super) best: usize,
@@ -132,22 +139,41 @@ impl Choice {
             }
         }
         let mut contenders = Vec::new();
-        let one_layout = tried.windows(2).all(|t| t[0].layouts == t[1].layouts);
+        let mut chosen_layouts: Vec<Layouts> = Vec::new();
+        let mut weaves = Vec::new();
+        for (at, one) in tried.iter().enumerate() {
+            for (plan, woven) in weaves_of(kernel, statement, one, layouts) {
+                let known = chosen_layouts.iter().position(|l| *l == woven);
+                let layouts = known.unwrap_or_else(|| {
+                    chosen_layouts.push(woven);
+                    chosen_layouts.len() - 1
+                });
+                weaves.push((at, plan, layouts));
+            }
+        }
         let known = |t: &Tried| {
             let mut batch = t.plan.batch.iter();
             batch.all(|index| known_extent(kernel, *index).is_some())
         };
-        let later = match one_layout || tried.iter().all(known) {
+        let later = match chosen_layouts.len() == 1 || tried.iter().all(known) {
             true => &[],
             false => request.later,
         };
-        for (at, one) in tried.iter().enumerate() {
+        for (at, plan, layouts) in weaves {
+            let one = &tried[at];
             let of_batch = |batch: &u64| {
                 let request = Request {
                     batch: *batch,
                     ..request.clone()
                 };
-                tiles(kernel, statement, one, &request)
+                tiles(
+                    kernel,
+                    statement,
+                    one,
+                    &plan,
+                    &chosen_layouts[layouts],
+                    &request,
+                )
             };
             let tiles = of_batch(&request.batch)?;
             let tiles = priced(&tiles, request);
@@ -162,7 +188,7 @@ impl Choice {
                     .map(cycles)
                     .collect::<Result<_, CompileError>>()?;
                 let candidate = Candidate {
-                    lanes: one.plan.lane_list(kernel),
+                    lanes: plan.lane_list(kernel),
                     name: lowering.name.clone(),
                     term: lowering.term.hash,
                     rounded: lowering.rounded,
@@ -174,20 +200,20 @@ impl Choice {
                     tried: at,
                     which,
                     plan,
+                    layouts,
                     candidate,
                 });
             }
         }
-        let described = request
-            .force
-            .and_then(|t| described(&contenders, &tried, t));
-        let Some(best) = described.or_else(|| balanced(&contenders, &tried, |_| true)) else {
+        let described = request.force.and_then(|t| described(&contenders, t));
+        let Some(best) = described.or_else(|| balanced(&contenders, |_| true)) else {
             return Err(failure.unwrap_or_else(|| not_there(kernel, request, None)));
         };
         Ok(Choice {
             layouts: layouts.clone(),
             tried,
             too_large,
+            chosen_layouts,
             contenders,
             best,
             forced: described.is_some(),
@@ -211,7 +237,7 @@ impl Choice {
         statement: &Statement,
         at: usize,
     ) -> Layouts {
-        let mut layouts = self.tried[self.contenders[at].tried].layouts.clone();
+        let mut layouts = self.chosen_layouts[self.contenders[at].layouts].clone();
         settle(kernel, statement, &mut layouts);
         layouts
     }
@@ -256,7 +282,7 @@ impl Choice {
         let mut graphs: Vec<Graph> = used.chain(dropped).collect();
         graphs.extend(&self.too_large);
         let mut parts = vec![(MAIN, placed, rewritten, lowering)];
-        for part in rest(kernel, statement, &plan) {
+        for part in rest(kernel, statement, &plan, layouts) {
             let rest = self.rest(settled, tried, &plan, part, layouts)?;
             graphs.push(Graph::of(&rest.rewritten));
             let lowering = rest.rewritten.lowerings[0].clone();
@@ -316,20 +342,12 @@ const NEAR: f64 = 1.1;
 
 /// The contender whose layouts serve all batches best: among layouts with which the first batch is near the cheapest, those with
 /// the least product of its time and that of larger batches; and of contenders with these layouts the cheapest.
-fn balanced(
-    contenders: &[Contender],
-    tried: &[Tried],
-    allowed: impl Fn(&Candidate) -> bool,
-) -> Option<usize> {
+fn balanced(contenders: &[Contender], allowed: impl Fn(&Candidate) -> bool) -> Option<usize> {
     let first = cheapest(contenders, |c| allowed(&c.candidate))?;
-    // The first plan with the same layouts stands for all of them.
-    let like = |t: &Tried| tried.iter().position(|o| o.layouts == t.layouts);
-    let likes: Vec<Option<usize>> = tried.iter().map(like).collect();
-    let is_in =
-        |like: Option<usize>, c: &Contender| likes[c.tried] == like && allowed(&c.candidate);
+    let is_in = |layouts: usize, c: &Contender| c.layouts == layouts && allowed(&c.candidate);
     // The time that larger batches take, each with the contender that is best for it.
-    let later = |like: Option<usize>| -> f64 {
-        let same = || contenders.iter().filter(|c| is_in(like, c));
+    let later = |layouts: usize| -> f64 {
+        let same = || contenders.iter().filter(|c| is_in(layouts, c));
         let batches = 0..contenders[first].candidate.later.len();
         let least = |b: usize| {
             same()
@@ -339,19 +357,17 @@ fn balanced(
         batches.map(least).sum()
     };
     let cycles = |at: usize| contenders[at].candidate.cost.cycles;
-    let own = likes[contenders[first].tried];
+    let own = contenders[first].layouts;
     // What one row loses must be less than what larger batches gain.
-    let both = |at: usize, like: Option<usize>| cycles(at) * later(like);
+    let both = |at: usize, layouts: usize| cycles(at) * later(layouts);
     let mut best = (first, both(first, own));
-    for (plan, like) in likes.iter().enumerate() {
-        if *like != Some(plan) || *like == own {
-            continue;
-        }
-        let Some(at) = cheapest(contenders, |c| is_in(*like, c)) else {
+    let all: BTreeSet<usize> = contenders.iter().map(|c| c.layouts).collect();
+    for layouts in all.into_iter().filter(|l| *l != own) {
+        let Some(at) = cheapest(contenders, |c| is_in(layouts, c)) else {
             continue;
         };
-        if cycles(at) <= cycles(first) * NEAR && both(at, *like) < best.1 {
-            best = (at, both(at, *like));
+        if cycles(at) <= cycles(first) * NEAR && both(at, layouts) < best.1 {
+            best = (at, both(at, layouts));
         }
     }
     Some(best.0)
@@ -370,10 +386,10 @@ fn cheapest(contenders: &[Contender], allowed: impl Fn(&Contender) -> bool) -> O
 }
 
 /// The best contender whose description is the text, or where there is none, contains it.
-fn described(contenders: &[Contender], tried: &[Tried], text: &str) -> Option<usize> {
+fn described(contenders: &[Contender], text: &str) -> Option<usize> {
     let described = |c: &Candidate| format!("{} {}", c.lanes, c.name);
-    let exactly = balanced(contenders, tried, |c| described(c) == text);
-    exactly.or_else(|| balanced(contenders, tried, |c| described(c).contains(text)))
+    let exactly = balanced(contenders, |c| described(c) == text);
+    exactly.or_else(|| balanced(contenders, |c| described(c).contains(text)))
 }
 
 fn attempt(
@@ -451,38 +467,60 @@ fn try_sums(
     })))
 }
 
+/// A plan that was tried, with more and more rows in the blocks of weights that the compiler places; and the layouts of each.
+/// The terms are those of the plan: only addresses differ.
+fn weaves_of(
+    kernel: &Kernel,
+    statement: &Statement,
+    tried: &Tried,
+    before: &Layouts,
+) -> Vec<(Plan, Layouts)> {
+    let mut weaves = vec![(tried.plan.clone(), tried.layouts.clone())];
+    let plain = layouts_of(kernel, statement, &tried.plan, before);
+    let with_sums = plain != tried.layouts;
+    for woven in WOVEN.into_iter().skip(1) {
+        let plan = Plan {
+            woven,
+            ..tried.plan.clone()
+        };
+        let mut layouts = layouts_of(kernel, statement, &plan, before);
+        if tried.plan.turns.is_some() || tried.plan.row.is_none() || layouts == plain {
+            break;
+        }
+        if with_sums {
+            let Some(keeping) = keeping_sums(kernel, before, &layouts) else {
+                break;
+            };
+            layouts = keeping;
+        }
+        weaves.push((plan, layouts));
+    }
+    weaves
+}
+
 /// The statement under a plan with each tile that is tried: the terms are the same, only the copies differ.
 fn tiles(
     kernel: &Kernel,
     statement: &Statement,
     tried: &Tried,
+    plan: &Plan,
+    layouts: &Layouts,
     request: &Request<'_>,
 ) -> Result<Vec<(Plan, Placed)>, CompileError> {
-    let batch_index = tried.plan.batch_index();
+    let batch_index = plan.batch_index();
     let known = batch_index.and_then(|index| known_extent(kernel, index));
     let most = known.unwrap_or(request.batch);
     let mut tiles = Vec::new();
-    for rows in ROW_TILES {
+    for rows in row_tiles(plan) {
         for batch in BATCH_TILES {
-            let useless = (rows > 1 && tried.plan.row.is_none())
-                || (rows * batch > 1 && tried.plan.woven > 1)
-                || (batch > 1 && (batch_index.is_none() || most < batch));
-            if useless {
+            if batch > 1 && (batch_index.is_none() || most < batch) {
                 continue;
             }
             let plan = Plan {
-                row_tile: rows,
                 batch_tile: batch,
-                ..tried.plan.clone()
+                ..rows.clone()
             };
-            let mut placed = place(
-                kernel,
-                statement,
-                &plan,
-                &tried.layouts,
-                MAIN,
-                request.batch,
-            )?;
+            let mut placed = place(kernel, statement, &plan, layouts, MAIN, request.batch)?;
             // Rewriting made fields of joint codes, and elements.
             let made = &tried.rewritten.facts.terms;
             placed.terms.fields = made.fields.clone();
@@ -491,6 +529,28 @@ fn tiles(
         }
     }
     Ok(tiles)
+}
+
+/// A plan with more or fewer rows as copies: distant ones, or of those that share a block all or some at a time.
+fn row_tiles(plan: &Plan) -> Vec<Plan> {
+    let distant = |row_tile: u64| Plan {
+        row_tile,
+        ..plan.clone()
+    };
+    match (plan.turns, plan.woven) {
+        (Some(_), woven) => {
+            let at_once = WOVEN.into_iter().chain([woven]);
+            let at_once: BTreeSet<u64> = at_once.filter(|w| woven.is_multiple_of(*w)).collect();
+            let in_turn = |at_once: u64| Plan {
+                woven: at_once,
+                turns: Some(woven / at_once),
+                ..plan.clone()
+            };
+            at_once.into_iter().map(in_turn).collect()
+        }
+        (None, 1) if plan.row.is_some() => ROW_TILES.map(distant).to_vec(),
+        (None, _) => vec![plan.clone()],
+    }
 }
 
 /// Tiles that differ by less than this are as fast as each other as far as costs are known: then the one with the least work.
@@ -525,7 +585,7 @@ fn best_tile(
 }
 
 /// Parts that the main part of a plan leaves over.
-fn rest(kernel: &Kernel, statement: &Statement, plan: &Plan) -> Vec<Part> {
+fn rest(kernel: &Kernel, statement: &Statement, plan: &Plan, layouts: &Layouts) -> Vec<Part> {
     let mut parts = Vec::new();
     let divides =
         |index, by: u64| known_extent(kernel, index).is_some_and(|n| n.is_multiple_of(by));
@@ -536,7 +596,8 @@ fn rest(kernel: &Kernel, statement: &Statement, plan: &Plan) -> Vec<Part> {
     let group = plan.row_group();
     let rest_rows = plan
         .row
-        .is_some_and(|(row, _)| group > 1 && outputs.contains(&row) && !divides(row, group));
+        .is_some_and(|(row, _)| group > 1 && outputs.contains(&row) && !divides(row, group))
+        && !rows_are_filled_up(kernel, statement, plan, layouts);
     if rest_rows {
         parts.push(Part {
             rest_rows: true,

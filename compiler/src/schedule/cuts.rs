@@ -310,6 +310,29 @@ pub(super) fn cut(
     copied.or(best.map(|(_, cut)| cut))
 }
 
+/// Whether the codes of all fixed layouts lie as so many row lanes, and a cut, want them.
+pub(super) fn suit(blocks: &[BlockUse<'_>], rows: u64, cut: Cut) -> bool {
+    let mut fixed = blocks.iter().filter(|b| !b.free && b.packed);
+    fixed.all(|b| fits(&b.block, cut) && rows_fit(&b.block, rows as u32, cut))
+}
+
+/// Whether the codes of so many neighbouring rows lie beside each other, in the lanes of a cut.
+fn rows_fit(block: &BlockFormat, rows: u32, cut: Cut) -> bool {
+    let codes = block.fields.values();
+    let mut codes = codes.filter(|f| f.scope == Scope::Block && f.count == block.len);
+    codes.all(|field| {
+        field.parts.iter().all(|part| {
+            let apart = cut.lanes as u32 * u32::from(part.bits).max(8);
+            let address = |row: u32, at: u32| part.address[(row * field.count + at) as usize];
+            let in_lane = |row: u32, at: u32| {
+                address(row, at) == address(row - row % rows, at) + row % rows * apart
+            };
+            block.rows.is_multiple_of(rows)
+                && (0..block.rows).all(|row| (0..field.count).all(|at| in_lane(row, at)))
+        })
+    })
+}
+
 /// Whether the codes of a fixed layout lie in lanes under a cut: same shift in all lanes, neighbouring bytes; the parts of a
 /// joint code side by side.
 fn fits(block: &BlockFormat, cut: Cut) -> bool {

@@ -227,9 +227,6 @@ fn fit(
     axes: &Axes,
     word: Word,
 ) -> Option<(Affine, Affine)> {
-    if rows.iter().any(|d| d.stride != 1) || rows.len() > 1 {
-        return None;
-    }
     let unrolls = |d: &&Digit| axes[d.axis].kind == AxisKind::Unroll;
     let copies = |is_row| move |d: &Digit| Copies { digit: *d, is_row };
     let mut unrolled: Vec<Copies> = rows.iter().filter(unrolls).map(copies(true)).collect();
@@ -254,21 +251,23 @@ fn fit(
             false => Some(0),
         })
         .collect::<Option<Vec<u64>>>()?;
-    let moving_row = rows.first().filter(|d| !unrolls(d) && block.rows > 1);
-    let row_slope = match moving_row {
-        Some(_) => slope(1, 0)?,
-        None => 0,
-    };
+    let moving_rows: Vec<Digit> = rows.iter().copied().filter(|d| !unrolls(&d)).collect();
+    let row_slopes = moving_rows
+        .iter()
+        .map(|d| match d.stride < u64::from(block.rows) {
+            true => slope(d.stride, 0),
+            false => Some(0),
+        })
+        .collect::<Option<Vec<u64>>>()?;
     let block_bits = u64::from(block.bytes) * 8;
     for row in 0..u64::from(block.rows) {
         for at in 0..place.chunk {
             let (first, shift) = known[corner(&unrolled, row, at)];
-            let moved = regular
-                .iter()
-                .zip(&slopes)
-                .map(|(d, s)| at / d.stride % d.extent * s)
-                .sum::<u64>();
-            let byte = first + moved + row * row_slope;
+            let moved = |digits: &[Digit], slopes: &[u64], at: u64| -> u64 {
+                let digits = digits.iter().zip(slopes);
+                digits.map(|(d, s)| at / d.stride % d.extent * s).sum()
+            };
+            let byte = first + moved(&regular, &slopes, at) + moved(&moving_rows, &row_slopes, row);
             let start = at / u64::from(block.len) * block_bits;
             let inside = byte * 8 >= start && byte * 8 + word.bits <= start + block_bits;
             let kept = word.code >= word.bits || shift + word.code <= word.bits && inside;
@@ -279,11 +278,9 @@ fn fit(
     }
     let column = |of: fn(&(u64, u64)) -> u64| known.iter().map(of).collect::<Vec<u64>>();
     let mut address = tabulate(&unrolled, &column(|k| k.0));
-    for (d, s) in regular.iter().zip(&slopes) {
+    let moving = regular.iter().zip(&slopes);
+    for (d, s) in moving.chain(moving_rows.iter().zip(&row_slopes)) {
         address = address.plus(&Affine::axis(d.axis, *s));
-    }
-    if let Some(d) = moving_row {
-        address = address.plus(&Affine::axis(d.axis, row_slope));
     }
     address.terms.retain(|(_, c)| *c != Scalar::Const(0));
     Some((address, tabulate(&unrolled, &column(|k| k.1))))
@@ -309,7 +306,7 @@ fn corners(unrolled: &[Copies]) -> impl Iterator<Item = (u64, u64)> {
 /// Which of the corners a row and a position belong to.
 fn corner(unrolled: &[Copies], row: u64, at: u64) -> usize {
     let value = |c: &Copies| match c.is_row {
-        true => row,
+        true => row / c.digit.stride % c.digit.extent,
         false => at / c.digit.stride % c.digit.extent,
     };
     let number = unrolled

@@ -1,11 +1,12 @@
 //! Schedules: which index becomes lanes, which is unrolled, which is a loop, in what order; and where bits are placed.
 //!
 //! In: a typed kernel with its statements brought to one form (`normal.rs`). Out: for each statement a few plans
-//! (`plan.rs`, `cuts.rs`), and under a plan the statement as terms over loads with quasi-affine addresses (`place.rs`).
+//! (`plan.rs`, `cuts.rs`, `groups.rs`), and under a plan the statement as terms over loads with quasi-affine addresses (`place.rs`).
 
 pub mod amounts;
 mod cuts;
 pub mod fit;
+pub mod groups;
 pub mod index;
 pub mod layout;
 pub mod normal;

@@ -4,7 +4,7 @@
 use super::amounts::chosen_by;
 use super::cuts::{
     BlockUse, Facts, JOINT_COPIES, Lanes, MOST_COPIED, MOST_VECTORS, chunk, copies_wanted, cut,
-    has_scattered_codes, joints, plain_len,
+    has_scattered_codes, joints, plain_len, suit,
 };
 use super::layout::{Cut, interleave, is_little_more};
 use crate::format::{BlockFormat, Element, Format, FormatKind};
@@ -28,9 +28,11 @@ pub struct Plan {
     pub chunk: u64,
     /// The index over rows of weights, and how many of its values are lanes.
     pub row: Option<(IndexId, u64)>,
-    /// Rows that share blocks, where they are copies beside each other rather than lanes; 1 otherwise.
+    /// Groups of row lanes that share blocks, as copies beside each other: what is read for them lies side by side, too.
     pub woven: u64,
-    /// Copies of the row index beside each other (times the row lanes).
+    /// How often such copies cover the rows of a block, in a loop, where layouts are fixed whose blocks have several rows.
+    pub turns: Option<u64>,
+    /// Copies of the row index beside each other, where rows share no blocks but those of lanes: 1 otherwise.
     pub row_tile: u64,
     /// The result indices over batches: the others that no weights change with; or where they change with all, the last one.
     pub batch: Vec<IndexId>,
@@ -47,9 +49,9 @@ impl Plan {
     pub fn row_lanes(&self) -> u64 {
         self.row.map_or(1, |(_, lanes)| lanes)
     }
-    /// Rows that are computed at a time, before tiles: lanes, or copies of rows that share blocks.
+    /// Rows that are computed at a time, before tiles: those that share blocks.
     pub fn row_group(&self) -> u64 {
-        self.row_lanes() * self.woven
+        self.row_lanes() * self.woven * self.turns.unwrap_or(1)
     }
     /// The index over batches whose values are copies.
     pub fn batch_index(&self) -> Option<IndexId> {
@@ -70,7 +72,8 @@ impl Plan {
     pub fn joint(&self) -> u64 {
         self.vector.map_or(1, |(_, cut)| cut.joint)
     }
-    /// The lane list with the names of the indices: `[n:4, k:4]`, and neighbours in joint codes: `[n:16] joint k:4`.
+    /// The lane list with the names of the indices: `[n:4, k:4]`, neighbours in joint codes: `[n:16] joint k:4`, and copies that
+    /// share blocks with the lanes: `[n:4, k:4] woven n:4`.
     pub fn lane_list(&self, kernel: &Kernel) -> String {
         let mut parts = Vec::new();
         if let Some((row, lanes)) = self.row
@@ -89,7 +92,13 @@ impl Plan {
             }
             Some(_) | None => String::new(),
         };
-        format!("[{}]{joint}", parts.join(", "))
+        let woven = match self.row {
+            Some((row, _)) if self.woven > 1 => {
+                format!(" woven {}:{}", kernel.indices[row].name, self.woven)
+            }
+            Some(_) | None => String::new(),
+        };
+        format!("[{}]{joint}{woven}", parts.join(", "))
     }
 }
 
@@ -138,7 +147,7 @@ pub fn plans(
     let row = row_index(kernel, &facts, vector, &blocks);
     let batch = batch_indices(kernel, &facts, row, vector);
     let steps = steps(&facts, vector);
-    let mut plans = Vec::new();
+    let (mut plans, mut suits) = (Vec::new(), Vec::new());
     let plain = plain_blocks(kernel, &facts, layouts, vector, row, Lanes::new(1, 1));
     let weights = [blocks.clone(), plain].concat();
     let joint = joints(kernel, &facts, vector, &weights, target);
@@ -163,14 +172,14 @@ pub fn plans(
         // Rows of results are stored one by one.
         lists.retain(|l| l.rows == 1);
     } else if let Some(rows) = interleaved {
-        lists = vec![
-            Lanes::new(rows, (vector_bytes / rows).max(1)),
-            Lanes::new(rows, 1),
-        ];
-        lists.extend(with_joint(rows));
+        let lanes = [rows, vector_bytes, 4, 1].map(|l| l.min(rows));
+        let together = lanes.map(|r| Lanes::new(r, (vector_bytes / r).max(1)));
+        lists = together.to_vec();
+        lists.push(Lanes::new(rows.min(vector_bytes), 1));
+        lists.extend(with_joint(rows.min(vector_bytes)));
         lists.extend(narrow);
         // Registers hold powers of two.
-        lists.retain(|l| l.rows.is_power_of_two());
+        lists.retain(|l| l.rows.is_power_of_two() && rows.is_multiple_of(l.rows));
     }
     let fixed_blocks = blocks;
     for list in lists {
@@ -184,10 +193,7 @@ pub fn plans(
             blocks.extend(plain_blocks(kernel, &facts, layouts, vector, row, list));
         }
         // Rows that share blocks and are not lanes are copies.
-        let woven = match rows {
-            1 => interleaved.unwrap_or(1),
-            _ => 1,
-        };
+        let woven = interleaved.map_or(1, |all| all / rows);
         let (chunk, bounds) = chunk(&blocks, &steps, vector_bytes);
         let free = blocks.is_empty() && steps.is_empty();
         let inner = bounds.first().copied().filter(|_| !free);
@@ -234,6 +240,7 @@ pub fn plans(
                 chunk,
                 row: row.map(|r| (r, rows)),
                 woven,
+                turns: interleaved.map(|_| 1),
                 row_tile: 1,
                 batch: batch.clone(),
                 batch_tile: 1,
@@ -241,9 +248,15 @@ pub fn plans(
                 unrolled,
             };
             if !plans.contains(&plan) {
+                suits.push(interleaved.is_some() && suit(&blocks, rows, cut));
                 plans.push(plan);
             }
         }
+    }
+    // Where lanes find the codes of fixed layouts as they need them, others need not be tried.
+    if suits.contains(&true) {
+        let mut suits = suits.into_iter();
+        plans.retain(|_| suits.next().unwrap_or(true));
     }
     if plans.is_empty() {
         let (chunk, bounds) = chunk(&fixed_blocks, &steps, vector_bytes);
@@ -259,6 +272,7 @@ pub fn plans(
             chunk: if free { 1 } else { chunk },
             row: row.map(|r| (r, 1)),
             woven: interleaved.unwrap_or(1),
+            turns: interleaved.map(|_| 1),
             row_tile: 1,
             batch,
             batch_tile: 1,
@@ -300,7 +314,7 @@ pub fn layouts_of(
         }
         let by_row = matches!(subscripts, [.., Subscript::Index(i), _] if plan.row.is_some_and(|(row, _)| row == *i));
         let rows = if by_row && single_use(kernel, *tensor) {
-            plan.row_lanes() as u32
+            plan.row_group() as u32
         } else {
             1
         };
@@ -380,7 +394,8 @@ fn worth_blocks(kernel: &Kernel, tensor: TensorId, len: u64) -> bool {
     exact && known_columns(kernel, tensor).is_none_or(fits)
 }
 
-fn facts<'a>(kernel: &'a Kernel, statement: &Statement) -> Facts<'a> {
+/// What plans depend on.
+pub(super) fn facts<'a>(kernel: &'a Kernel, statement: &Statement) -> Facts<'a> {
     let mut facts = Facts {
         outputs: statement.targets[0].index.clone(),
         reduced: Vec::new(),

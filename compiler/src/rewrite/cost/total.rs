@@ -3,11 +3,13 @@
 use super::node::planes;
 use super::traffic::Traffic;
 use super::window::Waiting;
-use super::{CostVector, Mode, Prices, copies, extents};
+use super::{CostVector, Mode, Prices, copies};
 use crate::rewrite::extract::{Extracted, Picked};
 use crate::rewrite::lang::{Node, Op};
-use crate::schedule::index::AxisKind;
+use crate::schedule::index::{AxisId, AxisKind};
+use crate::schedule::term::LoadId;
 use crate::target::{Target, Unit};
+use crate::vector::ir::Scalar;
 
 /// The cost of a whole term.
 pub fn total(prices: &Prices<'_>, extracted: &Extracted, weights: &[bool]) -> CostVector {
@@ -43,8 +45,7 @@ pub fn total(prices: &Prices<'_>, extracted: &Extracted, weights: &[bool]) -> Co
         if let (Op::VLoad, Some(Node::Ref(load))) = (node.op, node.data.last())
             && weights[*load as usize]
         {
-            let apart = extents(axes, node.free, |a| a.kind == AxisKind::Unroll && a.output);
-            sum.streams = f64::max(sum.streams, apart);
+            sum.streams = f64::max(sum.streams, streams(prices, *load));
         }
     }
     let live = live(&accumulators) + tables + widest;
@@ -73,7 +74,12 @@ pub fn total(prices: &Prices<'_>, extracted: &Extracted, weights: &[bool]) -> Co
         .max(longest(Kind::Memory))
         .max(moving)
         + busy * ALWAYS
-        + moving * PARTLY;
+        + moving * PARTLY
+        + if sum.streams > 1.0 {
+            longest(Kind::Memory)
+        } else {
+            0.0
+        };
     sum
 }
 
@@ -180,6 +186,25 @@ fn table_registers(node: &Picked) -> f64 {
 
 /// How many times as often the hottest loop runs as one whose accumulators need not stay in registers.
 const RARE: f64 = 4.0;
+
+/// Distant places that the copies of a load read from at once.
+fn streams(prices: &Prices<'_>, load: u32) -> f64 {
+    let load = LoadId::from_u32(load);
+    let address = &prices.terms.loads[load].address;
+    let apart = |a: AxisId| {
+        let axis = &prices.axes[a];
+        let near = match address.coefficient(a) {
+            Some(Scalar::Const(bytes)) => bytes.saturating_mul(axis.nominal) <= PAGE,
+            Some(_) | None => false,
+        };
+        axis.kind == AxisKind::Unroll && axis.output && !near
+    };
+    let copies = prices.terms.load_axes(load).iter().filter(|a| apart(*a));
+    copies.map(|a| prices.axes[a].nominal as f64).product()
+}
+
+/// Bytes of a page: what lies in one is one stream to a processor that fetches ahead.
+const PAGE: u64 = 4096;
 
 /// What one thread gets of the memory's rate when it reads several distant streams at once (measured: four lose 40 %).
 fn stream_share(streams: f64) -> f64 {

@@ -9,7 +9,12 @@ use crate::vector::ir::Scalar;
 
 impl Placer<'_> {
     /// Axes of the result indices, row index first and batches last, and the variants of tiles.
-    pub(super) fn outputs(&mut self, outputs: &[IndexId], part: Part) -> Vec<Variant> {
+    pub(super) fn outputs(
+        &mut self,
+        outputs: &[IndexId],
+        part: Part,
+        filled_up: bool,
+    ) -> Vec<Variant> {
         let row = self
             .plan
             .row
@@ -25,6 +30,7 @@ impl Placer<'_> {
         let mut variants = vec![Variant {
             changes: Vec::new(),
             ranged: !part.rest_rows && !part.tail,
+            rows: None,
         }];
         for index in order {
             let tile = match Some(index) {
@@ -33,6 +39,9 @@ impl Placer<'_> {
                 _ => 1,
             };
             self.output(index, tile, part, &mut variants);
+            if Some(index) == row && filled_up {
+                self.last_group(index, &mut variants);
+            }
         }
         if let Some(vector) = vector
             && outputs.contains(&vector)
@@ -56,50 +65,67 @@ impl Placer<'_> {
         variants: &mut Vec<Variant>,
     ) {
         let is_row = self.plan.row.is_some_and(|(i, _)| i == index);
-        let (lanes, woven) = match is_row {
+        let (group, woven) = match is_row {
             true => (self.plan.row_group(), self.plan.woven),
             false => (1, 1),
         };
+        let turns = self.plan.turns.filter(|_| is_row);
         let extent = self.extent(self.kernel.indices[index].extent);
         let (name, nominal) = (self.name(index), self.nominal(index));
         if is_row && part.rest_rows {
             let axis = self.axis(
                 format!("{name}.rest"),
                 AxisKind::Loop,
-                rem(extent.clone(), lanes),
+                rem(extent.clone(), group),
                 1,
                 true,
             );
             self.axes[axis].row = true;
             let mut value = Affine::axis(axis, 1);
-            value.offset = mul(Scalar::Const(lanes), div(extent, lanes));
+            value.offset = mul(Scalar::Const(group), div(extent, group));
             self.spots.insert(index, Spot { value, chunk: None });
             return;
         }
-        let groups = div(extent, lanes);
+        let groups = div(extent, group);
         let whole = mul(Scalar::Const(tile), div(groups.clone(), tile));
         let outer = self.axis(
             name.clone(),
             AxisKind::Loop,
             whole.clone(),
-            nominal.div_ceil(lanes * tile),
+            nominal.div_ceil(group * tile),
             true,
         );
         self.axes[outer].step = tile;
         self.axes[outer].full = groups.clone();
         self.axes[outer].row = is_row;
-        let mut value = Affine::axis(outer, lanes);
+        let mut value = Affine::axis(outer, group);
+        if let Some(turns) = turns {
+            let turn = self.axis(
+                format!("{name}.g"),
+                AxisKind::Loop,
+                Scalar::Const(turns),
+                turns,
+                true,
+            );
+            self.axes[turn].row = true;
+            value = value.plus(&Affine::axis(turn, group / turns));
+        }
         let tiled = is_row || self.plan.batch_index() == Some(index);
         if tiled {
+            // Copies are of groups, or of the lanes in one.
+            let (copies, stride) = match woven * turns.unwrap_or(1) {
+                1 => (tile, group),
+                _ => (woven, self.plan.row_lanes()),
+            };
             let copy = self.axis(
                 format!("{name}.u"),
                 AxisKind::Unroll,
-                Scalar::Const(tile),
-                tile,
+                Scalar::Const(copies),
+                copies,
                 true,
             );
             self.axes[copy].row = is_row;
-            value = value.plus(&Affine::axis(copy, lanes));
+            value = value.plus(&Affine::axis(copy, stride));
             if tile > 1 && rem(groups.clone(), tile) != Scalar::Const(0) {
                 let mut rest = self.axes[outer].clone();
                 rest.from = whole;
@@ -116,24 +142,46 @@ impl Placer<'_> {
                         Variant {
                             changes,
                             ranged: v.ranged && !first,
+                            rows: v.rows.clone(),
                         }
                     })
                     .collect();
                 variants.extend(more);
             }
         }
-        if woven > 1 {
-            let axis = self.axis(
-                format!("{name}.r"),
-                AxisKind::Unroll,
-                Scalar::Const(woven),
-                woven,
-                true,
-            );
-            self.axes[axis].row = is_row;
-            value = value.plus(&Affine::axis(axis, 1));
-        }
         self.spots.insert(index, Spot { value, chunk: None });
+    }
+
+    /// A run over the group of rows that whole groups leave over, if there is one.
+    fn last_group(&mut self, row: IndexId, variants: &mut Vec<Variant>) {
+        let group = self.plan.row_group();
+        let extent = self.extent(self.kernel.indices[row].extent);
+        let rows = rem(extent.clone(), group);
+        if rows == Scalar::Const(0) {
+            return;
+        }
+        let named = |name: String| {
+            let axis = self.axes.iter().find(|(_, a)| a.name == name && a.row);
+            axis.map(|(id, a)| (id, a.clone()))
+        };
+        let Some((outer, mut last)) = named(self.name(row)) else {
+            return;
+        };
+        last.from = div(extent.clone(), group);
+        last.to = div_ceil(extent, group);
+        last.step = 1;
+        let mut changes = vec![(outer, last)];
+        if self.plan.row_tile > 1
+            && let Some((copies, mut single)) = named(format!("{}.u", self.name(row)))
+        {
+            single.to = Scalar::Const(1);
+            changes.push((copies, single));
+        }
+        variants.push(Variant {
+            changes,
+            ranged: false,
+            rows: Some(rows),
+        });
     }
 
     /// Loops of the vector index: chunks, parts between boundaries, inner steps and copies; or the tail.

@@ -9,6 +9,7 @@ mod sums;
 
 use super::ScheduleError;
 use super::fit::Digit;
+use super::groups::rows_are_filled_up;
 use super::index::{Affine, Axes, Axis, AxisId, AxisKind, AxisSet, TableAxis, div_ceil};
 use super::plan::{Layouts, Plan, known_extent};
 use super::term::{Load, Storage, TermId, Terms};
@@ -35,6 +36,8 @@ pub struct Variant {
     pub changes: Vec<(AxisId, Axis)>,
     /// Whether this is the part that the row range is counted in (whole tiles).
     pub ranged: bool,
+    /// For the rows that are left over by whole groups: how many of a group's are results, the first ones.
+    pub rows: Option<Scalar>,
 }
 
 /// A result of a placed statement.
@@ -135,7 +138,8 @@ pub fn place(
         kept: Vec::new(),
     };
     let outputs = statement.targets[0].index.clone();
-    let mut variants = placer.outputs(&outputs, part);
+    let filled_up = rows_are_filled_up(kernel, statement, plan, layouts);
+    let mut variants = placer.outputs(&outputs, part, filled_up);
     placer.reductions(statement, &outputs, part);
     placer.lanes(part);
     placer.finish_vector(&outputs, part);

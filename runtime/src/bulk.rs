@@ -2,6 +2,7 @@
 //! codec says what the results are; here they are computed at the speed of the memory.
 
 use crate::kernel::layout_error;
+use crate::memory::{Memory, Part};
 use crate::{Engine, Error, Kernel, Options, Scratch, SharedBytes, Tensor};
 use lowbit_compiler::format::codec::CodecError;
 use lowbit_compiler::format::layout::same_layout;
@@ -33,18 +34,6 @@ pub(crate) struct Chunk {
     pub(crate) bytes: Range<usize>,
     /// How many there are.
     pub(crate) rows: u64,
-}
-
-/// Part of a tensor's bytes.
-struct Part {
-    all: SharedBytes,
-    range: Range<usize>,
-}
-
-impl AsRef<[u8]> for Part {
-    fn as_ref(&self) -> &[u8] {
-        &(*self.all).as_ref()[self.range.clone()]
-    }
 }
 
 /// Compiles a kernel over a format, by their texts.
@@ -164,16 +153,16 @@ impl Encoder {
         let (chunks, columns) = chunks(&self.format, shape, CHUNK)?;
         check_count(shape, values.len())?;
         let size = self.format.tensor_bytes(shape).unwrap_or(0);
-        let mut out = vec![0; size as usize];
+        let mut out = Memory::zeroed(size as usize)?;
         run(
-            jobs(chunks, &mut out, |chunk| &chunk.bytes),
+            jobs(chunks, out.bytes(), |chunk| &chunk.bytes),
             threads,
             |(chunk, bytes), scratch| {
                 let x = Tensor::from_f32(&[chunk.rows, columns], &values[chunk.values])?;
                 self.kernel.call_into(&[("x", &x)], &mut [bytes], scratch)
             },
         )?;
-        Tensor::of_legal(self.format.clone(), shape, Arc::new(out))
+        Tensor::of_legal(self.format.clone(), shape, out.share()?)
     }
 }
 

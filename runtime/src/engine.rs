@@ -1,5 +1,7 @@
 //! The engine: a target with its rules; it turns text into kernels.
 
+use crate::kernel::Known;
+use crate::pack::Packers;
 use crate::{Error, Kernel};
 use lowbit_compiler::format::layout::is_layout_of;
 use lowbit_compiler::rewrite::RuleSet;
@@ -9,11 +11,20 @@ use lowbit_compiler::spec::{self, Module, bind};
 use lowbit_compiler::target::Target;
 use std::sync::Arc;
 
-/// Compiles kernels for one target. Cheap to clone; share it between threads.
+/// Compiles kernels for one target. Cheap to clone; share it between threads. A kernel that is compiled again, with the same
+/// dimensions and options, is the same kernel as long as one of its clones lives.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) target: Arc<Target>,
     pub(crate) rules: Arc<RuleSet>,
+    pub(crate) stock: Arc<Stock>,
+}
+
+/// What an engine has made already.
+#[derive(Default)]
+pub(crate) struct Stock {
+    pub(crate) kernels: Known,
+    pub(crate) packers: Packers,
 }
 
 /// How a kernel is compiled, beyond its text and dimensions.
@@ -36,27 +47,27 @@ impl Engine {
 
     /// For a target; kernels of another machine can be inspected, not called.
     pub fn new(target: Target) -> Result<Engine, Error> {
-        Ok(Engine {
-            target: Arc::new(target),
-            rules: Arc::new(RuleSet::standard()?),
-        })
+        Ok(Engine::with_rules(target, RuleSet::standard()?))
     }
 
     /// For a target with other rules.
     pub fn with_rules(target: Target, rules: RuleSet) -> Engine {
+        Engine::of(target, Arc::new(rules))
+    }
+
+    /// An engine that has made nothing yet.
+    pub(crate) fn of(target: Target, rules: Arc<RuleSet>) -> Engine {
         Engine {
             target: Arc::new(target),
-            rules: Arc::new(rules),
+            rules,
+            stock: Arc::default(),
         }
     }
 
     /// With the target's costs replaced by those of a file (JSON), such as [`calibrate`](crate::calibrate::calibrate) measures.
     pub fn with_costs(&self, file: &str) -> Result<Engine, Error> {
         let target = Target::clone(&self.target).apply(file)?;
-        Ok(Engine {
-            target: Arc::new(target),
-            rules: self.rules.clone(),
-        })
+        Ok(Engine::of(target, self.rules.clone()))
     }
 
     /// The target.
@@ -116,7 +127,13 @@ impl Engine {
             }
             layouts[tensor] = Some(format.clone());
         }
-        Kernel::new(self.clone(), kernel, layouts, options.force.clone())
+        let force = &options.force;
+        if let Some(known) = self.stock.kernels.find(&kernel, &layouts, force) {
+            return Ok(known);
+        }
+        let made = Kernel::new(self.clone(), kernel, layouts, force.clone())?;
+        self.stock.kernels.note(&made);
+        Ok(made)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Kernels: compiled, inspected, packed for and called. A kernel is an owned value that threads can share.
 
 use crate::call::{Prepared, Scratch, batches};
-use crate::pack::Packers;
 use crate::{Engine, Error, Tensor};
 use lowbit_compiler::codegen::{self, MachineCode};
 use lowbit_compiler::format::Format;
@@ -10,7 +9,7 @@ use lowbit_compiler::pipeline::{self, Candidate, CompileError, Program, Request}
 use lowbit_compiler::rewrite::RewriteError;
 use lowbit_compiler::schedule::plan::Layouts;
 use lowbit_compiler::spec::kernel::{Kernel as Spec, Role, TensorId};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 /// A stage of compilation, for [`Kernel::stage`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +67,7 @@ pub(crate) struct Made {
     pub(crate) code: Option<MachineCode>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     engine: Engine,
     spec: Spec,
     /// Layouts that were asked for.
@@ -78,7 +77,6 @@ struct Inner {
     /// Only lowerings whose description contains this text.
     force: Option<String>,
     classes: Vec<Class>,
-    packers: Packers,
 }
 
 /// A kernel as it would be if a candidate of a step had been chosen, for calls of all batches.
@@ -96,6 +94,34 @@ pub struct Alternative {
 #[derive(Clone)]
 pub struct Kernel {
     inner: Arc<Inner>,
+}
+
+/// Kernels that an engine compiled, as long as someone has them.
+#[derive(Default)]
+pub(crate) struct Known {
+    kernels: Mutex<Vec<Weak<Inner>>>,
+}
+
+impl Known {
+    /// The kernel of a text, if it was compiled like this before.
+    pub(crate) fn find(
+        &self,
+        spec: &Spec,
+        wanted: &Layouts,
+        force: &Option<String>,
+    ) -> Option<Kernel> {
+        let kernels = self.kernels.lock().unwrap_or_else(|e| e.into_inner());
+        let mut alive = kernels.iter().filter_map(Weak::upgrade);
+        let same = |k: &Arc<Inner>| k.spec == *spec && k.wanted == *wanted && k.force == *force;
+        alive.find(same).map(|inner| Kernel { inner })
+    }
+
+    /// Notes a kernel, and forgets those that nobody has any more.
+    pub(crate) fn note(&self, kernel: &Kernel) {
+        let mut kernels = self.kernels.lock().unwrap_or_else(|e| e.into_inner());
+        kernels.retain(|k| k.strong_count() > 0);
+        kernels.push(Arc::downgrade(&kernel.inner));
+    }
 }
 
 impl std::fmt::Debug for Kernel {
@@ -164,7 +190,6 @@ impl Kernel {
                 layouts: fixed,
                 force,
                 classes,
-                packers: Packers::default(),
             }),
         })
     }
@@ -287,9 +312,8 @@ impl Kernel {
         let id = self.tensor_id(name)?;
         let declared = self.inner.spec.tensors[id].format.clone();
         let inner = &self.inner;
-        let quantized = inner
-            .packers
-            .quantize(&inner.engine, &declared, shape, values)?;
+        let packers = &inner.engine.stock.packers;
+        let quantized = packers.quantize(&inner.engine, &declared, shape, values)?;
         self.convert(name, &quantized)
     }
 
@@ -305,10 +329,8 @@ impl Kernel {
     }
 
     fn packed(&self, name: &str, tensor: &Tensor, to: &Arc<Format>) -> Result<Tensor, Error> {
-        let Inner {
-            engine, packers, ..
-        } = &*self.inner;
-        packers.pack(engine, name, tensor, to)
+        let engine = &self.inner.engine;
+        engine.stock.packers.pack(engine, name, tensor, to)
     }
 
     /// The batches that code is made for, each up to the next. A batch is an extent of the outputs; the first is for all
@@ -408,10 +430,7 @@ impl Kernel {
 
     /// The same kernel for another target, to look at: `kernel.for_target(Target::named("aarch64")?)?.snapshot()?`.
     pub fn for_target(&self, target: lowbit_compiler::target::Target) -> Result<Kernel, Error> {
-        let engine = Engine {
-            target: Arc::new(target),
-            rules: self.inner.engine.rules.clone(),
-        };
+        let engine = Engine::of(target, self.inner.engine.rules.clone());
         let force = self.inner.force.clone();
         Kernel::new(engine, self.inner.spec.clone(), Layouts::new(), force)
     }

@@ -27,6 +27,7 @@ mod explain;
 pub mod files;
 mod kernel;
 pub mod measure;
+mod memory;
 mod object;
 mod pack;
 pub mod plot;

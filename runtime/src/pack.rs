@@ -2,10 +2,12 @@
 
 use crate::bulk::{check_count, named};
 use crate::kernel::layout_error;
+use crate::memory::Memory;
 use crate::{Encoder, Engine, Error, Kernel, Options, Scratch, Tensor};
 use lowbit_compiler::format::layout::{blocks_differ, is_layout_of, move_codes, same_layout};
 use lowbit_compiler::format::sums::fill_sums;
 use lowbit_compiler::format::{Format, FormatKind};
+use lowbit_compiler::target::Target;
 use std::sync::{Arc, Mutex};
 
 /// Moves the codes of tensors from one layout to another of the same fields, exactly: between blocks, or from plain values into
@@ -80,7 +82,8 @@ impl Packer {
         let size = self.to.tensor_bytes(shape);
         let size = size.filter(|n| *n <= isize::MAX as u64);
         let size = size.ok_or(Error::TooLarge(u64::MAX))?;
-        let mut bytes = vec![0; size as usize];
+        let mut memory = Memory::zeroed(size as usize)?;
+        let bytes = memory.bytes();
         let a = Tensor::of_legal(
             self.from.clone(),
             &[matrices, *rows, *columns],
@@ -88,11 +91,11 @@ impl Packer {
         )?;
         let scratch = &mut Scratch::default();
         self.kernel
-            .call_into(&[("a", &a)], &mut [&mut bytes], scratch)?;
+            .call_into(&[("a", &a)], &mut [&mut *bytes], scratch)?;
         if let FormatKind::Block(to) = &self.to.kind {
-            fill_sums(to, shape, &mut bytes)?;
+            fill_sums(to, shape, bytes)?;
         }
-        Tensor::of_legal(self.to.clone(), shape, Arc::new(bytes))
+        Tensor::of_legal(self.to.clone(), shape, memory.share()?)
     }
 }
 
@@ -198,10 +201,14 @@ fn found_or<K, T>(
     Ok(made)
 }
 
-/// The engine, if its code runs here; else one for this machine, since weights may be packed for another.
+/// An engine for the kernels of packers: with the target of another, if its code runs here; else for this machine, since weights
+/// may be packed for another. It has none of what the other has made, which has the packers.
 fn here(engine: &Engine) -> Result<Engine, Error> {
     match engine.target.features.runs_here() {
-        true => Ok(engine.clone()),
+        true => Ok(Engine::of(
+            Target::clone(&engine.target),
+            engine.rules.clone(),
+        )),
         false => Engine::host(),
     }
 }

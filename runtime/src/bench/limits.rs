@@ -1,11 +1,10 @@
 //! What the machine can do at most: bytes that are read from memory, and operations of each kind that kernels do much of.
 
-use super::memory::huge;
 use super::summary::Spread;
-use crate::{Error, calibrate};
+use crate::memory::Memory;
+use crate::{Error, SharedBytes, calibrate};
 use lowbit_compiler::lower::sample::{Peak, peak};
 use lowbit_compiler::target::Target;
-use memmap2::MmapMut;
 use serde::Serialize;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -31,7 +30,7 @@ impl Default for Effort {
 
 /// Memory that is read in order.
 pub struct Stream {
-    memory: MmapMut,
+    memory: SharedBytes,
 }
 
 /// Bytes of a step: eight sums side by side for each of two lines.
@@ -44,16 +43,19 @@ impl Stream {
     /// [`Error::TooLarge`] if the system does not give them.
     pub fn new(bytes: u64) -> Result<Stream, Error> {
         let bytes = usize::try_from(bytes).map_err(|_| Error::TooLarge(bytes))?;
-        let mut memory = huge(bytes)?;
+        let mut memory = Memory::zeroed(bytes)?;
         // A page that nobody wrote to is no memory yet.
-        memory.fill(1);
-        Ok(Stream { memory })
+        memory.bytes().fill(1);
+        Ok(Stream {
+            memory: memory.share()?,
+        })
     }
 
     /// Bytes a second that so many threads read together, each a part of its own.
     pub fn read(&self, threads: usize) -> f64 {
-        let part = self.memory.len().div_ceil(threads.max(1));
-        let mut parts = self.memory.chunks(part.next_multiple_of(STEP));
+        let memory = (*self.memory).as_ref();
+        let part = memory.len().div_ceil(threads.max(1));
+        let mut parts = memory.chunks(part.next_multiple_of(STEP));
         let first = parts.next();
         let start = Instant::now();
         std::thread::scope(|scope| {
@@ -62,7 +64,7 @@ impl Stream {
             }
             first.map(|part| black_box(sum(black_box(part))));
         });
-        self.memory.len() as f64 / start.elapsed().as_secs_f64()
+        memory.len() as f64 / start.elapsed().as_secs_f64()
     }
 }
 

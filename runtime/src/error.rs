@@ -157,6 +157,15 @@ pub enum Error {
     /// Results would take more memory than can be addressed.
     #[error("a buffer of {0} bytes is too large")]
     TooLarge(u64),
+    /// Threads that cannot be started.
+    #[error("a team of {threads} threads cannot be started: {reason}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// Why not.
+        #[source]
+        reason: std::io::Error,
+    },
 }
 
 impl Error {

@@ -34,6 +34,7 @@ pub mod plot;
 mod search;
 mod show;
 mod tensor;
+mod threads;
 
 pub use bulk::{Decoder, Encoder};
 pub use call::{Prepared, Rows, Scratch, Word};
@@ -46,3 +47,4 @@ pub use object::Object;
 pub use pack::Packer;
 pub use search::Searcher;
 pub use tensor::{Axis, SharedBytes, Tensor};
+pub use threads::{Piece, Pool};

@@ -231,6 +231,11 @@ impl Kernel {
         &self.inner.spec.name
     }
 
+    /// Whether the two are clones of one kernel: then they share their code.
+    pub fn is(&self, other: &Kernel) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// The typed kernel.
     pub fn spec(&self) -> &Spec {
         &self.inner.spec

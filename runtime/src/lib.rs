@@ -35,6 +35,7 @@ mod search;
 mod show;
 mod tensor;
 mod threads;
+mod together;
 
 pub use bulk::{Decoder, Encoder};
 pub use call::{Prepared, Rows, Scratch, Word};
@@ -48,3 +49,4 @@ pub use pack::Packer;
 pub use search::Searcher;
 pub use tensor::{Axis, SharedBytes, Tensor};
 pub use threads::{Piece, Pool};
+pub use together::{Call, Scratches, together};

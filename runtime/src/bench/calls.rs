@@ -1,16 +1,17 @@
 //! Calls that were checked beforehand, one for each copy of the weights, and the time they take on some threads.
 
-use crate::call::{Prepared, Scratch};
-use crate::{Error, Kernel, Tensor};
+use crate::call::Prepared;
+use crate::{Error, Kernel, Pool, Scratches, Tensor};
 use lowbit_compiler::spec::kernel::TensorId;
+use std::num::NonZeroUsize;
 use std::time::Instant;
 
 /// Calls of a kernel with all that they need.
 pub(crate) struct Calls<'a> {
     calls: Vec<Prepared<'a>>,
     outputs: Vec<Vec<u8>>,
-    /// One for each thread.
-    scratches: Vec<Scratch>,
+    pool: Pool,
+    scratches: Scratches,
 }
 
 impl<'a> Calls<'a> {
@@ -34,11 +35,12 @@ impl<'a> Calls<'a> {
             Some(call) => call.outputs()?.into_iter().map(|(_, _, b)| b).collect(),
             None => Vec::new(),
         };
-        let scratches = (0..threads.max(1)).map(|_| Scratch::default());
+        let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
         Ok(Calls {
             calls,
             outputs,
-            scratches: scratches.collect(),
+            pool: Pool::new(threads)?,
+            scratches: Scratches::default(),
         })
     }
 
@@ -48,7 +50,7 @@ impl<'a> Calls<'a> {
         let start = Instant::now();
         for _ in 0..calls {
             let call = &self.calls[*next % self.calls.len()];
-            run_parts(call, &mut slices, &mut self.scratches)?;
+            call.run_on(&self.pool, &mut slices, &mut self.scratches)?;
             *next += 1;
         }
         Ok(start.elapsed().as_secs_f64() / calls as f64)
@@ -63,30 +65,4 @@ impl<'a> Calls<'a> {
     pub(super) fn outputs(&self) -> &[Vec<u8>] {
         &self.outputs
     }
-}
-
-/// Runs a call in as many parts as there are scratches, the first on this thread.
-fn run_parts(
-    call: &Prepared<'_>,
-    outputs: &mut [&mut [u8]],
-    scratches: &mut [Scratch],
-) -> Result<(), Error> {
-    if let [scratch] = scratches {
-        return call.run(outputs, scratch);
-    }
-    let mut parts = call.split(outputs, scratches.len() as u64)?.into_iter();
-    std::thread::scope(|scope| {
-        let mut scratches = scratches.iter_mut();
-        let first = parts.next().zip(scratches.next());
-        let others = parts
-            .zip(scratches)
-            .map(|(part, scratch)| scope.spawn(|| part.run(scratch)));
-        let others: Vec<_> = others.collect();
-        let mut done = first.map_or(Ok(()), |(part, scratch)| part.run(scratch));
-        for other in others {
-            let ended = other.join();
-            done = done.and(ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        done
-    })
 }

@@ -4,6 +4,7 @@
 
 mod choice;
 mod consider;
+mod tiles;
 
 pub use consider::{Considered, consider};
 

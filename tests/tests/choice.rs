@@ -63,7 +63,7 @@ fn int4_times_int8_takes_four_rows_at_a_time_and_says_why() {
     let explanation = kernel.explain().expect("an explanation");
     let candidates = &explanation.steps.last().expect("a step").candidates;
     let winner = candidates.iter().find(|c| c.chosen).expect("one");
-    assert_eq!(winner.lanes, "[n:4, k:4]");
+    assert_eq!(winner.lanes, "[n:4, k:4] woven n:4");
     assert!(
         winner.name.contains("dot product of four bytes"),
         "{}",
@@ -142,7 +142,7 @@ const FLIPS: &[Flip] = &[
         Op::VDot4,
         10.0,
         "dot product of four bytes",
-        "[n:4, k:4]: 16-bit products in pairs",
+        "[n:4, k:4] woven n:2: 16-bit products in pairs",
     ),
     (
         "fp4_linear",

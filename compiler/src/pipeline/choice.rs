@@ -1,9 +1,8 @@
 //! One computing step: its plans, an e-graph for each, and the candidates that these give.
 
+use super::tiles::{Weave, best_tile, priced, tiles, weaves_of};
 use super::{Candidate, CompileError, Pick, Request, Stage};
-use crate::rewrite::cost::{CostVector, Prices, total};
-use crate::rewrite::{Lowering, RewriteError, Rewritten, RuleSet, apart, rewrite};
-use crate::schedule::ScheduleError;
+use crate::rewrite::{RewriteError, Rewritten, RuleSet, apart, rewrite};
 use crate::schedule::amounts;
 use crate::schedule::groups::rows_are_filled_up;
 use crate::schedule::place::{Part, Placed, place};
@@ -11,12 +10,6 @@ use crate::schedule::plan::{Layouts, Plan, known_extent, layouts_of, plans, sett
 use crate::schedule::sums::keeping_sums;
 use crate::spec::kernel::{Kernel, Statement};
 use std::collections::BTreeSet;
-
-/// Row tiles that are tried, and batch tiles.
-const ROW_TILES: [u64; 3] = [1, 2, 4];
-const BATCH_TILES: [u64; 4] = [1, 2, 3, 4];
-/// Groups of rows that share blocks, where the compiler places the weights.
-const WOVEN: [u64; 3] = [1, 2, 4];
 
 /// Whole tiles.
 const MAIN: Part = Part {
@@ -140,16 +133,18 @@ impl Choice {
         }
         let mut contenders = Vec::new();
         let mut chosen_layouts: Vec<Layouts> = Vec::new();
-        let mut weaves = Vec::new();
-        for (at, one) in tried.iter().enumerate() {
-            for (plan, woven) in weaves_of(kernel, statement, one, layouts) {
+        let mut weaves: Vec<Vec<Weave>> = Vec::new();
+        for one in &tried {
+            let all = weaves_of(kernel, statement, (&one.plan, &one.layouts), layouts);
+            let all = all.into_iter().map(|(plan, woven)| {
                 let known = chosen_layouts.iter().position(|l| *l == woven);
                 let layouts = known.unwrap_or_else(|| {
                     chosen_layouts.push(woven);
                     chosen_layouts.len() - 1
                 });
-                weaves.push((at, plan, layouts));
-            }
+                Weave { plan, layouts }
+            });
+            weaves.push(all.collect());
         }
         let known = |t: &Tried| {
             let mut batch = t.plan.batch.iter();
@@ -159,50 +154,51 @@ impl Choice {
             true => &[],
             false => request.later,
         };
-        for (at, plan, layouts) in weaves {
-            let one = &tried[at];
-            let of_batch = |batch: &u64| {
+        for ((at, one), weaves) in tried.iter().enumerate().zip(&weaves) {
+            let of_batch = |batch: u64, weaves: &[Weave]| {
                 let request = Request {
-                    batch: *batch,
+                    batch,
                     ..request.clone()
                 };
-                tiles(
-                    kernel,
-                    statement,
-                    one,
-                    &plan,
-                    &chosen_layouts[layouts],
-                    &request,
-                )
+                let all = &chosen_layouts;
+                tiles(kernel, statement, (&one.rewritten, weaves, all), &request)
             };
-            let tiles = of_batch(&request.batch)?;
-            let tiles = priced(&tiles, request);
-            let later = later.iter().map(of_batch).collect::<Result<Vec<_>, _>>()?;
-            let later: Vec<Vec<(&Plan, Prices<'_>)>> =
-                later.iter().map(|tiles| priced(tiles, request)).collect();
+            let tiles = of_batch(request.batch, weaves)?;
+            let tiles = priced(&tiles, request.target);
             for (which, lowering) in one.rewritten.lowerings.iter().enumerate() {
-                let (plan, cost) = best_tile(&tiles, one, lowering)?;
-                let cycles = |tiles: &Vec<_>| Ok(best_tile(tiles, one, lowering)?.1.cycles);
-                let later = later
-                    .iter()
-                    .map(cycles)
-                    .collect::<Result<_, CompileError>>()?;
-                let candidate = Candidate {
-                    lanes: plan.lane_list(kernel),
-                    name: lowering.name.clone(),
-                    term: lowering.term.hash,
-                    rounded: lowering.rounded,
-                    cost,
-                    later,
-                    chosen: false,
-                };
+                let (tile, cost) = best_tile(&tiles, &one.rewritten, lowering)?;
                 contenders.push(Contender {
                     tried: at,
                     which,
-                    plan,
-                    layouts,
-                    candidate,
+                    plan: tile.plan.clone(),
+                    layouts: tile.layouts,
+                    candidate: Candidate {
+                        lanes: tile.plan.lane_list(kernel),
+                        name: lowering.name.clone(),
+                        term: lowering.term.hash,
+                        rounded: lowering.rounded,
+                        cost,
+                        later: Vec::new(),
+                        chosen: false,
+                    },
                 });
+            }
+            for (weave, batch) in weaves
+                .iter()
+                .flat_map(|w| later.iter().map(move |b| (w, *b)))
+            {
+                let is_here = |c: &&mut Contender| c.tried == at && c.layouts == weave.layouts;
+                let mut here = contenders.iter_mut().filter(is_here).peekable();
+                if here.peek().is_none() {
+                    continue;
+                }
+                let tiles = of_batch(batch, std::slice::from_ref(weave))?;
+                let tiles = priced(&tiles, request.target);
+                for contender in here {
+                    let lowering = &one.rewritten.lowerings[contender.which];
+                    let (_, cost) = best_tile(&tiles, &one.rewritten, lowering)?;
+                    contender.candidate.later.push(cost.cycles);
+                }
             }
         }
         let described = request.force.and_then(|t| described(&contenders, t));
@@ -465,123 +461,6 @@ fn try_sums(
         rewritten,
         dropped: None,
     })))
-}
-
-/// A plan that was tried, with more and more rows in the blocks of weights that the compiler places; and the layouts of each.
-/// The terms are those of the plan: only addresses differ.
-fn weaves_of(
-    kernel: &Kernel,
-    statement: &Statement,
-    tried: &Tried,
-    before: &Layouts,
-) -> Vec<(Plan, Layouts)> {
-    let mut weaves = vec![(tried.plan.clone(), tried.layouts.clone())];
-    let plain = layouts_of(kernel, statement, &tried.plan, before);
-    let with_sums = plain != tried.layouts;
-    for woven in WOVEN.into_iter().skip(1) {
-        let plan = Plan {
-            woven,
-            ..tried.plan.clone()
-        };
-        let mut layouts = layouts_of(kernel, statement, &plan, before);
-        if tried.plan.turns.is_some() || tried.plan.row.is_none() || layouts == plain {
-            break;
-        }
-        if with_sums {
-            let Some(keeping) = keeping_sums(kernel, before, &layouts) else {
-                break;
-            };
-            layouts = keeping;
-        }
-        weaves.push((plan, layouts));
-    }
-    weaves
-}
-
-/// The statement under a plan with each tile that is tried: the terms are the same, only the copies differ.
-fn tiles(
-    kernel: &Kernel,
-    statement: &Statement,
-    tried: &Tried,
-    plan: &Plan,
-    layouts: &Layouts,
-    request: &Request<'_>,
-) -> Result<Vec<(Plan, Placed)>, CompileError> {
-    let batch_index = plan.batch_index();
-    let known = batch_index.and_then(|index| known_extent(kernel, index));
-    let most = known.unwrap_or(request.batch);
-    let mut tiles = Vec::new();
-    for rows in row_tiles(plan) {
-        for batch in BATCH_TILES {
-            if batch > 1 && (batch_index.is_none() || most < batch) {
-                continue;
-            }
-            let plan = Plan {
-                batch_tile: batch,
-                ..rows.clone()
-            };
-            let mut placed = place(kernel, statement, &plan, layouts, MAIN, request.batch)?;
-            // Rewriting made fields of joint codes, and elements.
-            let made = &tried.rewritten.facts.terms;
-            placed.terms.fields = made.fields.clone();
-            placed.terms.elements = made.elements.clone();
-            tiles.push((plan, placed));
-        }
-    }
-    Ok(tiles)
-}
-
-/// A plan with more or fewer rows as copies: distant ones, or of those that share a block all or some at a time.
-fn row_tiles(plan: &Plan) -> Vec<Plan> {
-    let distant = |row_tile: u64| Plan {
-        row_tile,
-        ..plan.clone()
-    };
-    match (plan.turns, plan.woven) {
-        (Some(_), woven) => {
-            let at_once = WOVEN.into_iter().chain([woven]);
-            let at_once: BTreeSet<u64> = at_once.filter(|w| woven.is_multiple_of(*w)).collect();
-            let in_turn = |at_once: u64| Plan {
-                woven: at_once,
-                turns: Some(woven / at_once),
-                ..plan.clone()
-            };
-            at_once.into_iter().map(in_turn).collect()
-        }
-        (None, 1) if plan.row.is_some() => ROW_TILES.map(distant).to_vec(),
-        (None, _) => vec![plan.clone()],
-    }
-}
-
-/// Tiles that differ by less than this are as fast as each other as far as costs are known: then the one with the least work.
-const SAME: f64 = 1.01;
-
-/// What terms cost under each tile.
-fn priced<'a>(tiles: &'a [(Plan, Placed)], request: &Request<'a>) -> Vec<(&'a Plan, Prices<'a>)> {
-    let priced = |(plan, placed): &'a (Plan, Placed)| {
-        let prices = Prices::new(request.target, &placed.terms, &placed.axes);
-        (plan, prices)
-    };
-    tiles.iter().map(priced).collect()
-}
-
-/// The best tile for a lowering.
-fn best_tile(
-    tiles: &[(&Plan, Prices<'_>)],
-    tried: &Tried,
-    lowering: &Lowering,
-) -> Result<(Plan, CostVector), CompileError> {
-    let cost = |(plan, prices): &(&Plan, Prices<'_>)| {
-        let cost = total(prices, &lowering.term, &tried.rewritten.weights);
-        ((*plan).clone(), cost)
-    };
-    let mut costs: Vec<(Plan, CostVector)> = tiles.iter().map(cost).collect();
-    let least = costs.iter().map(|(_, c)| c.cycles).fold(f64::MAX, f64::min);
-    costs.retain(|(_, c)| c.cycles <= least * SAME);
-    costs
-        .into_iter()
-        .min_by(|(_, a), (_, b)| a.work().total_cmp(&b.work()))
-        .ok_or(CompileError::Schedule(ScheduleError::Internal("no tile")))
 }
 
 /// Parts that the main part of a plan leaves over.

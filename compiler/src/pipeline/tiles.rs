@@ -1,0 +1,161 @@
+//! Tiles: how many rows of weights and of batches are computed beside each other, and which rows share blocks. The terms of a
+//! plan are the same under each tile; only copies and addresses differ.
+
+use super::{CompileError, Request};
+use crate::rewrite::cost::{CostVector, Prices, total};
+use crate::rewrite::{Lowering, Rewritten};
+use crate::schedule::ScheduleError;
+use crate::schedule::place::{Part, Placed, place};
+use crate::schedule::plan::{Layouts, Plan, known_extent, layouts_of};
+use crate::schedule::sums::keeping_sums;
+use crate::spec::kernel::{Kernel, Statement};
+use crate::target::Target;
+use std::collections::BTreeSet;
+
+/// Distant rows that are tried together, and rows of batches.
+const ROWS: [u64; 3] = [1, 2, 4];
+const BATCHES: [u64; 4] = [1, 2, 3, 4];
+
+/// Groups of rows that share blocks, where the compiler places the weights.
+const WOVEN: [u64; 3] = [1, 2, 4];
+
+/// A plan with so many rows in a block, and which layouts it takes.
+pub(super) struct Weave {
+    pub(super) plan: Plan,
+    pub(super) layouts: usize,
+}
+
+/// A tile of a plan.
+pub(super) struct Tile {
+    pub(super) plan: Plan,
+    pub(super) layouts: usize,
+    placed: Placed,
+}
+
+/// A plan with its layouts, and with more and more rows in the blocks of weights that the compiler places; and the layouts of
+/// each.
+pub(super) fn weaves_of(
+    kernel: &Kernel,
+    statement: &Statement,
+    (plan, layouts): (&Plan, &Layouts),
+    before: &Layouts,
+) -> Vec<(Plan, Layouts)> {
+    let mut weaves = vec![(plan.clone(), layouts.clone())];
+    if plan.turns.is_some() || plan.row.is_none() {
+        return weaves;
+    }
+    let plain = layouts_of(kernel, statement, plan, before);
+    let with_sums = plain != *layouts;
+    for woven in WOVEN.into_iter().skip(1) {
+        let plan = Plan {
+            woven,
+            ..plan.clone()
+        };
+        let layouts = layouts_of(kernel, statement, &plan, before);
+        if layouts == plain {
+            break;
+        }
+        let layouts = match with_sums {
+            true => keeping_sums(kernel, before, &layouts),
+            false => Some(layouts),
+        };
+        weaves.extend(layouts.map(|l| (plan, l)));
+    }
+    weaves
+}
+
+/// A statement under some weaves of a plan with each tile that is tried; `all` are the layouts that weaves refer to.
+pub(super) fn tiles(
+    kernel: &Kernel,
+    statement: &Statement,
+    (rewritten, weaves, all): (&Rewritten, &[Weave], &[Layouts]),
+    request: &Request<'_>,
+) -> Result<Vec<Tile>, CompileError> {
+    let main = Part {
+        rest_rows: false,
+        tail: false,
+    };
+    let mut tiles = Vec::new();
+    for weave in weaves {
+        let batch_index = weave.plan.batch_index();
+        let known = batch_index.and_then(|index| known_extent(kernel, index));
+        let most = known.unwrap_or(request.batch);
+        let batches = BATCHES.into_iter();
+        let batches = batches.filter(|b| *b == 1 || batch_index.is_some() && *b <= most);
+        let batches: Vec<u64> = batches.collect();
+        for rows in rows_of(&weave.plan, weaves.len() > 1) {
+            for batch in &batches {
+                let plan = Plan {
+                    batch_tile: *batch,
+                    ..rows.clone()
+                };
+                let layouts = &all[weave.layouts];
+                let mut placed = place(kernel, statement, &plan, layouts, main, request.batch)?;
+                // Rewriting made fields of joint codes, and elements.
+                let made = &rewritten.facts.terms;
+                placed.terms.fields = made.fields.clone();
+                placed.terms.elements = made.elements.clone();
+                tiles.push(Tile {
+                    plan,
+                    layouts: weave.layouts,
+                    placed,
+                });
+            }
+        }
+    }
+    Ok(tiles)
+}
+
+/// A plan with more or fewer rows as copies: of those that share a block all or some at a time, and distant ones where there is no
+/// other weave.
+fn rows_of(plan: &Plan, weaves: bool) -> Vec<Plan> {
+    let distant = |row_tile: u64| Plan {
+        row_tile,
+        ..plan.clone()
+    };
+    match (plan.turns, plan.woven) {
+        (Some(_), woven) => {
+            let at_once = WOVEN.into_iter().chain([woven]);
+            let at_once: BTreeSet<u64> = at_once.filter(|w| woven.is_multiple_of(*w)).collect();
+            let in_turn = |at_once: u64| Plan {
+                woven: at_once,
+                turns: Some(woven / at_once),
+                ..plan.clone()
+            };
+            at_once.into_iter().map(in_turn).collect()
+        }
+        (None, 1) if plan.row.is_some() && !weaves => ROWS.map(distant).to_vec(),
+        (None, _) => vec![plan.clone()],
+    }
+}
+
+/// What terms cost under each tile.
+pub(super) fn priced<'a>(tiles: &'a [Tile], target: &'a Target) -> Vec<(&'a Tile, Prices<'a>)> {
+    let priced = |tile: &'a Tile| {
+        let Placed { terms, axes, .. } = &tile.placed;
+        (tile, Prices::new(target, terms, axes))
+    };
+    tiles.iter().map(priced).collect()
+}
+
+/// Tiles that differ by less than this are as fast as each other as far as costs are known: then the one with the least work.
+const SAME: f64 = 1.01;
+
+/// The best tile for a lowering.
+pub(super) fn best_tile<'a>(
+    tiles: &[(&'a Tile, Prices<'_>)],
+    rewritten: &Rewritten,
+    lowering: &Lowering,
+) -> Result<(&'a Tile, CostVector), CompileError> {
+    let cost = |(tile, prices): &(&'a Tile, Prices<'_>)| {
+        let cost = total(prices, &lowering.term, &rewritten.weights);
+        (*tile, cost)
+    };
+    let mut costs: Vec<(&Tile, CostVector)> = tiles.iter().map(cost).collect();
+    let least = costs.iter().map(|(_, c)| c.cycles).fold(f64::MAX, f64::min);
+    costs.retain(|(_, c)| c.cycles <= least * SAME);
+    costs
+        .into_iter()
+        .min_by(|(_, a), (_, b)| a.work().total_cmp(&b.work()))
+        .ok_or(CompileError::Schedule(ScheduleError::Internal("no tile")))
+}

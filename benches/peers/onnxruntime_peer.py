@@ -11,10 +11,16 @@ import subprocess
 import sys
 import time
 
-import numpy as np
-import onnx
-import onnxruntime as ort
-from onnx import TensorProto, helper, numpy_helper
+import protocol
+from protocol import Unsupported
+
+try:
+    import numpy as np
+    import onnx
+    import onnxruntime as ort
+    from onnx import TensorProto, helper, numpy_helper
+except ImportError as why:
+    protocol.not_installed(why)
 
 # Name of the format: bits and block of MatMulNBits.
 INTEGERS = {
@@ -29,10 +35,6 @@ FORMATS = [*INTEGERS, "nf4_64", "f32"]
 
 # accuracy_level of MatMulNBits: activations are quantised to int8.
 INT8 = 4
-
-
-class Unsupported(Exception):
-    """Something that ONNX Runtime does not have."""
 
 
 def weights(rng, form, n, k):
@@ -68,6 +70,7 @@ class Prepared:
 
     def __init__(self, order):
         form, n, k, rows = (order[key] for key in ("format", "n", "k", "rows"))
+        self.form = form
         if form not in FORMATS:
             raise Unsupported(f"no format {form}")
         if form == "nf4_64" and n * k % 64:
@@ -103,6 +106,18 @@ class Prepared:
         binding.bind_output("y", "cpu", 0, f32, self.y.shape, self.y.ctypes.data)
         return session, binding
 
+    @property
+    def described(self):
+        what, bits, activations = described(self.form)
+        return {"what": what, "bits": bits, "activations": activations}
+
+    def run(self, calls):
+        """Seconds of calls, each on the next copy."""
+        return [self.call() for _ in range(calls)]
+
+    def free(self):
+        self.copies.clear()
+
     def call(self):
         """Seconds of a call on the next copy."""
         session, binding = self.copies[self.next % len(self.copies)]
@@ -112,36 +127,11 @@ class Prepared:
         return time.perf_counter() - start
 
 
-def say(answer):
-    print(json.dumps(answer), flush=True)
-
-
 def measure(threads):
     """The process that measures: handles are the numbers of what was prepared."""
     ort.set_global_thread_pool_sizes(threads, 1)
     ort.set_default_logger_severity(4)
-    prepared = {}
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            if "prepare" in request:
-                order = request["prepare"]
-                ready = Prepared(order)
-                what, bits, activations = described(order["format"])
-                handle = order["handle"]
-                prepared[handle] = ready
-                say({"handle": handle, "what": what, "bits": bits, "activations": activations})
-            elif "run" in request:
-                run = request["run"]
-                ready = prepared[run["handle"]]
-                say({"seconds": [ready.call() for _ in range(run["calls"])]})
-            elif "drop" in request:
-                prepared.pop(request["drop"], None)
-        except Unsupported as why:
-            say({"unsupported": str(why)})
-        except Exception as why:  # What ONNX Runtime refuses is told, and the next request is heard.
-            kind = "unsupported" if "prepare" in request else "error"
-            say({kind: str(why).splitlines()[0][:300]})
+    protocol.serve(Prepared)
 
 
 def process(threads):
@@ -151,7 +141,8 @@ def process(threads):
 
 
 def main():
-    say({"name": "ONNX Runtime", "version": ort.__version__, "formats": FORMATS})
+    protocol.use_large_pages()
+    protocol.say({"name": "ONNX Runtime", "version": ort.__version__, "formats": FORMATS})
     processes, owners = {}, {}
     for line in sys.stdin:
         request = json.loads(line)

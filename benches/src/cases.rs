@@ -120,14 +120,14 @@ const NF4_INT8: Case = case(
     (NF4, "nf4_64"),
     Int8,
     ("64", "f32"),
-    &["iq4_nl", "nf4_64"],
+    &["iq4_nl", "iq4_nl_plain", "nf4_64"],
 );
 const INT2_INT8: Case = case(
     "INT2 block 128 × int8",
     (INT2, "int2_128"),
     Int8,
     ("128", "f16"),
-    &["int2_128", "q2_k"],
+    &["int2_128", "q2_k", "q2_k_plain"],
 );
 const BINARY_INT8: Case = case(
     "1 bit block 128 × int8",
@@ -145,14 +145,14 @@ pub(crate) const CASES: &[Case] = &[
         (GGML, "q4_0"),
         Int8,
         ("32", "f16"),
-        &["q4_0", "int4_32"],
+        &["q4_0", "q4_0_plain", "int4_32"],
     ),
     case(
         "q4_K × int8",
         (GGML_K, "q4_k"),
         Int8,
         ("32", "6 bits, f16 for 256"),
-        &["q4_k"],
+        &["q4_k", "q4_k_plain"],
     ),
     case(
         "INT4 block 128 × int8",
@@ -166,7 +166,7 @@ pub(crate) const CASES: &[Case] = &[
         (NF4, "nf4_64"),
         F32,
         ("64", "f32"),
-        &["nf4_64"],
+        &["nf4_64", "nf4_64_bf16"],
     ),
     rounded("NF4 × int8, rounded tables", NF4_INT8),
     case(
@@ -174,28 +174,28 @@ pub(crate) const CASES: &[Case] = &[
         (GGML, "iq4_nl"),
         Int8,
         ("32", "f16"),
-        &["iq4_nl"],
+        &["iq4_nl", "iq4_nl_plain"],
     ),
     case(
         "FP4 block 32 × f32",
         (FLOATS, "fp4_32"),
         F32,
         ("32", "f16"),
-        &["fp4_32"],
+        &["fp4_32", "fp4_32_bf16"],
     ),
     case(
         "MXFP4 × f32",
         (MX, "mxfp4"),
         F32,
         ("32", "e8m0"),
-        &["mxfp4"],
+        &["mxfp4", "mxfp4_bf16"],
     ),
     case(
         "MXFP4 × int8",
         (MX, "mxfp4"),
         Int8,
         ("32", "e8m0"),
-        &["mxfp4"],
+        &["mxfp4", "mxfp4_plain"],
     ),
     case(
         "NVFP4 × int8",
@@ -211,7 +211,7 @@ pub(crate) const CASES: &[Case] = &[
         (GGML_K, "q2_k"),
         Int8,
         ("16", "4 bits, f16 for 256"),
-        &["q2_k"],
+        &["q2_k", "q2_k_plain"],
     ),
     case(
         "INT3 block 32 × int8",

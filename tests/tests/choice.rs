@@ -501,7 +501,7 @@ fn neighbours_of_few_values_may_share_a_joint_code_with_a_sign() {
             let lanes = format!("[n:16] joint k:{neighbours}");
             let candidates = &explanation.steps[0].candidates;
             let tables = |c: &&CandidateExplanation| {
-                c.lanes == lanes && c.name.contains("look-up of sums in tables")
+                c.lanes.starts_with(&lanes) && c.name.contains("look-up of sums in tables")
             };
             assert!(candidates.iter().any(|c| tables(&c)), "{values}");
             let options = Options {

@@ -45,7 +45,7 @@ impl Emit<'_, '_> {
             Arch::X86_64 => 16,
             Arch::Aarch64 => 32,
         };
-        let registers = all - (lives.on_the_way() + held.len()).min(all);
+        let registers = all - (lives.on_the_way(self.features.avx2) + held.len()).min(all);
         let innermost = !l.body.iter().any(|s| matches!(s, Step::Loop(_)));
         let stores = l.body.iter().any(|s| matches!(s, Step::Store { .. }));
         while innermost && !stores && lives.pressure() > registers {
@@ -208,9 +208,13 @@ impl Lives {
         }
     }
 
-    /// Registers that instructions need beside those of values: one value that is on its way.
-    fn on_the_way(&self) -> usize {
-        self.widest
+    /// Registers that instructions need beside those of values: one value that is on its way, and one more unless each is one
+    /// register and results need not take the place of operands.
+    fn on_the_way(&self, three_operands: bool) -> usize {
+        match (self.widest, three_operands) {
+            (1, true) => 1,
+            (widest, _) => widest + 1,
+        }
     }
 
     /// Most registers that are occupied at once.

@@ -1,6 +1,6 @@
 //! One computing step: its plans, an e-graph for each, and the candidates that these give.
 
-use super::tiles::{Weave, best_tile, priced, tiles, weaves_of};
+use super::tiles::{Weave, Woven, best_tile, priced, tiles, weaves_of};
 use super::{Candidate, CompileError, Pick, Request, Stage};
 use crate::rewrite::{RewriteError, Rewritten, RuleSet, apart, rewrite};
 use crate::schedule::amounts;
@@ -160,8 +160,13 @@ impl Choice {
                     batch,
                     ..request.clone()
                 };
-                let all = &chosen_layouts;
-                tiles(kernel, statement, (&one.rewritten, weaves, all), &request)
+                let woven = Woven {
+                    placed: &one.placed,
+                    rewritten: &one.rewritten,
+                    weaves,
+                    layouts: &chosen_layouts,
+                };
+                tiles(kernel, statement, &woven, &request)
             };
             let tiles = of_batch(request.batch, weaves)?;
             let tiles = priced(&tiles, request.target);

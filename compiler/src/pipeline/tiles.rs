@@ -8,6 +8,7 @@ use crate::schedule::ScheduleError;
 use crate::schedule::place::{Part, Placed, place};
 use crate::schedule::plan::{Layouts, Plan, known_extent, layouts_of};
 use crate::schedule::sums::keeping_sums;
+use crate::schedule::term::{Load, LoadId, Storage};
 use crate::spec::kernel::{Kernel, Statement};
 use crate::target::Target;
 use std::collections::BTreeSet;
@@ -64,17 +65,31 @@ pub(super) fn weaves_of(
     weaves
 }
 
-/// A statement under some weaves of a plan with each tile that is tried; `all` are the layouts that weaves refer to.
+/// What was rewritten, with the weaves that it is to be taken under, and the layouts that these refer to.
+pub(super) struct Woven<'a> {
+    pub(super) placed: &'a Placed,
+    pub(super) rewritten: &'a Rewritten,
+    pub(super) weaves: &'a [Weave],
+    pub(super) layouts: &'a [Layouts],
+}
+
+/// A statement under some weaves of a plan with each tile that is tried.
 pub(super) fn tiles(
     kernel: &Kernel,
     statement: &Statement,
-    (rewritten, weaves, all): (&Rewritten, &[Weave], &[Layouts]),
+    woven: &Woven<'_>,
     request: &Request<'_>,
 ) -> Result<Vec<Tile>, CompileError> {
     let main = Part {
         rest_rows: false,
         tail: false,
     };
+    let Woven {
+        placed: first,
+        rewritten,
+        weaves,
+        layouts: all,
+    } = *woven;
     let mut tiles = Vec::new();
     for weave in weaves {
         let batch_index = weave.plan.batch_index();
@@ -91,6 +106,9 @@ pub(super) fn tiles(
                 };
                 let layouts = &all[weave.layouts];
                 let mut placed = place(kernel, statement, &plan, layouts, main, request.batch)?;
+                if !same_terms(&placed, first) {
+                    continue;
+                }
                 // Rewriting made fields of joint codes, and elements.
                 let made = &rewritten.facts.terms;
                 placed.terms.fields = made.fields.clone();
@@ -104,6 +122,25 @@ pub(super) fn tiles(
         }
     }
     Ok(tiles)
+}
+
+/// Whether two placed statements differ in addresses and copies at most: what was rewritten for one is right for the other.
+pub(super) fn same_terms(a: &Placed, b: &Placed) -> bool {
+    let (x, y) = (&a.terms, &b.terms);
+    let alike = |(id, load): (LoadId, &Load)| {
+        let number = matches!(load.storage, Storage::Place { .. });
+        let other = y.loads.get(id);
+        other.is_some_and(|o| {
+            (o.tensor, o.storage) == (load.tensor, load.storage)
+                && (!number || o.bit == load.bit)
+                && x.load_axes(id) == y.load_axes(id)
+        })
+    };
+    x.loads.len() == y.loads.len()
+        && x.loads.iter().all(alike)
+        && x.terms == y.terms
+        && x.fields == y.fields
+        && x.elements == y.elements
 }
 
 /// A plan with more or fewer rows as copies: of those that share a block all or some at a time, and distant ones where there is no

@@ -6,7 +6,7 @@ use crate::format::Element;
 use crate::rewrite::lang::Ty;
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{AxisId, AxisSet};
-use crate::schedule::place::Root;
+use crate::schedule::place::{FirstRows, Root};
 use crate::schedule::term::Storage;
 use crate::vector::ir::{Bin, Convert, Elem, Op, ParamKind, Scalar, Type, Value};
 use std::collections::BTreeMap;
@@ -50,7 +50,11 @@ impl Nest<'_, '_, '_> {
     }
 
     /// Stores the results of the first rows of a group: all of them into a buffer, and from there as many as there are.
-    pub(super) fn store_first(&mut self, rows: &Scalar, envs: &[Env]) -> Result<(), ScheduleError> {
+    pub(super) fn store_first(
+        &mut self,
+        rows: &FirstRows,
+        envs: &[Env],
+    ) -> Result<(), ScheduleError> {
         for at in 0..self.chosen.term.roots.len() {
             // Copies of batches, each with its copies of rows.
             let mut groups: BTreeMap<Env, Vec<&Env>> = BTreeMap::new();
@@ -69,7 +73,7 @@ impl Nest<'_, '_, '_> {
     fn store_group(
         &mut self,
         at: usize,
-        rows: &Scalar,
+        rows: &FirstRows,
         copies: &[&Env],
     ) -> Result<(), ScheduleError> {
         let (root, here) = (self.chosen.placed.roots[at].clone(), self.lower.here());
@@ -95,8 +99,7 @@ impl Nest<'_, '_, '_> {
         let apart = apart.ok_or(ScheduleError::Internal(
             "rows of results without a distance",
         ))?;
-        let (none, count) = (Scalar::Const(0), rows.clone());
-        let (none, count) = (self.lower.scalar(&none), self.lower.scalar(&count));
+        let (none, count) = (self.lower.scalar(&Scalar::Const(0)), self.rows_here(rows));
         let (row, _) = self.enter("row", none, count, 1, &[]);
         let width = Scalar::Const(u64::from(ty.elem.bits() / 8));
         let from = self.moved(buffer, row, &width);
@@ -110,6 +113,25 @@ impl Nest<'_, '_, '_> {
         self.lower.b.store_at(here, one, to, offset);
         self.leave(&[]);
         Ok(())
+    }
+
+    /// How many of the rows of this turn are results; not above 0 if none is.
+    fn rows_here(&mut self, rows: &FirstRows) -> Value {
+        let count = self.lower.scalar(&rows.count);
+        let turn = rows.turns.and_then(|(axis, each)| {
+            let turn = self.lower.counters.get(&axis).copied();
+            turn.map(|t| (t, each))
+        });
+        let Some((turn, each)) = turn else {
+            return count;
+        };
+        let each = self.lower.scalar(&Scalar::Const(each));
+        let before = Op::Bin(Bin::IMul, turn, each);
+        let before = self.lower.put(I64, before, &[turn, each]);
+        let left = Op::Bin(Bin::ISub, count, before);
+        let left = self.lower.put(I64, left, &[count, before]);
+        let here = Op::Bin(Bin::SMin, left, each);
+        self.lower.put(I64, here, &[left, each])
     }
 
     /// The place of a result's first lane.

@@ -29,9 +29,7 @@ impl Exception {
     }
 }
 
-const INTEGERS: &[Activations] = &[Activations::Int8, Activations::Tables];
 const MANY: &[u64] = &[8, 64];
-const WITH_DOTS: &[&str] = &["x86-64-vnni", "aarch64-dotprod", "aarch64-i8mm"];
 
 const LAYOUT: &str = "the layout is fixed by then, which leaves few lane lists";
 const PLACES: &str = "the place of a value in a codebook of several is an integer product";
@@ -41,11 +39,6 @@ const FRACTIONS: &str = "the values are no integers";
 const PRICES: &str = "look-ups are priced below the dot products of the target";
 const SHORT: &str =
     "scales of sixteen weights: the sums that look-ups save are few beside their conversions";
-const WIDE: &str =
-    "the values take eight bits: their products are widened first, which is priced like f32";
-const SEVERAL: &str = "codes of several values are read one by one from a table in memory";
-
-const CHAINS: &str = "a chunk without loops is priced as if its sums followed each other; measured, panels take two thirds of the time";
 
 pub(crate) const EXCEPTIONS: &[Exception] = &[
     Exception {
@@ -89,14 +82,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         why: SCALES,
     },
     Exception {
-        of: "codebooks of bytes take look-ups and dot products",
-        targets: &["aarch64"],
-        formats: &["iq4_nl"],
-        activations: &[],
-        rows: &[],
-        why: WIDE,
-    },
-    Exception {
         of: "two bits and more take dot products",
         targets: &[],
         formats: &["nf4_64"],
@@ -111,21 +96,5 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         activations: &[],
         rows: &[],
         why: PRICES,
-    },
-    Exception {
-        of: "64 rows take decoded panels or dot products",
-        targets: WITH_DOTS,
-        formats: &["ternary3_96", "tq1_0"],
-        activations: INTEGERS,
-        rows: &[],
-        why: SEVERAL,
-    },
-    Exception {
-        of: "64 rows take decoded panels or dot products",
-        targets: &["x86-64-v3"],
-        formats: &["tq1_0"],
-        activations: INTEGERS,
-        rows: &[],
-        why: CHAINS,
     },
 ];

@@ -1,6 +1,6 @@
 //! Indices into axes: tiles and copies of result indices, chunks and tails of the vector index, lanes last.
 
-use super::{Part, Placer, Spot, Variant};
+use super::{FirstRows, Part, Placer, Spot, Variant};
 use crate::schedule::fit::Digit;
 use crate::schedule::index::{Affine, AxisId, AxisKind, TableAxis, div, div_ceil, mul, rem};
 use crate::schedule::layout::{Cut, JOINT_BITS};
@@ -177,10 +177,15 @@ impl Placer<'_> {
             single.to = Scalar::Const(1);
             changes.push((copies, single));
         }
+        let each = self.plan.row_lanes() * self.plan.woven;
+        let turns = named(format!("{}.g", self.name(row)));
         variants.push(Variant {
             changes,
             ranged: false,
-            rows: Some(rows),
+            rows: Some(FirstRows {
+                count: rows,
+                turns: turns.map(|(axis, _)| (axis, each)),
+            }),
         });
     }
 

@@ -36,8 +36,17 @@ pub struct Variant {
     pub changes: Vec<(AxisId, Axis)>,
     /// Whether this is the part that the row range is counted in (whole tiles).
     pub ranged: bool,
-    /// For the rows that are left over by whole groups: how many of a group's are results, the first ones.
-    pub rows: Option<Scalar>,
+    /// For the rows that are left over by whole groups: which of a group's are results.
+    pub rows: Option<FirstRows>,
+}
+
+/// The first rows of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FirstRows {
+    /// How many.
+    pub count: Scalar,
+    /// The loop that takes the group's rows in turns, and the rows of each, if there is one.
+    pub turns: Option<(AxisId, u64)>,
 }
 
 /// A result of a placed statement.

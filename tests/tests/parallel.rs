@@ -30,6 +30,11 @@ impl Linear {
         })
     }
 
+    /// One of each shape.
+    fn all(engine: &Engine) -> Result<Vec<Linear>, Error> {
+        SHAPES.iter().map(|s| Linear::new(engine, *s)).collect()
+    }
+
     fn args(&self) -> [(&str, &Tensor); 2] {
         [("w", &self.w), ("x", &self.x)]
     }
@@ -84,11 +89,7 @@ fn rows_that_are_divided_among_threads_are_those_of_one_thread() -> Result<(), E
 fn kernels_called_from_eight_threads_at_once_give_right_answers() -> Result<(), Error> {
     let engine = Engine::host()?;
     let pool = pool(3);
-    let all: Result<Vec<Linear>, Error> = SHAPES
-        .map(|s| Linear::new(&engine, s))
-        .into_iter()
-        .collect();
-    let all = all?;
+    let all = Linear::all(&engine)?;
     let expected: Result<Vec<Vec<u8>>, Error> = all.iter().map(Linear::alone).collect();
     let expected = expected?;
     std::thread::scope(|scope| {
@@ -110,11 +111,7 @@ fn kernels_called_from_eight_threads_at_once_give_right_answers() -> Result<(), 
 fn several_calls_are_one_region() -> Result<(), Error> {
     let engine = Engine::host()?;
     let pool = pool(2);
-    let all: Result<Vec<Linear>, Error> = SHAPES
-        .map(|s| Linear::new(&engine, s))
-        .into_iter()
-        .collect();
-    let all = all?;
+    let all = Linear::all(&engine)?;
     let mut results: Vec<Vec<u8>> = all.iter().map(|l| vec![0xaa; l.bytes]).collect();
     let mut scratches: Vec<Scratches> = all.iter().map(|_| Scratches::default()).collect();
     let prepared: Result<Vec<_>, Error> = all.iter().map(|l| l.kernel.prepare(&l.args())).collect();

@@ -11,12 +11,6 @@ use crate::schedule::sums::keeping_sums;
 use crate::spec::kernel::{Kernel, Statement};
 use std::collections::BTreeSet;
 
-/// Whole tiles.
-const MAIN: Part = Part {
-    rest_rows: false,
-    tail: false,
-};
-
 /// A plan with its rewritten main part.
 struct Tried {
     plan: Plan,
@@ -121,7 +115,7 @@ impl Choice {
         let mut too_large = Vec::new();
         let mut failure = None;
         for plan in plans(kernel, statement, layouts, request.target) {
-            match attempt(kernel, statement, plan, rules, request, layouts, MAIN) {
+            match attempt(kernel, statement, plan, rules, request, layouts, Part::MAIN) {
                 Ok(one) => tried.push(one),
                 Err(error) => {
                     if let CompileError::Rewrite(RewriteError::TooLarge { nodes, .. }) = &error {
@@ -277,12 +271,12 @@ impl Choice {
         let (tried, plan) = (*tried, plan.clone());
         let rewritten = self.tried[tried].rewritten.clone();
         let lowering = rewritten.lowerings[*which].clone();
-        let placed = place(kernel, statement, &plan, layouts, MAIN, request.batch)?;
+        let placed = place(kernel, statement, &plan, layouts, Part::MAIN, request.batch)?;
         let used = self.tried.iter().map(|t| Graph::of(&t.rewritten));
         let dropped = self.tried.iter().filter_map(|t| t.dropped);
         let mut graphs: Vec<Graph> = used.chain(dropped).collect();
         graphs.extend(&self.too_large);
-        let mut parts = vec![(MAIN, placed, rewritten, lowering)];
+        let mut parts = vec![(Part::MAIN, placed, rewritten, lowering)];
         for part in rest(kernel, statement, &plan, layouts) {
             let rest = self.rest(settled, tried, &plan, part, layouts)?;
             graphs.push(Graph::of(&rest.rewritten));
@@ -442,7 +436,7 @@ fn try_sums(
     request: &Request<'_>,
     layouts: Layouts,
 ) -> Result<Sums, CompileError> {
-    let placed = place(kernel, statement, plan, &layouts, MAIN, request.batch)?;
+    let placed = place(kernel, statement, plan, &layouts, Part::MAIN, request.batch)?;
     if !apart::is_useful(&placed, kernel) {
         return Ok(Sums::Useless);
     }

@@ -80,10 +80,6 @@ pub(super) fn tiles(
     woven: &Woven<'_>,
     request: &Request<'_>,
 ) -> Result<Vec<Tile>, CompileError> {
-    let main = Part {
-        rest_rows: false,
-        tail: false,
-    };
     let Woven {
         placed: first,
         rewritten,
@@ -105,7 +101,8 @@ pub(super) fn tiles(
                     ..rows.clone()
                 };
                 let layouts = &all[weave.layouts];
-                let mut placed = place(kernel, statement, &plan, layouts, main, request.batch)?;
+                let mut placed =
+                    place(kernel, statement, &plan, layouts, Part::MAIN, request.batch)?;
                 if !same_terms(&placed, first) {
                     continue;
                 }
@@ -125,7 +122,7 @@ pub(super) fn tiles(
 }
 
 /// Whether two placed statements differ in addresses and copies at most: what was rewritten for one is right for the other.
-pub(super) fn same_terms(a: &Placed, b: &Placed) -> bool {
+fn same_terms(a: &Placed, b: &Placed) -> bool {
     let (x, y) = (&a.terms, &b.terms);
     let alike = |(id, load): (LoadId, &Load)| {
         let number = matches!(load.storage, Storage::Place { .. });

@@ -21,6 +21,13 @@ pub struct Digit {
     pub extent: u64,
 }
 
+impl Digit {
+    /// Its value at a position.
+    fn of(self, at: u64) -> u64 {
+        at / self.stride % self.extent
+    }
+}
+
 /// How a field of a block is read.
 #[derive(Clone, Debug)]
 pub struct FieldAccess {
@@ -132,7 +139,7 @@ fn moves(
     digit: Digit,
 ) -> bool {
     let rows = 0..u64::from(block.rows);
-    let value = |at: u64| at / digit.stride % digit.extent * digit.stride;
+    let value = |at: u64| digit.of(at) * digit.stride;
     rows.into_iter()
         .any(|r| (0..place.chunk).any(|c| table(r, c) != table(r, c - value(c))))
 }
@@ -265,7 +272,7 @@ fn fit(
             let (first, shift) = known[corner(&unrolled, row, at)];
             let moved = |digits: &[Digit], slopes: &[u64], at: u64| -> u64 {
                 let digits = digits.iter().zip(slopes);
-                digits.map(|(d, s)| at / d.stride % d.extent * s).sum()
+                digits.map(|(d, s)| d.of(at) * s).sum()
             };
             let byte = first + moved(&regular, &slopes, at) + moved(&moving_rows, &row_slopes, row);
             let start = at / u64::from(block.len) * block_bits;
@@ -305,10 +312,7 @@ fn corners(unrolled: &[Copies]) -> impl Iterator<Item = (u64, u64)> {
 
 /// Which of the corners a row and a position belong to.
 fn corner(unrolled: &[Copies], row: u64, at: u64) -> usize {
-    let value = |c: &Copies| match c.is_row {
-        true => row / c.digit.stride % c.digit.extent,
-        false => at / c.digit.stride % c.digit.extent,
-    };
+    let value = |c: &Copies| c.digit.of(if c.is_row { row } else { at });
     let number = unrolled
         .iter()
         .fold(0, |n, c| n * c.digit.extent + value(c));

@@ -14,15 +14,14 @@ pub fn rows_are_filled_up(
     plan: &Plan,
     layouts: &Layouts,
 ) -> bool {
-    let Some((row, _)) = plan.row else {
+    let Some((row, _)) = plan.row.filter(|_| plan.row_group() > 1) else {
         return false;
     };
     let facts = facts(kernel, statement);
     // Else lanes are results, too.
     let summed = plan.vector.is_some_and(|(i, _)| facts.reduced.contains(&i));
     let mut uses = facts.uses.iter();
-    plan.row_group() > 1
-        && summed
+    summed
         && facts.outputs.contains(&row)
         && uses.all(|(tensor, subscripts)| {
             let declared = &kernel.tensors[*tensor].format;

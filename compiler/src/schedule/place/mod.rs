@@ -29,6 +29,14 @@ pub struct Part {
     pub tail: bool,
 }
 
+impl Part {
+    /// Whole tiles.
+    pub const MAIN: Part = Part {
+        rest_rows: false,
+        tail: false,
+    };
+}
+
 /// Another run of the same code over what a tile leaves over: axes with other bounds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Variant {

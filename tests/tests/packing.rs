@@ -10,17 +10,21 @@ use lowbit::{Engine, Error, Options, Packer, Scratch, Tensor};
 use lowbit_tests::{library, on_two_threads};
 use std::sync::Arc;
 
-/// Layouts by rows, lanes, neighbours in a joint code, and copies.
-const LAYOUTS: [(u32, u64, u64, u64); 9] = [
-    (1, 16, 1, 2),
-    (4, 4, 1, 2),
-    (16, 1, 1, 2),
-    (16, 1, 4, 2),
-    (16, 1, 2, 1),
-    (4, 4, 8, 1),
-    (2, 8, 1, 1),
-    (16, 1, 3, 8),
-    (4, 2, 5, 2),
+/// Rows of a layout, the groups of lanes that they make, lanes along columns, neighbours in a joint code, and copies.
+type Layout = (u32, u32, u64, u64, u64);
+
+const LAYOUTS: [Layout; 11] = [
+    (1, 1, 16, 1, 2),
+    (4, 1, 4, 1, 2),
+    (16, 1, 1, 1, 2),
+    (16, 1, 1, 4, 2),
+    (16, 1, 1, 2, 1),
+    (4, 1, 4, 8, 1),
+    (2, 1, 8, 1, 1),
+    (16, 1, 1, 3, 8),
+    (4, 1, 2, 5, 2),
+    (16, 4, 4, 1, 2),
+    (8, 2, 4, 1, 2),
 ];
 
 /// Formats with what rows and tensors have once, rows that share blocks, blocks of few bytes, codes in parts, and few values that
@@ -44,8 +48,8 @@ const OTHERS: &str = "language 1;
     format row_scale = block i < 16 { row d: f32; q[i]: int(4); value = d * q[i]; }
     format tensor_scale = block i < 16 { tensor d: f32 after; s: f16; q[i]: int(6); value = d * s * q[i]; }";
 
-fn under(block: &BlockFormat, layout: (u32, u64, u64, u64)) -> Arc<Format> {
-    let (rows, lanes, joint, copies) = layout;
+fn under(block: &BlockFormat, layout: Layout) -> Arc<Format> {
+    let (rows, groups, lanes, joint, copies) = layout;
     let run = lanes * joint;
     let whole = u64::from(block.len) / run / copies * run * copies;
     let cut = Cut {
@@ -56,7 +60,7 @@ fn under(block: &BlockFormat, layout: (u32, u64, u64, u64)) -> Arc<Format> {
     };
     Arc::new(Format {
         name: "packed".into(),
-        kind: FormatKind::Block(interleave(block, rows, cut)),
+        kind: FormatKind::Block(interleave(block, rows, groups, cut)),
     })
 }
 
@@ -158,13 +162,13 @@ fn few_values_go_to_joint_codes_and_back() {
     let own = engine.load(OTHERS).expect("the formats").formats;
     let format = |name: &str| own.iter().find(|f| f.name == name).expect(name);
     let cases = [
-        ("signs", (4, 2, 5, 2), 5),
-        ("trits", (16, 1, 3, 8), 3),
-        ("strict_trits", (16, 1, 3, 8), 3),
-        ("again", (16, 1, 3, 8), 3),
-        ("fives", (16, 1, 2, 1), 2),
-        ("plain_trits", (16, 1, 3, 8), 3),
-        ("plain_signs", (4, 2, 5, 2), 5),
+        ("signs", (4, 1, 2, 5, 2), 5),
+        ("trits", (16, 1, 1, 3, 8), 3),
+        ("strict_trits", (16, 1, 1, 3, 8), 3),
+        ("again", (16, 1, 1, 3, 8), 3),
+        ("fives", (16, 1, 1, 2, 1), 2),
+        ("plain_trits", (16, 1, 1, 3, 8), 3),
+        ("plain_signs", (4, 1, 2, 5, 2), 5),
     ];
     for (name, layout, neighbours) in cases {
         let block = match &format(name).kind {
@@ -200,7 +204,7 @@ fn groups_of_rows_are_regrouped_where_one_divides_the_other() {
     let FormatKind::Block(block) = &woven.expect("the format").kind else {
         panic!("no blocks");
     };
-    let of = |rows: u32| under(block, (rows, 4, 1, 1));
+    let of = |rows: u32| under(block, (rows, 1, 4, 1, 1));
     for (a, b) in [(2, 6), (6, 3), (60, 5), (16, 2), (1, 64)] {
         let failed = failures(&engine, &of(a), &of(b), 20);
         assert!(failed.is_empty(), "{}", failed.join("\n"));

@@ -42,7 +42,7 @@ pub(super) fn weaves_of(
     before: &Layouts,
 ) -> Vec<(Plan, Layouts)> {
     let mut weaves = vec![(plan.clone(), layouts.clone())];
-    if plan.turns.is_some() || plan.row.is_none() {
+    if plan.turns.is_some() || plan.woven > 1 || plan.row.is_none() {
         return weaves;
     }
     let plain = layouts_of(kernel, statement, plan, before);

@@ -63,8 +63,8 @@ impl Cut {
     }
 }
 
-/// The format with `rows` rows interleaved and its codes placed for a cut.
-pub fn interleave(block: &BlockFormat, rows: u32, cut: Cut) -> BlockFormat {
+/// The format with `rows` rows interleaved, as so many groups of lanes, and its codes placed for a cut.
+pub fn interleave(block: &BlockFormat, rows: u32, groups: u32, cut: Cut) -> BlockFormat {
     let mut packed = block.clone();
     packed.rows = rows;
     packed.placed_by_author = false;
@@ -78,7 +78,10 @@ pub fn interleave(block: &BlockFormat, rows: u32, cut: Cut) -> BlockFormat {
                 if let Some(book) = mirrored_of(field, block.len, cut.joint) {
                     *field = recode::joined(field, book);
                 }
-                let end = place(field, block.len, rows, cut, next_bit);
+                let end = match shared_bytes(field, block.len, groups) {
+                    Some(widths) => place_shared(field, &widths, (rows, groups), next_bit),
+                    None => place(field, block.len, rows, cut, next_bit),
+                };
                 next_bit = end.div_ceil(8) * 8;
                 continue;
             }
@@ -158,6 +161,39 @@ fn place(field: &mut Field, len: u32, rows: u32, cut: Cut, start: u32) -> u32 {
             bits: bits as u8,
             address,
         });
+    }
+    field.parts = parts;
+    end
+}
+
+/// Widths of the parts of what several elements share, if rows of as many groups fill bytes with each of them.
+pub(super) fn shared_bytes(field: &Field, len: u32, groups: u32) -> Option<Vec<u32>> {
+    let bits = field.element.bits();
+    let shared = field.count < len && field.element.width() == 1;
+    let widths = widths(bits, true, 1);
+    let fill = |width: &u32| *width >= 8 || groups.is_multiple_of(8 / width);
+    (shared && !bits.is_multiple_of(8) && widths.iter().all(fill)).then_some(widths)
+}
+
+/// Places such a field from a bit address on, rows of different groups in each byte; returns the address after its last bit.
+fn place_shared(field: &mut Field, widths: &[u32], (rows, groups): (u32, u32), start: u32) -> u32 {
+    let (lanes, count) = (rows / groups, field.count);
+    let mut end = start;
+    let mut parts = Vec::new();
+    for width in widths {
+        let in_byte = (8 / width).max(1);
+        let address = |row: u32, occurrence: u32| {
+            let (group, lane) = (row / lanes, row % lanes);
+            let slot = (occurrence * (groups / in_byte) + group / in_byte) * lanes + lane;
+            end + slot * width * in_byte + width * (group % in_byte)
+        };
+        let all = (0..rows).flat_map(|r| (0..count).map(move |o| (r, o)));
+        let address: Vec<u32> = all.map(|(r, o)| address(r, o)).collect();
+        parts.push(Part {
+            bits: *width as u8,
+            address,
+        });
+        end += rows * count * width;
     }
     field.parts = parts;
     end

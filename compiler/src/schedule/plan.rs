@@ -6,7 +6,7 @@ use super::cuts::{
     BlockUse, Facts, JOINT_COPIES, Lanes, MOST_COPIED, MOST_VECTORS, chunk, copies_wanted, cut,
     has_scattered_codes, joints, plain_len, suit,
 };
-use super::layout::{Cut, interleave, is_little_more};
+use super::layout::{Cut, interleave, is_little_more, shared_bytes};
 use crate::format::{BlockFormat, Element, Format, FormatKind};
 use crate::spec::kernel::{Expr, ExprId, IndexId, Kernel, Role, Statement, Subscript, TensorId};
 use crate::target::Target;
@@ -193,7 +193,12 @@ pub fn plans(
             blocks.extend(plain_blocks(kernel, &facts, layouts, vector, row, list));
         }
         // Rows that share blocks and are not lanes are copies.
-        let woven = interleaved.map_or(1, |all| all / rows);
+        let woven = match interleaved {
+            Some(all) => all / rows,
+            None if rows <= u64::from(IN_BYTES) => first_weave(kernel, &facts, row, &blocks),
+            // Values of rows in so many lanes take several registers each.
+            None => 1,
+        };
         let (chunk, bounds) = chunk(&blocks, &steps, vector_bytes);
         let free = blocks.is_empty() && steps.is_empty();
         let inner = bounds.first().copied().filter(|_| !free);
@@ -322,7 +327,8 @@ pub fn layouts_of(
         if kept || (plain && !worth_blocks(kernel, *tensor, u64::from(block.len))) {
             continue;
         }
-        let packed = interleave(&block, rows, cut);
+        let groups = if rows > 1 { plan.woven as u32 } else { 1 };
+        let packed = interleave(&block, rows, groups, cut);
         let name = match cut.joint {
             1 => format!("{}_{}x{}", data.format.name, rows, cut.lanes),
             joint => format!("{}_{}x{}j{joint}", data.format.name, rows, cut.lanes),
@@ -546,6 +552,29 @@ fn can_interleave(
                 && matches!(b.subscripts, [.., Subscript::Index(i), _] if *i == row)
         })
 }
+
+/// Groups of rows that share blocks in any case: as many as fill bytes with what several elements share, where that alone would
+/// lie across bytes.
+fn first_weave(
+    kernel: &Kernel,
+    facts: &Facts<'_>,
+    row: Option<IndexId>,
+    blocks: &[BlockUse<'_>],
+) -> u64 {
+    let fills = |b: &BlockUse<'_>| {
+        let mut fields = b.block.fields.values();
+        b.free && fields.any(|f| shared_bytes(f, b.block.len, IN_BYTES).is_some())
+    };
+    let enough = |r: IndexId| known_extent(kernel, r).is_none_or(|n| n >= 4 * u64::from(IN_BYTES));
+    let many = row.is_some_and(enough) && can_interleave(kernel, facts, row, blocks);
+    match many && blocks.iter().any(fills) {
+        true => IN_BYTES.into(),
+        false => 1,
+    }
+}
+
+/// Groups of rows of which parts of two bits and more fill bytes.
+const IN_BYTES: u32 = 4;
 
 /// Whether a tensor is read by one load only, so that its layout serves one purpose.
 fn single_use(kernel: &Kernel, tensor: TensorId) -> bool {

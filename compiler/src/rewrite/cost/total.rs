@@ -3,10 +3,10 @@
 use super::node::planes;
 use super::traffic::Traffic;
 use super::window::Waiting;
-use super::{CostVector, Mode, Prices, copies};
+use super::{CostVector, Mode, Prices, copies, copies_of};
 use crate::rewrite::extract::{Extracted, Picked};
 use crate::rewrite::lang::{Node, Op};
-use crate::schedule::index::{AxisId, AxisKind};
+use crate::schedule::index::{Affine, AxisId, AxisKind, AxisSet};
 use crate::schedule::term::LoadId;
 use crate::target::{Target, Unit};
 use crate::vector::ir::Scalar;
@@ -193,14 +193,19 @@ fn streams(prices: &Prices<'_>, load: u32) -> f64 {
     let address = &prices.terms.loads[load].address;
     let apart = |a: AxisId| {
         let axis = &prices.axes[a];
-        let near = match address.coefficient(a) {
-            Some(Scalar::Const(bytes)) => bytes.saturating_mul(axis.nominal) <= PAGE,
-            Some(_) | None => false,
-        };
+        let places = copies_of(prices.axes, AxisSet::one(a));
+        let places = places.iter().map(|at| address.known_part(at));
+        let (first, last) = places.fold((u64::MAX, 0), |(f, l), p| (f.min(p), l.max(p)));
+        let near = last.saturating_sub(first) < PAGE && is_known(address, a);
         axis.kind == AxisKind::Unroll && axis.output && !near
     };
     let copies = prices.terms.load_axes(load).iter().filter(|a| apart(*a));
     copies.map(|a| prices.axes[a].nominal as f64).product()
+}
+
+/// Whether an address changes with an axis by numbers alone, and not by extents.
+fn is_known(address: &Affine, axis: AxisId) -> bool {
+    !matches!(address.coefficient(axis), Some(scalar) if !matches!(scalar, Scalar::Const(_)))
 }
 
 /// Bytes of a page: what lies in one is one stream to a processor that fetches ahead.

@@ -32,7 +32,7 @@ fn formats(rows: u32, columns: u64) -> Vec<(Format, Format)> {
             FormatKind::Block(block) => block.clone(),
             FormatKind::Plain(element) => BlockFormat::of_plain(element, 8),
         };
-        let mut block = interleave(&block, rows, cut);
+        let mut block = interleave(&block, rows, 1, cut);
         block.keep_sums(columns);
         Format {
             name: "keeping".into(),

@@ -165,6 +165,9 @@ fn for_each_row(
             }
         }
     });
+    for (row, (slot, place)) in (0..).zip(grid.empty_rows()) {
+        f(&place, slot as usize, row, 0.0);
+    }
     Ok(())
 }
 

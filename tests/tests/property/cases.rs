@@ -117,4 +117,13 @@ pub(crate) const CASES: &[Case] = &[
              y[m, n] = sum(k) w[n, k] * s[n, k / 4294967296] * u[k / 4294967296, n] * x[m, k];
          }",
     ),
+    (
+        "rows without columns kept other sums than none",
+        "x86-64-v2",
+        "M=1 N=13 K=0",
+        "format w0 = block i < 8 { q[i]: int(3); z: uint(7); s: f16; kept row sums: f32; value = s * q[i] - s * z; }
+         kernel k(stored w: w0[N, K], input x: i8[M, K]) -> (output y: f32[M, N], output z: f32[M, N]) {
+             y[m, n], z[m, n] = sum(k) w[n, k] * x[m, k] * 0.5, gelu((sum(k) w[n, k]));
+         }",
+    ),
 ];

@@ -164,6 +164,7 @@ impl Analysis<Node> for Facts {
     }
 
     fn modify(graph: &mut Graph, id: Id) {
+        graph.analysis.changed.push(id);
         let Some(real) = real(graph, id) else {
             return;
         };

@@ -30,6 +30,8 @@ pub struct Facts {
     pub hashes: Hashes,
     /// The digits that elements are found to be, by number and width.
     pub(super) digits: BTreeMap<(u32, usize), Option<Digits>>,
+    /// The classes that were made, merged or learned something, in that order (see `changed.rs`).
+    pub(super) changed: Vec<egg::Id>,
 }
 
 /// Hashes of contents, by number.
@@ -69,6 +71,7 @@ impl Facts {
             rounded: false,
             hashes,
             digits: BTreeMap::new(),
+            changed: Vec::new(),
         }
     }
     /// The number of a table, new or known.

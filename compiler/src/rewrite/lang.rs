@@ -347,7 +347,10 @@ impl Language for Node {
     }
 
     fn matches(&self, other: &Self) -> bool {
-        self.discriminant() == other.discriminant()
+        match (self, other) {
+            (Node::Op(a, _), Node::Op(b, _)) => a == b,
+            _ => self.discriminant() == other.discriminant(),
+        }
     }
 
     fn children(&self) -> &[Id] {

@@ -6,6 +6,7 @@
 pub mod analysis;
 pub mod apart;
 pub mod canon;
+mod changed;
 pub mod cost;
 pub mod digits;
 pub mod draw;
@@ -30,8 +31,9 @@ use crate::schedule::term::{LoadId, Storage, Terms};
 use crate::spec::kernel::Kernel;
 use crate::target::Target;
 use analysis::Graph;
+use changed::OfChanged;
 use cost::{CostVector, Prices};
-use egg::{Rewrite, Runner, SimpleScheduler, StopReason};
+use egg::{Rewrite, Runner, StopReason};
 use extract::{Extracted, Operations, extract};
 use facts::Facts;
 use lang::{Node, Op};
@@ -324,13 +326,15 @@ fn roots(
 
 /// Rewrites until nothing is new or a limit is reached.
 fn saturate(graph: Graph, rules: &RuleSet) -> Runner<Node, Facts> {
-    Runner::default()
+    let mut runner = Runner::default()
         .with_egraph(graph)
-        .with_scheduler(SimpleScheduler)
+        .with_scheduler(OfChanged::default())
         .with_node_limit(NODES)
         .with_iter_limit(ROUNDS)
         .with_time_limit(Duration::from_secs(3600))
-        .run(&rules.rules)
+        .run(&rules.rules);
+    runner.egraph.analysis.changed.clear();
+    runner
 }
 
 fn weight_loads(placed: &Placed, kernel: &Kernel) -> Vec<bool> {

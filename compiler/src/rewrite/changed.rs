@@ -1,0 +1,192 @@
+//! Searching only where something changed: a rule is tried on a class again when the class, or one that the rule's left side
+//! can see from it, was made, merged or learned something since the last round.
+//!
+//! This is what Datalog calls semi-naive evaluation, on classes instead of tuples. It finds all that a whole search of every
+//! round finds, because the right sides, conditions and computed variables of rules see the classes of their left sides and
+//! nothing else; `tests` holds every rule to that.
+
+use super::analysis::Graph;
+use super::facts::Facts;
+use super::lang::Node;
+use egg::{
+    ENodeOrVar, Id, Language, PatternAst, Rewrite, RewriteScheduler, RunnerLimits, RunnerResult,
+    SearchMatches,
+};
+
+/// The distance of a class with no changed one below it within sight of any rule.
+const FAR: usize = usize::MAX;
+
+/// A scheduler that keeps count of the changes that it has seen.
+#[derive(Default)]
+pub(super) struct OfChanged {
+    /// How many of the graph's changes are older than the last search, if there was one.
+    seen: Option<usize>,
+}
+
+impl RewriteScheduler<Node, Facts> for OfChanged {
+    fn search_rewrites<'a>(
+        &mut self,
+        round: usize,
+        graph: &Graph,
+        rules: &[&'a Rewrite<Node, Facts>],
+        limits: &RunnerLimits,
+    ) -> RunnerResult<Vec<Vec<SearchMatches<'a, Node>>>> {
+        let depths: Vec<usize> = rules.iter().map(|r| depth(r)).collect();
+        let sight = depths.iter().copied().max().unwrap_or(0);
+        let changed = &graph.analysis.changed;
+        let apart = match self.seen.replace(changed.len()) {
+            Some(seen) => distances(graph, &changed[seen..], sight),
+            None => vec![0; graph.nodes().len()],
+        };
+        let mut found = Vec::with_capacity(rules.len());
+        for (rule, depth) in rules.iter().zip(depths) {
+            limits.check_limits(round, graph)?;
+            found.push(search(graph, rule, &apart, depth));
+        }
+        Ok(found)
+    }
+}
+
+/// How many steps below its root a rule sees.
+fn depth(rule: &Rewrite<Node, Facts>) -> usize {
+    // Rules that are code look at a class, and at the leaves of its nodes.
+    rule.searcher.get_pattern_ast().map_or(1, depth_of)
+}
+
+fn depth_of(pattern: &PatternAst<Node>) -> usize {
+    let mut depths: Vec<usize> = Vec::new();
+    for node in &**pattern as &[ENodeOrVar<Node>] {
+        let below = match node {
+            ENodeOrVar::Var(_) => None,
+            ENodeOrVar::ENode(node) => {
+                let children = node.children().iter();
+                children.map(|c| depths[usize::from(*c)] + 1).max()
+            }
+        };
+        depths.push(below.unwrap_or(0));
+    }
+    depths.last().copied().unwrap_or(0)
+}
+
+/// How many steps each class is above the nearest changed one, by number; [`FAR`] if that is more than `sight`.
+fn distances(graph: &Graph, changed: &[Id], sight: usize) -> Vec<usize> {
+    let mut apart = vec![FAR; graph.nodes().len()];
+    let mut front: Vec<Id> = changed.iter().map(|id| graph.find(*id)).collect();
+    for distance in 0..=sight {
+        front.retain(|id| {
+            let here = &mut apart[usize::from(*id)];
+            let first = *here == FAR;
+            *here = distance.min(*here);
+            first
+        });
+        let above = front.iter().flat_map(|id| graph[*id].parents());
+        front = above.map(|id| graph.find(id)).collect();
+    }
+    apart
+}
+
+/// What a rule matches in classes that are no more than its depth above a change.
+fn search<'a>(
+    graph: &Graph,
+    rule: &'a Rewrite<Node, Facts>,
+    apart: &[usize],
+    depth: usize,
+) -> Vec<SearchMatches<'a, Node>> {
+    let near = |id: &Id| apart[usize::from(*id)] <= depth;
+    let on = |id: Id| {
+        rule.searcher
+            .search_eclass_with_limit(graph, id, usize::MAX)
+    };
+    let root = rule.searcher.get_pattern_ast().and_then(|p| p.last());
+    match root {
+        Some(ENodeOrVar::ENode(node)) => {
+            let op = node.discriminant();
+            let classes = graph.classes_for_op(&op).into_iter().flatten();
+            classes.filter(near).filter_map(on).collect()
+        }
+        Some(ENodeOrVar::Var(_)) | None => {
+            let classes = graph.classes().map(|class| class.id);
+            classes.filter(near).filter_map(on).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rewrite::{RuleSet, roots, saturate, start};
+    use crate::schedule::normal::{Step, normalize};
+    use crate::schedule::place::{Part, place};
+    use crate::schedule::plan::{layouts_of, plans};
+    use crate::spec::{bind, load};
+    use crate::target::Target;
+    use cranelift_entity::SecondaryMap;
+    use egg::{Runner, SimpleScheduler, StopReason};
+
+    const FORMATS: [&str; 5] = ["int4_32", "ternary5_160", "nf4_64", "mxfp4", "q3_k"];
+
+    const IMPORTS: &str = "language 1; import \"std/ints\"; import \"std/ternary\"; import \"std/nf4\"; import \"std/mx\";
+        import \"std/ggml_k\";\n";
+
+    fn text(format: &str) -> String {
+        let kernel = |input: &str, tables: &str| {
+            format!(
+                "kernel with_{input}(weight w: {format}[N, K], input x: {input}[M, K]) -> output y: f32[M, N]{tables} {{
+                    y[m, n] = sum(k) w[n, k] * x[m, k];
+                }}\n"
+            )
+        };
+        [
+            IMPORTS.into(),
+            kernel("f32", ""),
+            kernel("q8_32", " tables int8"),
+        ]
+        .concat()
+    }
+
+    /// Rules that still make something new in any saturated graph of a text.
+    fn missed(text: &str, target: &str) -> Vec<String> {
+        let module = load("test.lowbit", text, &|_| None).expect("it is well formed");
+        let target = Target::named(target).expect("there is such a target");
+        let rules = RuleSet::standard().expect("the rules are well formed");
+        let mut missed = Vec::new();
+        for kernel in &module.kernels {
+            let kernel = bind(kernel, &[("N", 96), ("K", 1920)]).expect("it has these dimensions");
+            let normal = normalize(&kernel);
+            let layouts = SecondaryMap::default();
+            for step in &normal.steps {
+                let Step::Compute(statement) = step else {
+                    continue;
+                };
+                for plan in plans(&normal.kernel, statement, &layouts, &target) {
+                    let chosen = layouts_of(&normal.kernel, statement, &plan, &layouts);
+                    let placed = place(&normal.kernel, statement, &plan, &chosen, Part::MAIN, 1);
+                    let placed = placed.expect("it has a place");
+                    let mut graph = start(&placed, &normal.kernel);
+                    roots(&mut graph, &placed, &normal.kernel).expect("it fits");
+                    let found = saturate(graph, &rules);
+                    if !matches!(found.stop_reason, Some(StopReason::Saturated)) {
+                        continue;
+                    }
+                    let whole = Runner::default()
+                        .with_egraph(found.egraph)
+                        .with_scheduler(SimpleScheduler)
+                        .with_iter_limit(1)
+                        .run(&rules.rules);
+                    let new = whole.iterations.iter().flat_map(|i| i.applied.keys());
+                    missed.extend(new.map(|rule| format!("{rule} in {}", kernel.name)));
+                }
+            }
+        }
+        missed
+    }
+
+    #[test]
+    fn a_whole_search_finds_nothing_more() {
+        for format in FORMATS {
+            for target in ["x86-64", "x86-64-vnni", "aarch64-dotprod"] {
+                let missed = missed(&text(format), target);
+                assert!(missed.is_empty(), "{format} on {target}: {missed:?}");
+            }
+        }
+    }
+}

@@ -55,7 +55,7 @@ fn depth(rule: &Rewrite<Node, Facts>) -> usize {
 
 fn depth_of(pattern: &PatternAst<Node>) -> usize {
     let mut depths: Vec<usize> = Vec::new();
-    for node in &**pattern as &[ENodeOrVar<Node>] {
+    for node in pattern.iter() {
         let below = match node {
             ENodeOrVar::Var(_) => None,
             ENodeOrVar::ENode(node) => {
@@ -97,8 +97,11 @@ fn search<'a>(
         rule.searcher
             .search_eclass_with_limit(graph, id, usize::MAX)
     };
-    let root = rule.searcher.get_pattern_ast().and_then(|p| p.last());
-    match root {
+    let pattern = rule.searcher.get_pattern_ast();
+    if pattern.is_some_and(|p| !is_anywhere(graph, p)) {
+        return Vec::new();
+    }
+    match pattern.and_then(|p| p.last()) {
         Some(ENodeOrVar::ENode(node)) => {
             let op = node.discriminant();
             let classes = graph.classes_for_op(&op).into_iter().flatten();
@@ -109,6 +112,15 @@ fn search<'a>(
             classes.filter(near).filter_map(on).collect()
         }
     }
+}
+
+/// Whether all operations of a pattern are in the graph: few rules are about all that a kernel computes.
+fn is_anywhere(graph: &Graph, pattern: &PatternAst<Node>) -> bool {
+    let mut nodes = pattern.iter().filter_map(|node| match node {
+        ENodeOrVar::ENode(node) => Some(node.discriminant()),
+        ENodeOrVar::Var(_) => None,
+    });
+    nodes.all(|op| graph.classes_for_op(&op).is_some())
 }
 
 #[cfg(test)]

@@ -199,7 +199,7 @@ pub fn extract(
         let place = (class, Mode::Main);
         let at = build(operations, &best, place, &mut term, &mut placed)?;
         term.roots.push(at);
-        let hash = settled_at(&best, place)?.hash;
+        let hash = best.settled_at(place)?.hash;
         term.hash = fnv(&hash.to_le_bytes(), term.hash);
     }
     Some(term)
@@ -208,11 +208,17 @@ pub fn extract(
 /// A class, by its number, and where its term is computed.
 type Place = (usize, Mode);
 
-/// What is settled, by class and mode.
-type Settled = Vec<[Option<Best>; Mode::COUNT]>;
+/// All choices that were looked at, and which of them are settled.
+struct Choices {
+    all: Vec<Best>,
+    /// Positions of what is settled, by class and mode.
+    settled: Vec<[Option<usize>; Mode::COUNT]>,
+}
 
-fn settled_at(best: &Settled, (class, mode): Place) -> Option<&Best> {
-    best[class][mode as usize].as_ref()
+impl Choices {
+    fn settled_at(&self, (class, mode): Place) -> Option<&Best> {
+        self.settled[class][mode as usize].map(|at| &self.all[at])
+    }
 }
 
 /// Knuth's generalisation of Dijkstra's algorithm (A generalization of Dijkstra's algorithm, 1977): choices become final
@@ -223,22 +229,26 @@ struct Search<'a> {
     prices: &'a Prices<'a>,
     weights: Weights,
     banned: &'a [Op],
-    best: Settled,
+    best: Choices,
     waiting: BinaryHeap<Reverse<Ranked>>,
 }
 
 /// A choice in the order in which choices become final.
 struct Ranked {
+    cost: f64,
+    hash: u64,
     place: Place,
-    found: Best,
+    /// Its position among the choices.
+    at: usize,
 }
 
 impl Ord for Ranked {
     fn cmp(&self, other: &Ranked) -> Ordering {
-        let by_cost = self.found.cost.total_cmp(&other.found.cost);
+        let by_cost = self.cost.total_cmp(&other.cost);
         by_cost
-            .then(self.found.hash.cmp(&other.found.hash))
+            .then(self.hash.cmp(&other.hash))
             .then(self.place.cmp(&other.place))
+            .then(self.at.cmp(&other.at))
     }
 }
 impl PartialOrd for Ranked {
@@ -265,12 +275,15 @@ impl<'a> Search<'a> {
             prices,
             weights,
             banned,
-            best: vec![const { [const { None }; Mode::COUNT] }; operations.users.len()],
+            best: Choices {
+                all: Vec::new(),
+                settled: vec![[None; Mode::COUNT]; operations.users.len()],
+            },
             waiting: BinaryHeap::new(),
         }
     }
 
-    fn run(mut self) -> Settled {
+    fn run(mut self) -> Choices {
         for at in 0..self.operations.list.len() {
             if self.operations.list[at].operands().next().is_none() {
                 for mode in &self.operations.modes {
@@ -278,12 +291,13 @@ impl<'a> Search<'a> {
                 }
             }
         }
-        while let Some(Reverse(Ranked { place, found })) = self.waiting.pop() {
+        while let Some(Reverse(Ranked { place, at, .. })) = self.waiting.pop() {
             let (class, mode) = place;
-            if self.best[class][mode as usize].is_some() {
+            let here = &mut self.best.settled[class][mode as usize];
+            if here.is_some() {
                 continue;
             }
-            self.best[class][mode as usize] = Some(found);
+            *here = Some(at);
             self.settled(place);
         }
         self.best
@@ -305,18 +319,24 @@ impl<'a> Search<'a> {
         let operation = &self.operations.list[at];
         let place = (operation.class, mode);
         let allowed = !self.banned.contains(&operation.op) && mode.admits(operation.op);
-        if !allowed || settled_at(&self.best, place).is_some() {
+        if !allowed || self.best.settled_at(place).is_some() {
             return;
         }
         let inner = mode.of_operands(operation.op);
         if !operation
             .operands()
-            .all(|c| settled_at(&self.best, (c, inner)).is_some())
+            .all(|c| self.best.settled_at((c, inner)).is_some())
         {
             return;
         }
         if let Some(found) = self.evaluate(at, mode) {
-            self.waiting.push(Reverse(Ranked { place, found }));
+            self.waiting.push(Reverse(Ranked {
+                cost: found.cost,
+                hash: found.hash,
+                place,
+                at: self.best.all.len(),
+            }));
+            self.best.all.push(found);
         }
     }
 
@@ -332,7 +352,7 @@ impl<'a> Search<'a> {
         for child in &operation.children {
             match child {
                 Child::Vector(class) => {
-                    let chosen = settled_at(&self.best, (*class, mode.of_operands(op)))?;
+                    let chosen = self.best.settled_at((*class, mode.of_operands(op)))?;
                     cost += chosen.cost;
                     hash = fnv(&chosen.hash.to_le_bytes(), hash);
                     runs = runs.union(chosen.picked.free);
@@ -427,7 +447,7 @@ fn word(leaf: &Node) -> u64 {
 
 fn build(
     operations: &Operations<'_>,
-    best: &Settled,
+    best: &Choices,
     place: Place,
     term: &mut Extracted,
     placed: &mut BTreeMap<Place, usize>,
@@ -435,7 +455,7 @@ fn build(
     if let Some(at) = placed.get(&place) {
         return Some(*at);
     }
-    let chosen = settled_at(best, place)?;
+    let chosen = best.settled_at(place)?;
     let mode = place.1.of_operands(chosen.picked.op);
     let operands = operations.list[chosen.operation].operands();
     let children = operands

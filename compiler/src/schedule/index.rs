@@ -105,9 +105,12 @@ impl AxisSet {
     }
     /// Members in order.
     pub fn iter(self) -> impl Iterator<Item = AxisId> {
-        (0..64)
-            .filter(move |i| self.0 >> i & 1 == 1)
-            .map(AxisId::from_u32)
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let first = left.trailing_zeros();
+            left &= left.wrapping_sub(1);
+            (first < u64::BITS).then(|| AxisId::from_u32(first))
+        })
     }
 }
 

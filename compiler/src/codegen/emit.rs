@@ -1,6 +1,6 @@
 //! Functions, loops, loads and stores into CLIF. A value of the IR is a list of CLIF values, one a register.
 
-use super::constants::Tables;
+use super::constants::{Place, Tables};
 use super::features::Features;
 use super::legal::{self, shape};
 use super::loads::{self, Load, Want};
@@ -8,7 +8,7 @@ use super::parts::{self, Parts, by_parts};
 use crate::vector::ir::{Function, Loop, Op, Step, Type, Value};
 use cranelift_codegen::ir::{
     self, AbiParam, BlockArg, ExternalName, GlobalValueData, InstBuilder, MemFlagsData as MemFlags,
-    Signature, UserFuncName, condcodes::IntCC, types,
+    Signature, UserExternalName, UserFuncName, condcodes::IntCC, types,
 };
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_entity::SecondaryMap;
@@ -43,7 +43,9 @@ pub(super) struct Emit<'f, 'b> {
     /// Registers that are held for values that are postponed.
     pub(super) held: SecondaryMap<Value, Option<usize>>,
     args: ir::Value,
-    tables: &'f Tables,
+    pub(super) tables: &'f Tables,
+    /// Where the constants begin, if instructions take them from memory.
+    pub(super) beginning: Option<ir::Value>,
 }
 
 /// The signature of generated code: one pointer to the parameters, each 8 bytes.
@@ -87,7 +89,11 @@ pub(super) fn function(
         held: SecondaryMap::new(),
         args,
         tables,
+        beginning: None,
     };
+    if tables.has_vectors() {
+        emit.beginning = Some(emit.beginning());
+    }
     emit.region(&ir.body);
     emit.b.ins().return_(&[]);
     emit.b.finalize(isa.frontend_config());
@@ -196,24 +202,43 @@ impl<'f> Emit<'f, '_> {
 
     pub(super) fn table(&mut self, at: u32) -> ir::Value {
         let at = at as usize;
-        match self.tables {
-            Tables::At(addresses) => {
-                let address = addresses.get(at).copied().unwrap_or(0);
+        match &self.tables.place {
+            Place::Here { tables, .. } => {
+                let address = tables.get(at).copied().unwrap_or(0);
                 self.b.ins().iconst(types::I64, address as i64)
             }
-            Tables::In(symbol, offsets) => {
-                let function = &mut self.b.func;
-                let name = function.declare_imported_user_function(symbol.clone());
-                let place = function.create_global_value(GlobalValueData::Symbol {
-                    name: ExternalName::user(name),
-                    offset: offsets.get(at).copied().unwrap_or(0).into(),
-                    // Beside the code: its address is relative to the instruction.
-                    colocated: true,
-                    tls: false,
-                });
-                self.b.ins().symbol_value(types::I64, place)
+            Place::In(symbol, offsets) => {
+                let offset = offsets.get(at).copied().unwrap_or(0);
+                self.place_in(symbol, offset)
             }
         }
+    }
+
+    /// Where the constants begin. In this process the address comes from memory: Cranelift would make one that it knows again for
+    /// every use.
+    fn beginning(&mut self) -> ir::Value {
+        match &self.tables.place {
+            Place::Here { beginning, .. } => {
+                let word = self.b.ins().iconst(types::I64, *beginning as i64);
+                let flags = MemFlags::trusted().with_readonly();
+                self.b.ins().load(types::I64, flags, word, 0)
+            }
+            Place::In(symbol, _) => self.place_in(symbol, 0),
+        }
+    }
+
+    /// The address of a place in a symbol.
+    fn place_in(&mut self, symbol: &UserExternalName, offset: i64) -> ir::Value {
+        let function = &mut self.b.func;
+        let name = function.declare_imported_user_function(symbol.clone());
+        let place = function.create_global_value(GlobalValueData::Symbol {
+            name: ExternalName::user(name),
+            offset: offset.into(),
+            // Beside the code: its address is relative to the instruction.
+            colocated: true,
+            tls: false,
+        });
+        self.b.ins().symbol_value(types::I64, place)
     }
 
     /// A scalar of up to 64 bits in the low part of a register, zeros above.

@@ -4,11 +4,12 @@ use super::CodegenError;
 use super::constants::{Constants, Tables};
 use super::emit::{self, signature};
 use super::features::{Arch, Features};
+use super::finish::{compiled, define};
+use super::order::reordered;
 use super::words::shifted_as_words;
 use crate::vector::ir::Function;
 use crate::vector::verify::verify;
 use cranelift_codegen::Context;
-use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module, default_libcall_names};
@@ -41,31 +42,41 @@ impl std::fmt::Debug for JITModuleBox {
 // constants are only read.
 unsafe impl Sync for MachineCode {}
 
-/// CLIF of a function that keeps the rules, which finds its tables where they are said to be.
-pub(super) fn clif_of(
-    function: &Function,
-    features: &Features,
-    tables: &Tables,
-) -> Result<ir::Function, CodegenError> {
+/// A function that keeps the rules, as it is emitted: without shifts that the target has not, in an order that needs few registers.
+pub(super) fn ready(function: &Function, features: &Features) -> Result<Function, CodegenError> {
     if let Some(error) = verify(function).into_iter().next() {
         return Err(CodegenError::Invalid {
             function: function.name.clone(),
             error,
         });
     }
-    let isa = features.isa()?;
     let legal = match features.arch {
         Arch::X86_64 => Cow::Owned(shifted_as_words(function)),
         Arch::Aarch64 => Cow::Borrowed(function),
     };
-    guarded(function, || {
-        Ok(emit::function(&legal, *features, &*isa, tables))
+    Ok(reordered(&legal))
+}
+
+/// CLIF of a function that is ready, which finds its constants where they are said to be.
+pub(super) fn clif_of(
+    ready: &Function,
+    features: &Features,
+    tables: &Tables,
+) -> Result<ir::Function, CodegenError> {
+    let isa = features.isa()?;
+    guarded(ready, || {
+        Ok(emit::function(ready, *features, &*isa, tables))
     })
 }
 
-/// Text of a function in Cranelift's IR, as it is given to Cranelift; tables are numbered instead of placed.
+/// Text of a function in Cranelift's IR, as it is given to Cranelift; constants are numbered instead of placed.
 pub fn clif(function: &Function, features: &Features) -> Result<String, CodegenError> {
-    let clif = clif_of(function, features, &Tables::placeholders(function))?;
+    let ready = ready(function, features)?;
+    let clif = clif_of(
+        &ready,
+        features,
+        &Constants::new(&ready, features).placeholders(),
+    )?;
     Ok(clif.display().to_string())
 }
 
@@ -93,8 +104,9 @@ pub fn compile(function: &Function, features: &Features) -> Result<MachineCode, 
     if !features.runs_here() {
         return Err(CodegenError::Foreign(features.arch.name()));
     }
-    let constants = Constants::new(function);
-    let clif = clif_of(function, features, &constants.here())?;
+    let ready = ready(function, features)?;
+    let constants = Constants::new(&ready, features);
+    let clif = clif_of(&ready, features, &constants.here())?;
     let isa = features.isa()?;
     let signature = signature(&*isa);
     let mut module = JITModule::new(JITBuilder::with_isa(isa, default_libcall_names()));
@@ -103,10 +115,9 @@ pub fn compile(function: &Function, features: &Features) -> Result<MachineCode, 
             .declare_function("kernel", Linkage::Local, &signature)
             .map_err(|e| e.to_string())?;
         let mut context = Context::for_function(clif);
-        module
-            .define_function_with_control_plane(id, &mut context, &mut ControlPlane::default())
-            .map_err(|e| format!("{e:?}"))?;
-        let size = context.compiled_code().map_or(0, |c| c.code_buffer().len());
+        let code = compiled(&mut context, module.isa())?;
+        let size = code.code_buffer().len();
+        define(&mut module, id, &context.func, &code)?;
         module.finalize_definitions().map_err(|e| e.to_string())?;
         Ok((module.get_finalized_function(id), size))
     });

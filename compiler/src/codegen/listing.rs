@@ -1,12 +1,12 @@
 //! Listings: the instructions of a function for any target, without addresses, for people and for tests.
 
 use super::CodegenError;
-use super::constants::Tables;
+use super::constants::Constants;
 use super::features::{Arch, Features};
-use super::jit::{clif_of, guarded};
+use super::finish::compiled;
+use super::jit::{clif_of, guarded, ready};
 use crate::vector::ir::Function;
 use cranelift_codegen::Context;
-use cranelift_codegen::control::ControlPlane;
 
 /// What a listing says about the innermost loops.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,16 +19,18 @@ pub struct ListingFacts {
 
 /// The instructions of a function for a target, as Cranelift chose them.
 pub fn listing(function: &Function, features: &Features) -> Result<String, CodegenError> {
-    let tables = Tables::placeholders(function);
-    let clif = clif_of(function, features, &tables)?;
+    let ready = ready(function, features)?;
+    let clif = clif_of(
+        &ready,
+        features,
+        &Constants::new(&ready, features).placeholders(),
+    )?;
     let isa = features.isa()?;
     let text = guarded(function, || {
         let mut context = Context::for_function(clif);
         context.set_disasm(true);
-        let code = context
-            .compile(&*isa, &mut ControlPlane::default())
-            .map_err(|e| format!("{:?}", e.inner))?;
-        Ok(code.vcode.clone().unwrap_or_default())
+        let code = compiled(&mut context, &*isa)?;
+        Ok(code.vcode.unwrap_or_default())
     })?;
     Ok(tidy(&text))
 }

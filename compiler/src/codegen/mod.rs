@@ -1,13 +1,14 @@
 //! Code generation: vector IR into machine code with Cranelift.
 //!
-//! `features.rs` says what a machine has, `words.rs` rewrites what x86 lacks, `legal.rs` says how IR types map onto Cranelift
-//! values, `emit.rs`, `loads.rs` and `ops*.rs` turn operations into CLIF (in the exact shapes that Cranelift's lowering
-//! recognises), `jit.rs` owns finished code, `object.rs` writes it for linkers, `constants.rs` holds its tables, and
-//! `listing.rs` prints it.
+//! `features.rs` says what a machine has, `words.rs` rewrites what x86 lacks, `order.rs` puts loops into an order that needs few
+//! registers, `legal.rs` says how IR types map onto Cranelift values, `emit.rs`, `loads.rs` and `ops*.rs` turn operations into CLIF
+//! (in the exact shapes that Cranelift's lowering recognises), `finish.rs` has it compiled, `jit.rs` owns finished code,
+//! `object.rs` writes it for linkers, `constants.rs` holds what both read from beside the code, and `listing.rs` prints it.
 
 mod constants;
 mod emit;
 mod features;
+mod finish;
 mod jit;
 mod legal;
 mod listing;
@@ -17,6 +18,7 @@ mod ops;
 mod ops_convert;
 mod ops_lanes;
 mod ops_products;
+mod order;
 mod parts;
 mod registers;
 mod words;

@@ -4,9 +4,9 @@ use super::CodegenError;
 use super::constants::{Constants, LINE, Tables};
 use super::emit::signature;
 use super::features::Features;
-use super::jit::{clif_of, guarded};
+use super::finish::{compiled, define};
+use super::jit::{clif_of, guarded, ready};
 use crate::vector::ir::Function;
-use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::UserExternalName;
 use cranelift_codegen::{Context, FinalizedRelocTarget};
 use cranelift_module::{DataDescription, Linkage, Module, default_libcall_names};
@@ -26,7 +26,8 @@ pub fn object(
     if !is_symbol(symbol) {
         return Err(CodegenError::Symbol(symbol.to_owned()));
     }
-    let constants = Constants::new(function);
+    let ready = ready(function, features)?;
+    let constants = Constants::new(&ready, features);
     let isa = features.isa()?;
     let signature = signature(&*isa);
     let error = |reason: String| CodegenError::Cranelift {
@@ -36,19 +37,16 @@ pub fn object(
     let builder = ObjectBuilder::new(isa, symbol, default_libcall_names());
     let mut module = ObjectModule::new(builder.map_err(|e| error(e.to_string()))?);
     let tables = guarded(function, || tables(&mut module, symbol, &constants))?;
-    let clif = clif_of(function, features, &tables)?;
+    let clif = clif_of(&ready, features, &tables)?;
     guarded(function, || {
         let id = module
             .declare_function(symbol, Linkage::Export, &signature)
             .map_err(|e| e.to_string())?;
         let mut context = Context::for_function(clif);
-        module
-            .define_function_with_control_plane(id, &mut context, &mut ControlPlane::default())
-            .map_err(|e| format!("{e:?}"))?;
-        let calls = context.compiled_code().and_then(|c| {
-            let mut targets = c.buffer.relocs().iter().map(|r| &r.target);
-            targets.find(|t| !is_table(t)).map(|t| format!("{t:?}"))
-        });
+        let code = compiled(&mut context, module.isa())?;
+        define(&mut module, id, &context.func, &code)?;
+        let mut targets = code.buffer.relocs().iter().map(|r| &r.target);
+        let calls = targets.find(|t| !is_table(t)).map(|t| format!("{t:?}"));
         match calls {
             Some(name) => Err(format!("the code needs `{name}`")),
             None => module.finish().emit().map_err(|e| e.to_string()),
@@ -64,7 +62,7 @@ fn tables(
 ) -> Result<Tables, String> {
     let bytes = constants.bytes();
     if bytes.is_empty() {
-        return Ok(Tables::At(Vec::new()));
+        return Ok(constants.here());
     }
     let id = module
         .declare_data(&format!("{symbol}.tables"), Linkage::Local, false, false)

@@ -1,11 +1,12 @@
 //! Operations into CLIF: arithmetic, lane by lane.
 
+use super::constants;
 use super::emit::Emit;
 use super::features::Arch;
 use super::legal::{register, scalar, shape};
 use crate::vector::ir::{Bin, Cmp, Elem, Op, Shift, Type, Un, Value};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::{self, ConstantData, InstBuilder, types};
+use cranelift_codegen::ir::{self, ConstantData, InstBuilder, MemFlagsData as MemFlags, types};
 
 impl Emit<'_, '_> {
     pub(super) fn compute(&mut self, ty: Type, op: &Op) -> Vec<ir::Value> {
@@ -86,7 +87,12 @@ impl Emit<'_, '_> {
         parts
     }
 
+    /// A register of a constant: loaded from beside the code if it is there, which instructions do on the way.
     pub(super) fn constant(&mut self, to: ir::Type, bytes: Vec<u8>) -> ir::Value {
+        if let (Some(beginning), Some(offset)) = (self.beginning, self.tables.offset(&bytes)) {
+            let flags = MemFlags::trusted().with_readonly();
+            return self.b.ins().load(to, flags, beginning, offset);
+        }
         let constant = self
             .b
             .func
@@ -110,13 +116,7 @@ impl Emit<'_, '_> {
     }
 
     pub(super) fn splat_bits(&mut self, ty: Type, bits: u64) -> Vec<ir::Value> {
-        let width = (ty.elem.bits() / 8) as usize;
-        let bytes: Vec<u8> = bits.to_le_bytes()[..width]
-            .iter()
-            .copied()
-            .cycle()
-            .take(16)
-            .collect();
+        let bytes = constants::same(ty.elem, bits).to_vec();
         let part = self.constant(register(ty.elem), bytes);
         vec![part; shape(ty).parts]
     }
@@ -129,7 +129,6 @@ impl Emit<'_, '_> {
     }
 
     pub(super) fn vector_const(&mut self, ty: Type, values: &[u64]) -> Vec<ir::Value> {
-        let width = (ty.elem.bits() / 8) as usize;
         if ty.lanes == 1 {
             let bits = values.first().copied().unwrap_or(0);
             return if ty.elem == Elem::F32 {
@@ -138,13 +137,9 @@ impl Emit<'_, '_> {
                 self.int_const(ty, bits as i64)
             };
         }
-        let mut bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|v| v.to_le_bytes()[..width].to_vec())
-            .collect();
-        bytes.resize(16 * shape(ty).parts, 0);
-        bytes
-            .chunks(16)
+        let parts = constants::registers(ty, &Op::VConst(values.to_vec()));
+        let parts = parts.into_iter();
+        parts
             .map(|part| self.constant(register(ty.elem), part.to_vec()))
             .collect()
     }
@@ -256,9 +251,12 @@ impl Emit<'_, '_> {
         if !self.is_vector(x) {
             return self.b.ins().select(condition, x, y);
         }
+        // In the type of the comparison: through a cast Cranelift does not see that the bits of a lane are the same.
         let to = self.b.func.dfg.value_type(x);
-        let mask = self.cast(condition, to);
-        self.b.ins().bitselect(mask, x, y)
+        let of = self.b.func.dfg.value_type(condition);
+        let (x, y) = (self.cast(x, of), self.cast(y, of));
+        let picked = self.b.ins().bitselect(condition, x, y);
+        self.cast(picked, to)
     }
 
     /// Rounding without `roundps`: adding and subtracting 2^23 leaves an integer, for magnitudes below it.

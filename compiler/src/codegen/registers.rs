@@ -69,7 +69,7 @@ fn is_zero(op: &Op) -> bool {
 }
 
 /// Whether a value lies in a vector register.
-fn in_vectors(ty: Type) -> bool {
+pub(super) fn in_vectors(ty: Type) -> bool {
     ty.lanes > 1 || ty.elem == Elem::F32
 }
 
@@ -129,7 +129,7 @@ struct Life {
 }
 
 /// The vector values of a loop, constants excepted.
-struct Lives {
+pub(super) struct Lives {
     values: BTreeMap<Value, Life>,
     /// Registers that loops within need for values of their own, by step.
     within: BTreeMap<usize, usize>,
@@ -138,7 +138,7 @@ struct Lives {
 }
 
 impl Lives {
-    fn of(ir: &Function, l: &Loop, constant: impl Fn(Value) -> bool + Copy) -> Lives {
+    pub(super) fn of(ir: &Function, l: &Loop, constant: impl Fn(Value) -> bool + Copy) -> Lives {
         let end = l.body.len();
         let mut lives: BTreeMap<Value, Life> = BTreeMap::new();
         let (mut within, mut widest) = (BTreeMap::new(), 1);
@@ -208,17 +208,15 @@ impl Lives {
         }
     }
 
-    /// Registers that instructions need beside those of values: one value that is on its way, and one more unless each is one
-    /// register and results need not take the place of operands.
+    /// Registers that instructions need beside those of values: one value that is on its way, one more unless each is one register,
+    /// and one more where results take the place of operands, which are copied before.
     fn on_the_way(&self, three_operands: bool) -> usize {
-        match (self.widest, three_operands) {
-            (1, true) => 1,
-            (widest, _) => widest + 1,
-        }
+        let more = usize::from(self.widest > 1) + usize::from(!three_operands);
+        self.widest + more
     }
 
     /// Most registers that are occupied at once.
-    fn pressure(&self) -> usize {
+    pub(super) fn pressure(&self) -> usize {
         self.pressure_without(&BTreeSet::new())
     }
 

@@ -1,5 +1,6 @@
 //! Machine code against the interpreter, on every level that runs here, and the instructions that must be selected.
 
+mod loops;
 mod machines;
 
 use super::{CodegenError, Features, ListingFacts, MachineCode, compile, listing};

@@ -6,7 +6,7 @@ use crate::vector::ir::{Bin, Elem, Function, Op, Shift, Step, Type, Value};
 use cranelift_entity::PrimaryMap;
 use std::collections::BTreeMap;
 
-/// The function without shifts of whole registers of bytes.
+/// The function without shifts of vectors of bytes.
 pub(super) fn shifted_as_words(function: &Function) -> Function {
     let mut words = Words {
         types: function.types.clone(),
@@ -89,9 +89,9 @@ impl Words {
     }
 }
 
-/// The bits that a shift of a register of bytes leaves; `None` for other shifts.
+/// The bits that a shift of a vector of bytes leaves; `None` for other shifts.
 fn kept(ty: Type, shift: Shift, by: u8) -> Option<i64> {
-    if ty.elem != Elem::I8 || ty.lanes < 16 {
+    if ty.elem != Elem::I8 || ty.lanes < 2 {
         return None;
     }
     match shift {

@@ -1,9 +1,10 @@
 //! Values of codes: from tables in memory, and by bit arithmetic.
 
 use super::{I32, I64, Lower};
-use crate::format::{Element, Specials};
+use crate::format::{Element, FloatSpec, Specials};
 use crate::schedule::ScheduleError;
 use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Shift, Type, Value};
+use std::collections::BTreeMap;
 
 impl Lower<'_> {
     /// One entry of a table in memory.
@@ -109,6 +110,10 @@ impl Lower<'_> {
                 ));
             }
         };
+        let keeps_sign = matches!(float.specials, Specials::Finite | Specials::Ieee);
+        if float.signed && float.subnormal && keeps_sign {
+            return Ok(self.decode_with_sign(float, ty, code));
+        }
         let (exp, man) = (u32::from(float.exp), u32::from(float.man));
         let shift = 23 - man;
         let lower = &mut *self;
@@ -138,20 +143,18 @@ impl Lower<'_> {
                 &[as_float, factor],
             );
         }
+        // Codes of other values than that: where exponent field 0 is an ordinary exponent, and a lone NaN.
+        let mut patches: Vec<(u32, u32)> = Vec::new();
         if !float.subnormal {
-            // Exponent field 0 is an ordinary exponent; the table of such codes is patched one by one.
-            for mantissa in 0..(1u32 << man.min(4)) {
-                let exact = element.decode(mantissa) as f32;
-                let which = number(lower, i64::from(mantissa));
-                let mask = lower.put(
-                    int,
-                    Op::Cmp(Cmp::IEq, magnitude, which),
-                    &[magnitude, which],
-                );
-                let fixed = lower.put_at(0, ty, Op::FConst(exact.to_bits()));
-                value = lower.put(ty, Op::Select(mask, fixed, value), &[mask, fixed, value]);
-            }
+            let codes = 0..(1u32 << man.min(4));
+            patches.extend(codes.map(|code| (code, (element.decode(code) as f32).to_bits())));
         }
+        if float.specials == Specials::NanOnly {
+            patches.push(((1 << (exp + man)) - 1, f32::NAN.to_bits()));
+        }
+        let factor = 2f64.powi(127 - float.bias) as f32;
+        let unpatched = |code: u32| (f32::from_bits(code << shift) * factor).to_bits();
+        value = lower.patched(ty, (value, magnitude), &patches, &unpatched);
         let top = (1i64 << exp) - 1;
         match float.specials {
             Specials::Finite => {}
@@ -177,12 +180,7 @@ impl Lower<'_> {
                 let nan = lower.put_at(0, ty, Op::FConst(f32::NAN.to_bits()));
                 value = lower.put(ty, Op::Select(special, nan, value), &[special, nan, value]);
             }
-            Specials::NanOnly => {
-                let all = number(lower, (1i64 << (exp + man)) - 1);
-                let special = lower.put(int, Op::Cmp(Cmp::IEq, magnitude, all), &[magnitude, all]);
-                let nan = lower.put_at(0, ty, Op::FConst(f32::NAN.to_bits()));
-                value = lower.put(ty, Op::Select(special, nan, value), &[special, nan, value]);
-            }
+            Specials::NanOnly => {}
         }
         if float.signed {
             let bit = number(lower, 1i64 << (exp + man));
@@ -197,5 +195,81 @@ impl Lower<'_> {
             value = lower.put(ty, Op::Bitcast(signed), &[signed]);
         }
         Ok(value)
+    }
+
+    /// The value of a float whose parts go to their places in an f32 together: what is above the exponent is copies of the sign,
+    /// which a mask takes away, and the factor that sets the exponent right leaves the sign as it is.
+    fn decode_with_sign(&mut self, float: FloatSpec, ty: Type, code: Value) -> Value {
+        let int = ty.as_int();
+        let (exp, man) = (u32::from(float.exp), u32::from(float.man));
+        let number = |lower: &mut Self, n: u32| lower.put_at(0, int, Op::IConst(n.into()));
+        let up = (31 - exp - man) as u8;
+        let mut bits = self.put(int, Op::Shift(Shift::Shl, code, up), &[code]);
+        if exp < 8 {
+            let down = (8 - exp) as u8;
+            bits = self.put(int, Op::Shift(Shift::SShr, bits, down), &[bits]);
+            let parts = number(self, 1 << 31 | ((1 << (exp + man)) - 1) << (23 - man));
+            bits = self.put(int, Op::Bin(Bin::And, bits, parts), &[bits, parts]);
+        }
+        let mut value = self.put(ty, Op::Bitcast(bits), &[bits]);
+        if float.bias != 127 {
+            // The exponent field of an f32 holds e; multiplying by 2^(127 - bias) is exact, and turns subnormals right.
+            let factor = 2f64.powi(127 - float.bias) as f32;
+            let factor = self.put_at(0, ty, Op::FConst(factor.to_bits()));
+            value = self.put(ty, Op::Bin(Bin::FMul, value, factor), &[value, factor]);
+        }
+        if float.specials == Specials::Finite || (float.bias == 127 && exp == 8) {
+            return value;
+        }
+        // Infinities and NaNs: all exponent bits of the f32 set, mantissa kept.
+        let top = number(self, ((1 << exp) - 1) << man);
+        let field = self.put(int, Op::Bin(Bin::And, code, top), &[code, top]);
+        let special = self.put(int, Op::Cmp(Cmp::IEq, field, top), &[field, top]);
+        let ones = number(self, 0x7f80_0000);
+        let ones = self.put(int, Op::Bin(Bin::And, special, ones), &[special, ones]);
+        let bits = self.put(int, Op::Bitcast(value), &[value]);
+        let bits = self.put(int, Op::Bin(Bin::Or, bits, ones), &[bits, ones]);
+        self.put(ty, Op::Bitcast(bits), &[bits])
+    }
+
+    /// A float with other bits where a code is one of some. Bits that are missing are added; others are chosen instead.
+    fn patched(
+        &mut self,
+        ty: Type,
+        (mut value, code): (Value, Value),
+        patches: &[(u32, u32)],
+        unpatched: &dyn Fn(u32) -> u32,
+    ) -> Value {
+        let int = ty.as_int();
+        let is = |lower: &mut Self, which: u32| {
+            let which = lower.put_at(0, int, Op::IConst(which.into()));
+            lower.put(int, Op::Cmp(Cmp::IEq, code, which), &[code, which])
+        };
+        let mut missing: BTreeMap<u32, Vec<Value>> = BTreeMap::new();
+        for (which, wanted) in patches {
+            let found = unpatched(*which);
+            let mask = is(self, *which);
+            if found & wanted == found {
+                missing.entry(wanted ^ found).or_default().push(mask);
+                continue;
+            }
+            let fixed = self.put_at(0, ty, Op::FConst(*wanted));
+            value = self.put(ty, Op::Select(mask, fixed, value), &[mask, fixed, value]);
+        }
+        missing.remove(&0);
+        for (bits, masks) in missing {
+            let bits = self.put_at(0, int, Op::IConst(bits.into()));
+            let together = masks
+                .into_iter()
+                .reduce(|a, b| self.put(int, Op::Bin(Bin::Or, a, b), &[a, b]));
+            let Some(mask) = together else {
+                continue;
+            };
+            let added = self.put(int, Op::Bin(Bin::And, mask, bits), &[mask, bits]);
+            let known = self.put(int, Op::Bitcast(value), &[value]);
+            let all = self.put(int, Op::Bin(Bin::Or, known, added), &[known, added]);
+            value = self.put(ty, Op::Bitcast(all), &[all]);
+        }
+        value
     }
 }

@@ -405,7 +405,7 @@ impl Nest<'_, '_, '_> {
         // What lies beside the bits is dropped, unless the shift has done it.
         let masked = ty.elem != Elem::I8 || up > 0 || shift + u64::from(field.width) < 8;
         if by > 0 {
-            value = match masked && ty.elem == Elem::I8 && ty.lanes >= 16 {
+            value = match masked && ty.elem == Elem::I8 && ty.lanes > 1 {
                 true => self.lower.shift_words(ty, moved, value, by as u8),
                 false => {
                     let op = Op::Shift(moved, value, by as u8);

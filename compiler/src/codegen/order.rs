@@ -69,8 +69,8 @@ struct Body {
     users: Vec<BTreeSet<usize>>,
     /// Vector registers that the value of a step takes.
     registers: Vec<usize>,
-    /// Sums, in their order.
-    sums: Vec<usize>,
+    /// Sums, in their order, each with those that it is made of without another between.
+    sums: BTreeMap<usize, BTreeSet<usize>>,
     /// Steps whose values the next round takes: they are never used up.
     carried: BTreeSet<usize>,
 }
@@ -86,9 +86,11 @@ impl Body {
             uses: Vec::new(),
             users: vec![BTreeSet::new(); l.body.len()],
             registers: Vec::new(),
-            sums: Vec::new(),
+            sums: BTreeMap::new(),
             carried: BTreeSet::new(),
         };
+        // The sums that each step is made of.
+        let mut made_of: Vec<BTreeSet<usize>> = Vec::new();
         for (place, step) in l.body.iter().enumerate() {
             let Step::Let(value, op) = step else {
                 continue;
@@ -101,13 +103,17 @@ impl Body {
             used.iter().for_each(|u| {
                 body.users[*u].insert(place);
             });
+            let sums = used.iter().flat_map(|u| made_of[*u].iter().copied());
+            let mut sums: BTreeSet<usize> = sums.collect();
             body.uses.push(used);
             let ty = types[*value];
             let held = in_vectors(ty) && !constants[*value];
             body.registers.push(if held { shape(ty).parts } else { 0 });
             if held && is_sum(op) {
-                body.sums.push(place);
+                body.sums.insert(place, std::mem::take(&mut sums));
+                sums.insert(place);
             }
+            made_of.push(sums);
             at.insert(*value, place);
         }
         let next = l.carried.iter().filter_map(|c| at.get(&c.next).copied());
@@ -119,7 +125,7 @@ impl Body {
     fn greedy(&self) -> Vec<usize> {
         let mut order = Vec::new();
         let mut done = vec![false; self.uses.len()];
-        let mut waiting = self.sums.clone();
+        let mut waiting: Vec<usize> = self.sums.keys().copied().collect();
         while let Some(best) = self.best(&waiting, &done) {
             waiting.retain(|sum| *sum != best);
             for at in self.needed(best, &done) {
@@ -131,14 +137,13 @@ impl Body {
         order
     }
 
-    /// The sum that needs least, of those that need no other that is not done; the first of several.
+    /// The sum that needs least, of those whose own sums are done; the first of several.
     fn best(&self, waiting: &[usize], done: &[bool]) -> Option<usize> {
-        let cost = |sum: &usize| {
-            let needed = self.needed(*sum, done);
-            let others = waiting.iter().any(|s| s != sum && needed.contains(s));
-            (!others).then(|| (self.change(&needed, done), *sum))
-        };
-        waiting.iter().filter_map(cost).min().map(|(_, sum)| sum)
+        let ready = waiting
+            .iter()
+            .filter(|sum| self.sums[*sum].iter().all(|s| done[*s]));
+        let cost = |sum: &usize| (self.change(&self.needed(*sum, done), done), *sum);
+        ready.map(cost).min().map(|(_, sum)| sum)
     }
 
     /// A step with what it needs that is not done.

@@ -69,15 +69,22 @@ pub(super) fn clif_of(
     })
 }
 
-/// Text of a function in Cranelift's IR, as it is given to Cranelift; constants are numbered instead of placed.
-pub fn clif(function: &Function, features: &Features) -> Result<String, CodegenError> {
+/// CLIF of a function with constants that are numbered instead of placed.
+pub(super) fn numbered(
+    function: &Function,
+    features: &Features,
+) -> Result<ir::Function, CodegenError> {
     let ready = ready(function, features)?;
-    let clif = clif_of(
+    clif_of(
         &ready,
         features,
         &Constants::new(&ready, features).placeholders(),
-    )?;
-    Ok(clif.display().to_string())
+    )
+}
+
+/// Text of a function in Cranelift's IR, as it is given to Cranelift; constants are numbered instead of placed.
+pub fn clif(function: &Function, features: &Features) -> Result<String, CodegenError> {
+    Ok(numbered(function, features)?.display().to_string())
 }
 
 /// Runs a step of Cranelift; a panic inside becomes an error.

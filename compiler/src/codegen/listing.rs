@@ -1,10 +1,9 @@
 //! Listings: the instructions of a function for any target, without addresses, for people and for tests.
 
 use super::CodegenError;
-use super::constants::Constants;
 use super::features::{Arch, Features};
 use super::finish::compiled;
-use super::jit::{clif_of, guarded, ready};
+use super::jit::{guarded, numbered};
 use crate::vector::ir::Function;
 use cranelift_codegen::Context;
 
@@ -19,12 +18,7 @@ pub struct ListingFacts {
 
 /// The instructions of a function for a target, as Cranelift chose them.
 pub fn listing(function: &Function, features: &Features) -> Result<String, CodegenError> {
-    let ready = ready(function, features)?;
-    let clif = clif_of(
-        &ready,
-        features,
-        &Constants::new(&ready, features).placeholders(),
-    )?;
+    let clif = numbered(function, features)?;
     let isa = features.isa()?;
     let text = guarded(function, || {
         let mut context = Context::for_function(clif);

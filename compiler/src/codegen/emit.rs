@@ -108,9 +108,7 @@ impl<'f> Emit<'f, '_> {
                     let ty = self.ir.types[*value];
                     match op {
                         Op::Load { base, offset } => self.defer(*value, ty, *base, *offset),
-                        Op::IConst(_) | Op::FConst(_) | Op::VConst(_) => {
-                            self.constants[*value] = Some(op);
-                        }
+                        op if op.is_constant() => self.constants[*value] = Some(op),
                         op if by_parts(self.ir, ty, op) => self.postpone(*value, op),
                         other => {
                             self.values[*value] = self.compute(ty, other);

@@ -21,15 +21,11 @@ pub(super) fn reordered(function: &Function) -> Function {
 fn note_constants(steps: &[Step], constants: &mut SecondaryMap<Value, bool>) {
     for step in steps {
         match step {
-            Step::Let(value, op) => constants[*value] = is_constant(op),
+            Step::Let(value, op) => constants[*value] = op.is_constant(),
             Step::Loop(l) => note_constants(&l.body, constants),
             Step::Store { .. } => {}
         }
     }
-}
-
-fn is_constant(op: &Op) -> bool {
-    matches!(op, Op::IConst(_) | Op::FConst(_) | Op::VConst(_))
 }
 
 fn steps(function: &Function, all: &[Step], constants: &SecondaryMap<Value, bool>) -> Vec<Step> {

@@ -184,6 +184,11 @@ impl Cmp {
 }
 
 impl Op {
+    /// Whether it is a constant, which code makes where it uses it.
+    pub fn is_constant(&self) -> bool {
+        matches!(self, Op::IConst(_) | Op::FConst(_) | Op::VConst(_))
+    }
+
     /// Its spelling.
     pub fn name(&self) -> &'static str {
         match self {

@@ -132,17 +132,8 @@ impl Lower<'_> {
             n => lower.put(int, Op::Shift(Shift::Shl, magnitude, n as u8), &[magnitude]),
         };
         let as_float = lower.put(ty, Op::Bitcast(placed), &[placed]);
-        let mut value = as_float;
-        if float.bias != 127 {
-            // The exponent field of an f32 holds e; multiplying by 2^(127 - bias) is exact, and turns subnormals right.
-            let factor = 2f64.powi(127 - float.bias) as f32;
-            let factor = lower.put_at(0, ty, Op::FConst(factor.to_bits()));
-            value = lower.put(
-                ty,
-                Op::Bin(Bin::FMul, as_float, factor),
-                &[as_float, factor],
-            );
-        }
+        let factor = exponent_factor(float);
+        let mut value = lower.scaled(ty, as_float, factor);
         // Codes of other values than that: where exponent field 0 is an ordinary exponent, and a lone NaN.
         let mut patches: Vec<(u32, u32)> = Vec::new();
         if !float.subnormal {
@@ -152,7 +143,6 @@ impl Lower<'_> {
         if float.specials == Specials::NanOnly {
             patches.push(((1 << (exp + man)) - 1, f32::NAN.to_bits()));
         }
-        let factor = 2f64.powi(127 - float.bias) as f32;
         let unpatched = |code: u32| (f32::from_bits(code << shift) * factor).to_bits();
         value = lower.patched(ty, (value, magnitude), &patches, &unpatched);
         let top = (1i64 << exp) - 1;
@@ -161,17 +151,13 @@ impl Lower<'_> {
             Specials::Ieee if float.bias == 127 && exp == 8 => {}
             Specials::Ieee => {
                 // Infinities and NaNs: all exponent bits of the f32 set, mantissa kept.
-                let bits = lower.put(int, Op::Bitcast(value), &[value]);
                 let first = number(lower, (top << man) - 1);
                 let special = lower.put(
                     int,
                     Op::Cmp(Cmp::SLt, first, magnitude),
                     &[first, magnitude],
                 );
-                let ones = number(lower, 0x7f80_0000);
-                let ones = lower.put(int, Op::Bin(Bin::And, special, ones), &[special, ones]);
-                let bits = lower.put(int, Op::Bin(Bin::Or, ones, bits), &[ones, bits]);
-                value = lower.put(ty, Op::Bitcast(bits), &[bits]);
+                value = lower.with_bits(ty, value, special, 0x7f80_0000);
             }
             // Zero has no sign, so the sign below cannot be that of the NaN.
             Specials::NanAtNegativeZero => {
@@ -211,13 +197,8 @@ impl Lower<'_> {
             let parts = number(self, 1 << 31 | ((1 << (exp + man)) - 1) << (23 - man));
             bits = self.put(int, Op::Bin(Bin::And, bits, parts), &[bits, parts]);
         }
-        let mut value = self.put(ty, Op::Bitcast(bits), &[bits]);
-        if float.bias != 127 {
-            // The exponent field of an f32 holds e; multiplying by 2^(127 - bias) is exact, and turns subnormals right.
-            let factor = 2f64.powi(127 - float.bias) as f32;
-            let factor = self.put_at(0, ty, Op::FConst(factor.to_bits()));
-            value = self.put(ty, Op::Bin(Bin::FMul, value, factor), &[value, factor]);
-        }
+        let placed = self.put(ty, Op::Bitcast(bits), &[bits]);
+        let value = self.scaled(ty, placed, exponent_factor(float));
         if float.specials == Specials::Finite || (float.bias == 127 && exp == 8) {
             return value;
         }
@@ -225,11 +206,16 @@ impl Lower<'_> {
         let top = number(self, ((1 << exp) - 1) << man);
         let field = self.put(int, Op::Bin(Bin::And, code, top), &[code, top]);
         let special = self.put(int, Op::Cmp(Cmp::IEq, field, top), &[field, top]);
-        let ones = number(self, 0x7f80_0000);
-        let ones = self.put(int, Op::Bin(Bin::And, special, ones), &[special, ones]);
-        let bits = self.put(int, Op::Bitcast(value), &[value]);
-        let bits = self.put(int, Op::Bin(Bin::Or, bits, ones), &[bits, ones]);
-        self.put(ty, Op::Bitcast(bits), &[bits])
+        self.with_bits(ty, value, special, 0x7f80_0000)
+    }
+
+    /// A float times a constant.
+    fn scaled(&mut self, ty: Type, value: Value, factor: f32) -> Value {
+        if factor == 1.0 {
+            return value;
+        }
+        let factor = self.put_at(0, ty, Op::FConst(factor.to_bits()));
+        self.put(ty, Op::Bin(Bin::FMul, value, factor), &[value, factor])
     }
 
     /// A float with other bits where a code is one of some. Bits that are missing are added; others are chosen instead.
@@ -245,31 +231,41 @@ impl Lower<'_> {
             let which = lower.put_at(0, int, Op::IConst(which.into()));
             lower.put(int, Op::Cmp(Cmp::IEq, code, which), &[code, which])
         };
-        let mut missing: BTreeMap<u32, Vec<Value>> = BTreeMap::new();
+        // Where bits are missing, by the bits.
+        let mut missing: BTreeMap<u32, Value> = BTreeMap::new();
         for (which, wanted) in patches {
             let found = unpatched(*which);
             let mask = is(self, *which);
             if found & wanted == found {
-                missing.entry(wanted ^ found).or_default().push(mask);
+                let others = missing.get(&(wanted ^ found)).copied();
+                let all = others.map_or(mask, |o| {
+                    self.put(int, Op::Bin(Bin::Or, o, mask), &[o, mask])
+                });
+                missing.insert(wanted ^ found, all);
                 continue;
             }
             let fixed = self.put_at(0, ty, Op::FConst(*wanted));
             value = self.put(ty, Op::Select(mask, fixed, value), &[mask, fixed, value]);
         }
         missing.remove(&0);
-        for (bits, masks) in missing {
-            let bits = self.put_at(0, int, Op::IConst(bits.into()));
-            let together = masks
-                .into_iter()
-                .reduce(|a, b| self.put(int, Op::Bin(Bin::Or, a, b), &[a, b]));
-            let Some(mask) = together else {
-                continue;
-            };
-            let added = self.put(int, Op::Bin(Bin::And, mask, bits), &[mask, bits]);
-            let known = self.put(int, Op::Bitcast(value), &[value]);
-            let all = self.put(int, Op::Bin(Bin::Or, known, added), &[known, added]);
-            value = self.put(ty, Op::Bitcast(all), &[all]);
+        for (bits, mask) in missing {
+            value = self.with_bits(ty, value, mask, bits);
         }
         value
     }
+
+    /// A float with some bits set where a mask is.
+    fn with_bits(&mut self, ty: Type, value: Value, mask: Value, bits: u32) -> Value {
+        let int = ty.as_int();
+        let bits = self.put_at(0, int, Op::IConst(bits.into()));
+        let added = self.put(int, Op::Bin(Bin::And, mask, bits), &[mask, bits]);
+        let known = self.put(int, Op::Bitcast(value), &[value]);
+        let all = self.put(int, Op::Bin(Bin::Or, known, added), &[known, added]);
+        self.put(ty, Op::Bitcast(all), &[all])
+    }
+}
+
+/// What a float is multiplied by whose exponent field was put into that of an f32: the product is exact, and subnormals turn right.
+fn exponent_factor(float: FloatSpec) -> f32 {
+    2f64.powi(127 - float.bias) as f32
 }

@@ -1,6 +1,6 @@
 //! The pipeline: a checked kernel into a function of the vector IR, with everything that was considered on the way.
 //!
-//! Order: normal form → plans of each statement → place → rewrite → choose → lower. Nothing else knows this order.
+//! Order: normal form → rows filled up → plans of each statement → place → rewrite → choose → lower. Nothing else knows this order.
 
 mod choice;
 mod consider;
@@ -174,7 +174,7 @@ impl Program {
                         text.push_str(&show(stage, *part, placed, rewritten, lowering));
                     }
                 }
-                Step::Encode { .. } | Step::Relayout { .. } => {
+                Step::Encode { .. } | Step::Fill { .. } | Step::Relayout { .. } => {
                     text.extend(self.without_choice(step));
                     text.push('\n');
                 }
@@ -185,7 +185,8 @@ impl Program {
 }
 
 impl Program {
-    /// The steps that take one tensor as it stands, for which there is nothing to choose: `encode x as y`, `relayout w as y`.
+    /// The steps that take one tensor as it stands, for which there is nothing to choose: `encode x as y`, `fill up x as y`,
+    /// `relayout w as y`.
     pub fn steps_without_choice(&self) -> Vec<String> {
         let steps = self.normal.steps.iter();
         steps.filter_map(|step| self.without_choice(step)).collect()
@@ -196,6 +197,9 @@ impl Program {
         match step {
             Step::Encode { source, target } => {
                 Some(format!("encode {} as {}", name(source), name(target)))
+            }
+            Step::Fill { source, target } => {
+                Some(format!("fill up {} as {}", name(source), name(target)))
             }
             Step::Relayout { source, target } => {
                 Some(format!("relayout {} as {}", name(source), name(target)))

@@ -394,7 +394,9 @@ pub(crate) fn divisible(program: &Program) -> bool {
     let local = |id: TensorId| normal.kernel.tensors[id].role == Role::Local;
     before.iter().all(|step| match step {
         Step::Compute(statement) => statement.targets.iter().all(|t| local(t.tensor)),
-        Step::Encode { target, .. } | Step::Relayout { target, .. } => local(*target),
+        Step::Encode { target, .. } | Step::Fill { target, .. } | Step::Relayout { target, .. } => {
+            local(*target)
+        }
     })
 }
 

@@ -264,7 +264,7 @@ pub(crate) fn computing<'p>(program: &'p Program, dims: &[u64]) -> Vec<(Amounts,
     let kernel = &program.normal.kernel;
     let computed = program.normal.steps.iter().filter_map(|s| match s {
         Step::Compute(statement) => Some(statement),
-        Step::Encode { .. } | Step::Relayout { .. } => None,
+        Step::Encode { .. } | Step::Fill { .. } | Step::Relayout { .. } => None,
     });
     let steps = computed.zip(&program.stages).map(|(statement, stage)| {
         let extent = |index| {

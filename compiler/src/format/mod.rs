@@ -17,6 +17,7 @@ pub mod search;
 pub mod std;
 pub mod sums;
 pub mod text;
+mod zeros;
 
 pub use codebook::{Illegal, Product};
 pub use element::BitWorths;

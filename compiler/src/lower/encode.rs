@@ -16,6 +16,7 @@ use crate::format::{
 };
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{div, div_ceil, mul, rem};
+use crate::schedule::place::stored_shape;
 use crate::spec::kernel::TensorId;
 use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Scalar, Shift, Type, Un, Value};
 use rows::Rows;
@@ -32,6 +33,15 @@ pub struct EncodeJob {
     pub source: TensorId,
     /// Where the blocks go.
     pub target: TensorId,
+}
+
+/// The values of a row that a block encodes.
+#[derive(Clone, Copy)]
+struct Count {
+    /// How many there are; past them they count as 0.
+    values: Value,
+    /// Whether elements past them have codes of 0 bits, and not what 0 is encoded to.
+    clear: bool,
 }
 
 /// A block while it is encoded.
@@ -75,7 +85,13 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
         ));
     }
     let mut shape = lower.shape(job.target);
-    let columns = shape.pop().unwrap_or(Scalar::Const(1));
+    let columns = Columns {
+        values: shape.pop().unwrap_or(Scalar::Const(1)),
+        stored: stored_shape(lower.kernel, job.target)
+            .pop()
+            .unwrap_or(Scalar::Const(1)),
+        clear: tensor.filled > 1,
+    };
     let (source, target) = (lower.pointers[&job.source], lower.pointers[&job.target]);
     let columns_alone = format.frame.row == [0, 0] && columns::possible(format).is_some();
     if format.rows > 1 || columns_alone {
@@ -83,10 +99,9 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
     }
     let rows = shape.into_iter().fold(Scalar::Const(1), mul);
     let len = u64::from(format.len);
-    let blocks = mul(
-        Scalar::Const(u64::from(format.bytes)),
-        div_ceil(columns.clone(), len),
-    );
+    let blocks = columns.row_bytes(format);
+    let (stored, clear) = (columns.clone(), columns.clear);
+    let columns = columns.values;
     let frames = Frames {
         format: Cow::Borrowed(format),
         blocks,
@@ -107,7 +122,13 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
     let here = Rows::one(values);
     match whole::possible(format) {
         Some(clause) => whole::block(lower, format, clause, here, bytes, &known)?,
-        None => one_block(lower, format, here, count, bytes, &known)?,
+        None => {
+            let count = Count {
+                values: count,
+                clear,
+            };
+            one_block(lower, format, here, count, bytes, &known)?;
+        }
     }
     lower.close(&[]);
     let rest = rem(columns, len);
@@ -119,18 +140,56 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
         let values = lower.offset(source, whole, &Scalar::Const(4 * len));
         let bytes = lower.offset(target, whole, &Scalar::Const(u64::from(format.bytes)));
         let here = Rows::one(values);
+        let count = Count {
+            values: count,
+            clear,
+        };
         one_block(lower, format, here, count, bytes, &known)?;
         lower.close(&[]);
     }
+    stored.fill_up(lower, format, target);
     lower.close(&[]);
     Ok(())
+}
+
+/// The columns of what is encoded.
+#[derive(Clone)]
+struct Columns {
+    /// How many there are.
+    values: Scalar,
+    /// How many rows have in memory.
+    stored: Scalar,
+    /// Whether codes past the end are 0 bits.
+    clear: bool,
+}
+
+impl Columns {
+    /// Bytes of the blocks of a row.
+    fn row_bytes(&self, format: &BlockFormat) -> Scalar {
+        let blocks = div_ceil(self.stored.clone(), u64::from(format.len));
+        mul(Scalar::Const(u64::from(format.bytes)), blocks)
+    }
+
+    /// Clears the blocks of a row that lie past its end.
+    fn fill_up(&self, lower: &mut Lower<'_>, format: &BlockFormat, row: Value) {
+        let blocks = |columns: &Scalar| div_ceil(columns.clone(), u64::from(format.len));
+        let (first, end) = (blocks(&self.values), blocks(&self.stored));
+        if first == end {
+            return;
+        }
+        let (first, end) = (lower.scalar(&first), lower.scalar(&end));
+        let (block, _) = lower.open("past", first, end, 1, &[]);
+        let bytes = lower.offset(row, block, &Scalar::Const(u64::from(format.bytes)));
+        lower.clear(bytes, format.bytes);
+        lower.close(&[]);
+    }
 }
 
 fn one_block(
     lower: &mut Lower<'_>,
     format: &BlockFormat,
     rows: Rows,
-    count: Value,
+    count: Count,
     bytes: Value,
     known: &Known,
 ) -> Result<(), ScheduleError> {
@@ -149,8 +208,11 @@ fn one_block(
     let values = lower.bin(Bin::IAdd, rows.values, far);
     let left = lower.bin(Bin::ISub, rows.height, row);
     let left = lower.bin(Bin::SMax, left, zero);
-    let all = lower.bin(Bin::IMul, left, count);
-    let count = lower.bin(Bin::SMin, all, count);
+    let all = lower.bin(Bin::IMul, left, count.values);
+    let count = Count {
+        values: lower.bin(Bin::SMin, all, count.values),
+        ..count
+    };
     row_of_block(lower, format, (values, count), bytes, Some(row), known)?;
     lower.close(&[]);
     Ok(())
@@ -160,7 +222,7 @@ fn one_block(
 fn row_of_block(
     lower: &mut Lower<'_>,
     format: &BlockFormat,
-    (values, count): (Value, Value),
+    (values, count): (Value, Count),
     bytes: Value,
     row: Option<Value>,
     known: &Known,
@@ -173,7 +235,7 @@ fn row_of_block(
     let mut block = Block {
         format,
         values,
-        count,
+        count: count.values,
         bytes,
         row,
         encode,
@@ -212,7 +274,10 @@ fn row_of_block(
             block.single.insert(id, decoded);
             continue;
         }
-        let occurrences = lower.scalar(&Scalar::Const(u64::from(field.count)));
+        let occurrences = match count.clear && field.per_element() {
+            true => count.values,
+            false => lower.scalar(&Scalar::Const(u64::from(field.count))),
+        };
         let (at, _) = lower.open(&field.name, zero, occurrences, 1, &[]);
         let scope = block.members.scope(lower, at);
         let code = encoded(lower, &block, &step.expr, scope, field)?;

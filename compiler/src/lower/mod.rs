@@ -8,6 +8,7 @@ mod address;
 mod codes;
 mod decode;
 mod encode;
+mod fill;
 mod frames;
 mod known;
 mod loads;
@@ -26,13 +27,14 @@ use crate::rewrite::extract::Extracted;
 use crate::rewrite::facts::Facts;
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{Affine, AxisId, Sym};
-use crate::schedule::place::{Part, Placed};
+use crate::schedule::place::{Part, Placed, stored_shape};
 use crate::spec::kernel::{Extent, Kernel, Role, TensorId};
 use crate::vector::build::Builder;
 use crate::vector::ir::{Elem, Function, Op, ParamKind, Scalar, Shift, Type, Value};
 use std::collections::BTreeMap;
 
 pub use encode::EncodeJob;
+pub use fill::FillJob;
 pub use nest::trips;
 pub use relayout::RelayoutJob;
 
@@ -54,6 +56,8 @@ pub enum Job<'a> {
     Compute(Vec<Chosen<'a>>),
     /// Quantisation of a plain tensor into a block format.
     Encode(EncodeJob),
+    /// A copy of a plain tensor whose rows go on with zeros.
+    Fill(FillJob),
     /// Codes of a tensor in another layout.
     Relayout(RelayoutJob),
 }
@@ -108,6 +112,7 @@ pub fn lower(kernel: &Kernel, jobs: &[Job<'_>]) -> Result<Function, ScheduleErro
                 keeps_no_sums(kernel, job.target)?;
                 encode::encode(&mut lower, job)?;
             }
+            Job::Fill(job) => fill::fill(&mut lower, job)?,
             Job::Relayout(job) => {
                 keeps_no_sums(kernel, job.target)?;
                 relayout::relayout(&mut lower, job)?;
@@ -180,7 +185,7 @@ impl Lower<'_> {
         use crate::format::FormatKind;
         use crate::schedule::index::{add, div_ceil, mul};
         let tensor = &self.kernel.tensors[id];
-        let mut shape = self.shape(id);
+        let mut shape = stored_shape(self.kernel, id);
         match &tensor.format.kind {
             FormatKind::Plain(element) => {
                 let bytes = u64::from(element.bits().div_ceil(8).next_power_of_two());

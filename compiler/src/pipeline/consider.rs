@@ -3,9 +3,10 @@
 
 use super::choice::{Choice, Settled};
 use super::{Candidate, CompileError, Pick, Program, Request, Stage};
-use crate::lower::{Chosen, EncodeJob, Job, RelayoutJob, lower};
+use crate::lower::{Chosen, EncodeJob, FillJob, Job, RelayoutJob, lower};
 use crate::rewrite::{Lowering, RewriteError, Rewritten, RuleSet};
 use crate::schedule::ScheduleError;
+use crate::schedule::fill::fill_up;
 use crate::schedule::normal::{Normal, Step, normalize};
 use crate::schedule::place::{Part, Placed};
 use crate::schedule::plan::Layouts;
@@ -28,8 +29,9 @@ pub fn consider<'a>(
     rules: &'a RuleSet,
     request: &'a Request<'a>,
 ) -> Result<Considered<'a>, CompileError> {
-    let normal = normalize(kernel);
+    let mut normal = normalize(kernel);
     let mut layouts = stretched_layouts(&normal, &request.layouts)?;
+    fill_up(&mut normal, &layouts, request.target);
     let mut choices = Vec::new();
     for statement in computing(&normal) {
         let choice = Choice::new(&normal.kernel, statement, rules, request, &layouts)?;
@@ -56,7 +58,7 @@ pub fn consider<'a>(
 fn computing(normal: &Normal) -> impl Iterator<Item = &Statement> {
     normal.steps.iter().filter_map(|step| match step {
         Step::Compute(statement) => Some(statement),
-        Step::Encode { .. } | Step::Relayout { .. } => None,
+        Step::Encode { .. } | Step::Fill { .. } | Step::Relayout { .. } => None,
     })
 }
 
@@ -128,6 +130,10 @@ fn jobs<'s>(normal: &'s Normal, stages: &'s [Stage], layouts: &Layouts) -> Vec<J
             .next()
             .map(|stage| Job::Compute(stage.parts.iter().map(chosen).collect())),
         Step::Encode { source, target } => Some(Job::Encode(EncodeJob {
+            source: *source,
+            target: *target,
+        })),
+        Step::Fill { source, target } => Some(Job::Fill(FillJob {
             source: *source,
             target: *target,
         })),

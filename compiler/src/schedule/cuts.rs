@@ -111,7 +111,7 @@ pub(super) fn chunk(blocks: &[BlockUse<'_>], steps: &[u64], vector_bytes: u64) -
     (chunk, bounds)
 }
 
-fn lcm(a: u64, b: u64) -> u64 {
+pub(super) fn lcm(a: u64, b: u64) -> u64 {
     let gcd = |mut a: u64, mut b: u64| {
         while b != 0 {
             (a, b) = (b, a % b);

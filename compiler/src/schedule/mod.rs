@@ -5,6 +5,7 @@
 
 pub mod amounts;
 mod cuts;
+pub mod fill;
 pub mod fit;
 pub mod groups;
 pub mod index;

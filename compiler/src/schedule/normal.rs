@@ -30,6 +30,13 @@ pub enum Step {
         /// Where to.
         target: TensorId,
     },
+    /// Copies a plain tensor into one whose rows go on with zeros.
+    Fill {
+        /// What is copied.
+        source: TensorId,
+        /// Where to.
+        target: TensorId,
+    },
     /// Moves the codes of a tensor into another layout of the same fields.
     Relayout {
         /// Whose codes are moved.
@@ -206,28 +213,14 @@ impl Normalizer<'_> {
 
     fn local(&mut self, index: &[IndexId], name: &str) -> TensorId {
         let shape = index.iter().map(|i| self.new.indices[*i].extent).collect();
-        let name = self.fresh_name(name);
+        let name = self.new.fresh_name(name);
         self.new.tensors.push(Tensor {
             name,
             role: Role::Local,
             format: Arc::new(f32_format()),
             shape,
+            filled: 1,
         })
-    }
-
-    fn fresh_name(&self, base: &str) -> String {
-        let taken = |name: &str| self.new.tensors.values().any(|t| t.name == name);
-        let numbered = (1..).map(|n| {
-            if n == 1 {
-                base.to_owned()
-            } else {
-                format!("{base}{n}")
-            }
-        });
-        numbered
-            .into_iter()
-            .find(|n| !taken(n))
-            .unwrap_or_else(|| base.to_owned())
     }
 
     /// For each reduced index the one that stands for it: the first of the statement with the same extent that is not

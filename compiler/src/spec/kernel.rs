@@ -123,6 +123,8 @@ pub struct Tensor {
     pub format: Arc<Format>,
     /// The axes.
     pub shape: Vec<Extent>,
+    /// In memory its rows go on with zeros up to a multiple of this; 1 unless the compiler made it so.
+    pub filled: u64,
 }
 
 /// An index variable.
@@ -314,4 +316,18 @@ pub struct Kernel {
     pub exprs: PrimaryMap<ExprId, Expr>,
     /// Statements, in the order they run.
     pub statements: Vec<Statement>,
+}
+
+impl Kernel {
+    /// A name that no tensor has: the given one, or with a number.
+    pub fn fresh_name(&self, base: &str) -> String {
+        let taken = |name: &str| self.tensors.values().any(|t| t.name == name);
+        let mut name = base.to_owned();
+        let mut number = 2;
+        while taken(&name) {
+            name = format!("{base}{number}");
+            number += 1;
+        }
+        name
+    }
 }

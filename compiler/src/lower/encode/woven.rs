@@ -2,7 +2,7 @@
 //! side by side where nothing but bits is shared; what rows or columns leave over goes the general way.
 
 use super::rows::Rows;
-use super::{Known, columns, one_block, whole};
+use super::{Columns, Count, Known, columns, one_block, whole};
 use crate::format::BlockFormat;
 use crate::lower::frames::Frames;
 use crate::lower::{I64, Lower};
@@ -16,24 +16,21 @@ pub(super) fn encode(
     lower: &mut Lower<'_>,
     format: &BlockFormat,
     mut shape: Vec<Scalar>,
-    columns: &Scalar,
+    columns: &Columns,
     (source, target): (Value, Value),
 ) -> Result<(), ScheduleError> {
     let rows = shape.pop().unwrap_or(Scalar::Const(1));
     let matrices = shape.into_iter().fold(Scalar::Const(1), mul);
     let height = u64::from(format.rows);
-    let row_bytes = mul(
-        Scalar::Const(u64::from(format.bytes)),
-        div_ceil(columns.clone(), u64::from(format.len)),
-    );
-    let stride = mul(Scalar::Const(4), columns.clone());
+    let row_bytes = columns.row_bytes(format);
+    let stride = mul(Scalar::Const(4), columns.values.clone());
     let groups = div_ceil(rows.clone(), height);
     let (frames, all) = (
         Frames {
             format: Cow::Borrowed(format),
             blocks: row_bytes.clone(),
         },
-        mul(mul(matrices.clone(), rows.clone()), columns.clone()),
+        mul(mul(matrices.clone(), rows.clone()), columns.values.clone()),
     );
     let all = lower.scalar(&all);
     let end = mul(matrices.clone(), groups.clone());
@@ -54,7 +51,9 @@ pub(super) fn encode(
             height: lower.scalar(height),
         };
         let bytes = lower.offset(target, at, &row_bytes);
-        blocks(lower, format, columns, rows, bytes, whole, &known)
+        blocks(lower, format, columns, rows, bytes, whole, &known)?;
+        columns.fill_up(lower, format, bytes);
+        Ok(())
     };
     let (at, _) = lower.open("group", zero, whole, 1, &[]);
     group(lower, at, &Scalar::Const(height), true)?;
@@ -76,12 +75,13 @@ pub(super) fn encode(
 fn blocks(
     lower: &mut Lower<'_>,
     format: &BlockFormat,
-    columns: &Scalar,
+    columns: &Columns,
     rows: Rows,
     bytes: Value,
     is_whole: bool,
     known: &Known,
 ) -> Result<(), ScheduleError> {
+    let (columns, clear) = (&columns.values, columns.clear);
     let len = u64::from(format.len);
     let block_bytes = Scalar::Const(u64::from(format.bytes));
     let zero = lower.scalar(&Scalar::Const(0));
@@ -108,7 +108,10 @@ fn blocks(
     match clauses {
         (None, Some(clause)) => whole::block(lower, format, clause, here, block, known)?,
         _ => {
-            let count = lower.scalar(&Scalar::Const(len));
+            let count = Count {
+                values: lower.scalar(&Scalar::Const(len)),
+                clear,
+            };
             one_block(lower, format, here, count, block, known)?;
         }
     }
@@ -121,6 +124,10 @@ fn blocks(
         lower.open("ragged", zero, some, 1, &[]);
         let here = rows.from(lower, whole, len);
         let block = lower.offset(bytes, whole, &block_bytes);
+        let count = Count {
+            values: count,
+            clear,
+        };
         one_block(lower, format, here, count, block, known)?;
         lower.close(&[]);
     }

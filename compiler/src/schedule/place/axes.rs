@@ -202,13 +202,12 @@ impl Placer<'_> {
             self.spots.insert(index, spot);
             return;
         }
-        let chunks = self.axis(
-            name.clone(),
-            AxisKind::Loop,
-            div(extent.clone(), chunk),
-            nominal / chunk,
-            output,
-        );
+        let filled = self.filled && !output;
+        let (whole, usual) = match filled {
+            true => (div_ceil(extent.clone(), chunk), nominal.div_ceil(chunk)),
+            false => (div(extent.clone(), chunk), nominal / chunk),
+        };
+        let chunks = self.axis(name.clone(), AxisKind::Loop, whole, usual, output);
         let mut digits = Vec::new();
         for (suffix, kind, stride, extent) in self.inner_loops(cut, output) {
             let axis = self.axis(
@@ -239,7 +238,7 @@ impl Placer<'_> {
                 chunk: Some((Affine::axis(chunks, 1), digits)),
             },
         );
-        if !output && rem(extent.clone(), chunk) != Scalar::Const(0) {
+        if !output && !filled && rem(extent.clone(), chunk) != Scalar::Const(0) {
             self.group += 1;
             self.tail = Some(self.tail_axes(&name, &extent, chunk, false));
         }

@@ -1,6 +1,6 @@
 //! Loads: subscripts into addresses, fields of blocks into codes, codes into values, and where results are stored.
 
-use super::{Placer, Root, Spot};
+use super::{Placer, Root, Spot, stored_shape};
 use crate::format::{
     BinOp, BlockFormat, Codebook, Element, Field, FieldId, FormatKind, Part, Scope, UnOp, ValueExpr,
 };
@@ -131,12 +131,12 @@ impl Placer<'_> {
         subscripts: &[Subscript],
         spots: &BTreeMap<IndexId, Spot>,
     ) -> Result<Affine, ScheduleError> {
-        let shape = self.kernel.tensors[tensor].shape.clone();
         let mut stride = Scalar::Const(u64::from(element.bits().div_ceil(8).next_power_of_two()));
         let mut address = Affine::constant(0);
-        for (subscript, extent) in subscripts.iter().zip(&shape).rev() {
+        let extents = stored_shape(self.kernel, tensor);
+        for (subscript, extent) in subscripts.iter().zip(extents).rev() {
             address = address.plus(&self.subscript(subscript, spots)?.times(&stride));
-            stride = mul(stride, self.extent(*extent));
+            stride = mul(stride, extent);
         }
         Ok(address)
     }
@@ -149,12 +149,7 @@ impl Placer<'_> {
         spots: &BTreeMap<IndexId, Spot>,
         strict: bool,
     ) -> Result<TermId, ScheduleError> {
-        let shape: Vec<Scalar> = self.kernel.tensors[tensor]
-            .shape
-            .clone()
-            .iter()
-            .map(|e| self.extent(*e))
-            .collect();
+        let shape = stored_shape(self.kernel, tensor);
         let [leading @ .., last] = subscripts else {
             return Err(ScheduleError::Internal("a block tensor of rank 0"));
         };

@@ -8,9 +8,10 @@ mod planes;
 mod sums;
 
 use super::ScheduleError;
+use super::fill::sums_are_filled;
 use super::fit::Digit;
 use super::groups::rows_are_filled_up;
-use super::index::{Affine, Axes, Axis, AxisId, AxisKind, AxisSet, TableAxis, div_ceil};
+use super::index::{Affine, Axes, Axis, AxisId, AxisKind, AxisSet, TableAxis, div_ceil, mul};
 use super::plan::{Layouts, Plan, known_extent};
 use super::term::{Load, Storage, TermId, Terms};
 use crate::format::Element;
@@ -123,6 +124,8 @@ struct Placer<'a> {
     spots: BTreeMap<IndexId, Spot>,
     reduced: BTreeMap<IndexId, Vec<AxisId>>,
     tail: Option<([AxisId; 2], Spot)>,
+    /// Whether sums go on to the end of the last chunk.
+    filled: bool,
     kept: Vec<Kept>,
 }
 
@@ -152,6 +155,7 @@ pub fn place(
         spots: BTreeMap::new(),
         reduced: BTreeMap::new(),
         tail: None,
+        filled: sums_are_filled(kernel, statement, plan, layouts),
         kept: Vec::new(),
     };
     let outputs = statement.targets[0].index.clone();
@@ -185,6 +189,17 @@ pub fn place(
         kept: placer.kept,
         variants,
     })
+}
+
+/// The extents of a tensor in memory: of those of its axes, the last up to where its rows are filled up.
+pub fn stored_shape(kernel: &Kernel, tensor: TensorId) -> Vec<Scalar> {
+    let tensor = &kernel.tensors[tensor];
+    let mut shape: Vec<Scalar> = tensor.shape.iter().map(|e| extent(kernel, *e)).collect();
+    if let Some(last) = shape.last_mut() {
+        let each = tensor.filled;
+        *last = mul(Scalar::Const(each), div_ceil(last.clone(), each));
+    }
+    shape
 }
 
 /// An extent as a number known before the call.

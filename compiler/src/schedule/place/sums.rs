@@ -17,6 +17,10 @@ impl Placer<'_> {
         body: ExprId,
         spots: &BTreeMap<IndexId, Spot>,
     ) -> Result<(), ScheduleError> {
+        if self.filled {
+            // Kept sums end where rows do.
+            return Ok(());
+        }
         let mut loads = BTreeSet::new();
         loads_in(self.kernel, body, &mut loads);
         for value in loads {

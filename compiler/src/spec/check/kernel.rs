@@ -203,6 +203,7 @@ impl Draft<'_, '_> {
             role,
             format,
             shape,
+            filled: 1,
         });
         self.tensors[t].place = place;
         Ok(t)

@@ -1,0 +1,82 @@
+//! Which blocks are worth 0 where the codes of their elements are 0 bits, whatever the elements share: rows can then go on with
+//! zeros.
+
+use super::{Assigned, BinOp, BlockFormat, Element, EncodeExpr, Field, FieldId, UnOp, ValueExpr};
+
+impl BlockFormat {
+    /// Whether an element whose own codes are 0 bits is worth exactly 0 if what it shares with others is finite, and a block of
+    /// 0 bits is worth nothing but zeros. The codes are in the order of the elements, and nothing else in a block depends on such codes.
+    pub fn clears_to_zero(&self) -> bool {
+        let mut fields = self.fields.values();
+        fields.all(|f| clear_value(f).is_some_and(f64::is_finite))
+            && self.is_zero(&self.value)
+            && !self.reads_elements()
+    }
+
+    fn is_zero(&self, value: &ValueExpr) -> bool {
+        match value {
+            ValueExpr::Const(c) => *c == 0.0,
+            ValueExpr::Field(id) => {
+                let field = &self.fields[*id];
+                let in_order = (0..).zip(&field.occurrence).all(|(i, o)| i == *o);
+                field.per_element() && in_order && clear_value(field) == Some(0.0)
+            }
+            ValueExpr::Unary(
+                UnOp::Neg
+                | UnOp::Abs
+                | UnOp::Round
+                | UnOp::RoundAway
+                | UnOp::Trunc
+                | UnOp::Floor
+                | UnOp::FloorPow2,
+                a,
+            ) => self.is_zero(a),
+            ValueExpr::Binary(BinOp::Mul, a, b) => {
+                self.is_zero(a) && no_division(b) || self.is_zero(b) && no_division(a)
+            }
+            ValueExpr::Binary(BinOp::Div, a, b) => {
+                self.is_zero(a) && matches!(**b, ValueExpr::Const(c) if c != 0.0)
+            }
+            ValueExpr::Binary(BinOp::Add | BinOp::Sub | BinOp::Min | BinOp::Max, a, b) => {
+                self.is_zero(a) && self.is_zero(b)
+            }
+        }
+    }
+
+    /// Whether the `encode` clause assigns something from codes of elements that it has assigned before.
+    fn reads_elements(&self) -> bool {
+        let element = |id: FieldId| self.fields[id].per_element();
+        let own = |target: Assigned, id: FieldId| target == Assigned::Field(id);
+        let mut steps = self.encode.iter().flat_map(|e| &e.steps);
+        steps.any(|s| reads(&s.expr, &|id| element(id) && !own(s.target, id)))
+    }
+}
+
+/// What a field is worth whose code is 0.
+fn clear_value(field: &Field) -> Option<f64> {
+    match &field.element {
+        Element::Codebook(book) if book.width > 1 => None,
+        element => Some(element.decode(0)),
+    }
+}
+
+/// Whether finite fields give a finite value: sums and products of few of them do, in the range of what is stored.
+fn no_division(value: &ValueExpr) -> bool {
+    match value {
+        ValueExpr::Const(_) | ValueExpr::Field(_) => true,
+        ValueExpr::Unary(_, a) => no_division(a),
+        ValueExpr::Binary(BinOp::Div, ..) => false,
+        ValueExpr::Binary(_, a, b) => no_division(a) && no_division(b),
+    }
+}
+
+fn reads(expr: &EncodeExpr, which: &impl Fn(FieldId) -> bool) -> bool {
+    match expr {
+        EncodeExpr::Const(_) | EncodeExpr::Input | EncodeExpr::Local(_) => false,
+        EncodeExpr::Field(id) => which(*id),
+        EncodeExpr::Unary(_, a) | EncodeExpr::Reduce(_, a) | EncodeExpr::ArgAbsMax(a) => {
+            reads(a, which)
+        }
+        EncodeExpr::Binary(_, a, b) => reads(a, which) || reads(b, which),
+    }
+}

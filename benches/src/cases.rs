@@ -251,7 +251,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "ternary 1.67 bits (TL2's triples) × int8",
         (TERNARY, "ternary3_96"),
-        Int8,
+        Int8Row,
         ("96", "f16"),
         &["tl2", "tq1_0"],
     ),

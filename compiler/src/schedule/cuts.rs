@@ -77,8 +77,11 @@ pub(super) fn chunk(blocks: &[BlockUse<'_>], steps: &[u64], vector_bytes: u64) -
         if !fits(len) {
             continue;
         }
-        lens.push(len);
-        for field in block.fields.values() {
+        if !goes_on(block) {
+            lens.push(len);
+        }
+        let in_block = |f: &&Field| f.scope == Scope::Block;
+        for field in block.fields.values().filter(in_block) {
             let run = u64::from(block.len / field.count.max(1));
             let regular = field
                 .occurrence
@@ -109,6 +112,22 @@ pub(super) fn chunk(blocks: &[BlockUse<'_>], steps: &[u64], vector_bytes: u64) -
         }
     }
     (chunk, bounds)
+}
+
+/// Whether one block after the other is as one long block: elements share nothing in it, and their codes go on side by side.
+fn goes_on(block: &BlockFormat) -> bool {
+    let mut fields = block.fields.values().filter(|f| f.scope == Scope::Block);
+    let in_order = |f: &Field| {
+        let [part] = &f.parts[..] else {
+            return false;
+        };
+        let bits = u32::from(part.bits);
+        f.element.width() == 1
+            && (0..).zip(&f.occurrence).all(|(i, o)| i == *o)
+            && (0..).zip(&part.address).all(|(i, at)| *at == i * bits)
+            && 8 * block.bytes == bits * block.len
+    };
+    block.rows == 1 && fields.all(in_order)
 }
 
 pub(super) fn lcm(a: u64, b: u64) -> u64 {
@@ -186,7 +205,7 @@ pub(super) fn joints(
             let elements: Vec<&Element> = match &kernel.tensors[*t].format.kind {
                 FormatKind::Plain(element) => vec![element],
                 FormatKind::Block(block) => {
-                    let own = block.fields.values().filter(|f| f.count == block.len);
+                    let own = block.fields.values().filter(|f| f.per_element());
                     own.map(|f| &f.element).collect()
                 }
             };

@@ -4,7 +4,9 @@
 
 mod choice;
 mod consider;
+mod cores;
 mod tiles;
+mod weigh;
 
 pub use consider::{Considered, consider};
 

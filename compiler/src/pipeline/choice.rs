@@ -1,6 +1,8 @@
 //! One computing step: its plans, an e-graph for each, and the candidates that these give.
 
-use super::tiles::{Weave, Woven, best_tile, priced, tiles, weaves_of};
+use super::cores::on_all_cores;
+use super::tiles::{Weave, weaves_of};
+use super::weigh::{Contender, Weighed};
 use super::{Candidate, CompileError, Pick, Request, Stage};
 use crate::rewrite::{RewriteError, Rewritten, RuleSet, apart, rewrite};
 use crate::schedule::amounts;
@@ -43,18 +45,6 @@ impl Graph {
             saturated: false,
         }
     }
-}
-
-/// A lowering of one of the plans that were tried, with its best tile.
-struct Contender {
-    /// Which of the plans.
-    tried: usize,
-    /// Which of its lowerings.
-    which: usize,
-    plan: Plan,
-    /// Which of the choices of layouts.
-    layouts: usize,
-    candidate: Candidate,
 }
 
 /// What there is to choose from for a statement.
@@ -114,8 +104,12 @@ impl Choice {
         let mut tried = Vec::new();
         let mut too_large = Vec::new();
         let mut failure = None;
-        for plan in plans(kernel, statement, layouts, request.target) {
-            match attempt(kernel, statement, plan, rules, request, layouts, Part::MAIN) {
+        let plans = plans(kernel, statement, layouts, request.target);
+        let attempts = on_all_cores(plans, |plan| {
+            attempt(kernel, statement, plan, rules, request, layouts, Part::MAIN)
+        });
+        for attempt in attempts {
+            match attempt {
                 Ok(one) => tried.push(one),
                 Err(error) => {
                     if let CompileError::Rewrite(RewriteError::TooLarge { nodes, .. }) = &error {
@@ -125,7 +119,6 @@ impl Choice {
                 }
             }
         }
-        let mut contenders = Vec::new();
         let mut chosen_layouts: Vec<Layouts> = Vec::new();
         let mut weaves: Vec<Vec<Weave>> = Vec::new();
         for one in &tried {
@@ -148,58 +141,19 @@ impl Choice {
             true => &[],
             false => request.later,
         };
-        for ((at, one), weaves) in tried.iter().enumerate().zip(&weaves) {
-            let of_batch = |batch: u64, weaves: &[Weave]| {
-                let request = Request {
-                    batch,
-                    ..request.clone()
-                };
-                let woven = Woven {
-                    placed: &one.placed,
-                    rewritten: &one.rewritten,
-                    weaves,
-                    layouts: &chosen_layouts,
-                };
-                tiles(kernel, statement, &woven, &request)
-            };
-            let tiles = of_batch(request.batch, weaves)?;
-            let tiles = priced(&tiles, request.target);
-            for (which, lowering) in one.rewritten.lowerings.iter().enumerate() {
-                let (tile, cost) = best_tile(&tiles, &one.rewritten, lowering)?;
-                contenders.push(Contender {
-                    tried: at,
-                    which,
-                    plan: tile.plan.clone(),
-                    layouts: tile.layouts,
-                    candidate: Candidate {
-                        lanes: tile.plan.lane_list(kernel),
-                        name: lowering.name.clone(),
-                        term: lowering.term.hash,
-                        rounded: lowering.rounded,
-                        cost,
-                        later: Vec::new(),
-                        chosen: false,
-                    },
-                });
-            }
-            for (weave, batch) in weaves
-                .iter()
-                .flat_map(|w| later.iter().map(move |b| (w, *b)))
-            {
-                let is_here = |c: &&mut Contender| c.tried == at && c.layouts == weave.layouts;
-                let mut here = contenders.iter_mut().filter(is_here).peekable();
-                if here.peek().is_none() {
-                    continue;
-                }
-                let tiles = of_batch(batch, std::slice::from_ref(weave))?;
-                let tiles = priced(&tiles, request.target);
-                for contender in here {
-                    let lowering = &one.rewritten.lowerings[contender.which];
-                    let (_, cost) = best_tile(&tiles, &one.rewritten, lowering)?;
-                    contender.candidate.later.push(cost.cycles);
-                }
-            }
-        }
+        let weighed = Weighed {
+            kernel,
+            statement,
+            request,
+            later,
+            layouts: &chosen_layouts,
+        };
+        let jobs = tried.iter().enumerate().zip(&weaves).collect();
+        let weighed = on_all_cores(jobs, |((at, one), weaves)| {
+            weighed.contenders(at, (&one.placed, &one.rewritten), weaves)
+        });
+        let weighed = weighed.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let contenders: Vec<Contender> = weighed.into_iter().flatten().collect();
         let described = request.force.and_then(|t| described(&contenders, t));
         let Some(best) = described.or_else(|| balanced(&contenders, |_| true)) else {
             return Err(failure.unwrap_or_else(|| not_there(kernel, request, None)));

@@ -4,6 +4,7 @@
 //! differ, and neighbours of few values may share a joint code; so it prints as text, has an id of its own and is decoded by the
 //! reference codec.
 
+use super::order::in_order;
 use crate::format::recode;
 use crate::format::{BlockFormat, Codebook, Field, Frame, Part, Scope, Side};
 
@@ -80,7 +81,7 @@ pub fn interleave(block: &BlockFormat, rows: u32, groups: u32, cut: Cut) -> Bloc
                 }
                 let end = match shared_bytes(field, block.len, groups) {
                     Some(widths) => place_shared(field, &widths, (rows, groups), next_bit),
-                    None => place(field, block.len, rows, cut, next_bit),
+                    None => place(field, block.len, (rows, groups), cut, next_bit),
                 };
                 next_bit = end.div_ceil(8) * 8;
                 continue;
@@ -93,6 +94,7 @@ pub fn interleave(block: &BlockFormat, rows: u32, groups: u32, cut: Cut) -> Bloc
         }
     }
     packed.bytes = next_bit / 8;
+    in_order(&mut packed, cut);
     packed
 }
 
@@ -145,7 +147,7 @@ pub(super) fn widths(bits: u32, per_element: bool, joint: u64) -> Vec<u32> {
 }
 
 /// Places one field from a bit address on; returns the address after its last bit.
-fn place(field: &mut Field, len: u32, rows: u32, cut: Cut, start: u32) -> u32 {
+fn place(field: &mut Field, len: u32, (rows, groups): (u32, u32), cut: Cut, start: u32) -> u32 {
     let bits = field.element.bits();
     let values = field.values_per_code(len);
     let mut end = start;
@@ -155,7 +157,7 @@ fn place(field: &mut Field, len: u32, rows: u32, cut: Cut, start: u32) -> u32 {
         _ => widths(bits, values == Some(1), cut.joint),
     };
     for bits in widths {
-        let address = place_part(field, bits, len, rows, cut, end);
+        let address = place_part(field, bits, len, (rows, groups), cut, end);
         end = (end + rows * field.count * bits).next_multiple_of(8);
         parts.push(Part {
             bits: bits as u8,
@@ -216,7 +218,14 @@ fn place_once(field: &mut Field, rows: u32, start: u32) -> u32 {
 }
 
 /// Addresses of the bits of one part, row after row.
-fn place_part(field: &Field, bits: u32, len: u32, rows: u32, cut: Cut, start: u32) -> Vec<u32> {
+fn place_part(
+    field: &Field,
+    bits: u32,
+    len: u32,
+    (rows, groups): (u32, u32),
+    cut: Cut,
+    start: u32,
+) -> Vec<u32> {
     let per_element = field.values_per_code(len) == Some(1);
     // A code of several values is the joint code of them.
     let values = field
@@ -228,17 +237,33 @@ fn place_part(field: &Field, bits: u32, len: u32, rows: u32, cut: Cut, start: u3
         n if n <= u64::from(cut.word()) => n as u32,
         _ => bits,
     };
-    let packs = 8 / unit.clamp(1, 8);
-    let in_bytes = unit <= 8 && 8 % unit == 0 && cut.copies.is_multiple_of(u64::from(packs));
+    let packs = u64::from(8 / unit.clamp(1, 8));
+    // Of copies that are too few to fill a byte, several groups of rows do.
+    let beside = match packs.checked_div(cut.copies) {
+        Some(beside) if beside > 1 && packs.is_multiple_of(cut.copies) => beside,
+        _ => 1,
+    };
+    let in_bytes = unit <= 8
+        && 8 % unit == 0
+        && (cut.copies * beside).is_multiple_of(packs)
+        && u64::from(groups).is_multiple_of(beside);
+    let each = rows / groups.max(1);
     let lane_order = values.is_some() && u64::from(len).is_multiple_of(cut.span);
     let address = |row: u32, occurrence: u32| -> u32 {
         if lane_order && (in_bytes || bits.is_multiple_of(8)) {
             let at = cut.split(u64::from(occurrence) * values.unwrap_or(1));
-            let per_unit = if in_bytes { u64::from(packs) } else { 1 };
+            let (per_unit, beside) = if in_bytes {
+                (packs / beside, beside)
+            } else {
+                (1, 1)
+            };
             let units = (at.h * cut.steps() + at.t) * (cut.copies / per_unit) + at.copy / per_unit;
-            let slot = units * u64::from(rows) * cut.lanes + u64::from(row) * cut.lanes + at.lane;
+            let (group, of_group) = (u64::from(row / each), u64::from(row % each));
+            let place = group / beside * u64::from(each) + of_group;
+            let slot = (units * (u64::from(rows) / beside) + place) * cut.lanes + at.lane;
             let width = if in_bytes { 8 } else { bits };
-            let within = (at.copy % per_unit) as u32 * unit + at.joint as u32 * bits;
+            let copy = group % beside * per_unit + at.copy % per_unit;
+            let within = copy as u32 * unit + at.joint as u32 * bits;
             return start + slot as u32 * width + within;
         }
         if per_element {

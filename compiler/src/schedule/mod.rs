@@ -11,6 +11,7 @@ pub mod groups;
 pub mod index;
 pub mod layout;
 pub mod normal;
+mod order;
 pub mod place;
 pub mod plan;
 pub mod print;

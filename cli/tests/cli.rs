@@ -305,7 +305,7 @@ fn bench_says_how_fast_and_what_bounds_it() {
         "where the time goes, 5 rows with one thread:",
         "alone\n",
         "not explained",
-        "without a prediction: encode x as xq",
+        "  encode x as xq: as if no operation waited for another",
         "the first time",
         "results agree with the reference interpreter",
     ] {

@@ -7,9 +7,11 @@ mod consider;
 mod cores;
 mod tiles;
 mod weigh;
+mod work;
 
 pub use consider::{Considered, consider};
 
+use crate::lower::lower;
 use crate::rewrite::cost::CostVector;
 use crate::rewrite::{Lowering, RewriteError, Rewritten, RuleSet};
 use crate::schedule::ScheduleError;
@@ -192,6 +194,28 @@ impl Program {
     pub fn steps_without_choice(&self) -> Vec<String> {
         let steps = self.normal.steps.iter();
         steps.filter_map(|step| self.without_choice(step)).collect()
+    }
+
+    /// What the steps without a choice take for given extents of the dimensions, each with its text: by the operations of their
+    /// code on the units of a target, as if none waited for another.
+    ///
+    /// # Errors
+    ///
+    /// That a step cannot be lowered, which it was for the function.
+    pub fn work_without_choice(
+        &self,
+        target: &Target,
+        dims: &[u64],
+    ) -> Result<Vec<(String, CostVector)>, CompileError> {
+        let mut all = Vec::new();
+        for step in &self.normal.steps {
+            let job = consider::without_choice(&self.normal, &self.layouts, step);
+            if let (Some(job), Some(text)) = (job, self.without_choice(step)) {
+                let function = lower(&self.normal.kernel, &[job])?;
+                all.push((text, work::of(&function, target, dims)));
+            }
+        }
+        Ok(all)
     }
 
     fn without_choice(&self, step: &Step) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Whether any shape falls out of line: one format on many shapes, each compiled with its rows and columns bound, with its time
 //! beside what the cost model predicts for the shape in whole tiles. Prints the shapes that take more than 2.5 × (1 µs + that),
-//! the worst first, and draws all of them (`--plot`). Quantising activations is part of the time and has no prediction: where there
-//! are few columns of results, it is most of it.
+//! the worst first, and draws all of them (`--plot`). Quantising activations is part of both: where there are few columns of
+//! results, it is most of it.
 #![forbid(unsafe_code)]
 
 use clap::Parser;

@@ -356,20 +356,22 @@ fn account(line: &Line) -> String {
         account.predicted,
         "predicted: what takes longest, and a part of what it hides",
     );
+    for (step, seconds) in &account.without_choice {
+        add(
+            *seconds,
+            &format!("  {step}: as if no operation waited for another"),
+        );
+    }
     for charge in &account.charges {
         add(charge.seconds, &format!("  {} alone", charge.name));
     }
     add(account.unexplained, "not explained");
-    let mut text = format!(
+    format!(
         "where the time goes, {} with {}:\n{}",
         self::rows(summary),
         threads(summary.threads),
         table(&rows)
-    );
-    for step in &account.unpredicted {
-        text += &format!("without a prediction: {step}\n");
-    }
-    text
+    )
 }
 
 /// What the stages of compiling take.

@@ -121,14 +121,29 @@ impl Considered<'_> {
 /// What is lowered, step by step.
 fn jobs<'s>(normal: &'s Normal, stages: &'s [Stage], layouts: &Layouts) -> Vec<Job<'s>> {
     let mut computed = stages.iter();
-    let layout = |tensor: TensorId| {
-        let declared = || normal.kernel.tensors[tensor].format.clone();
-        layouts[tensor].clone().unwrap_or_else(declared)
-    };
     let job = |step: &Step| match step {
         Step::Compute(_) => computed
             .next()
             .map(|stage| Job::Compute(stage.parts.iter().map(chosen).collect())),
+        Step::Encode { .. } | Step::Fill { .. } | Step::Relayout { .. } => {
+            without_choice(normal, layouts, step)
+        }
+    };
+    normal.steps.iter().filter_map(job).collect()
+}
+
+/// The job of a step that there is nothing to choose for.
+pub(super) fn without_choice(
+    normal: &Normal,
+    layouts: &Layouts,
+    step: &Step,
+) -> Option<Job<'static>> {
+    let layout = |tensor: TensorId| {
+        let declared = || normal.kernel.tensors[tensor].format.clone();
+        layouts[tensor].clone().unwrap_or_else(declared)
+    };
+    match step {
+        Step::Compute(_) => None,
         Step::Encode { source, target } => Some(Job::Encode(EncodeJob {
             source: *source,
             target: *target,
@@ -142,8 +157,7 @@ fn jobs<'s>(normal: &'s Normal, stages: &'s [Stage], layouts: &Layouts) -> Vec<J
             layout: layout(*source),
             target: *target,
         })),
-    };
-    normal.steps.iter().filter_map(job).collect()
+    }
 }
 
 /// Required layouts, as the normal kernel reads them.

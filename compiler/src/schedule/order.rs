@@ -28,7 +28,9 @@ pub(super) fn in_order(block: &mut BlockFormat, cut: Cut) {
     else {
         return;
     };
-    let parts = several.iter().flat_map(|f| f.parts.iter().map(move |p| (f, p)));
+    let parts = several
+        .iter()
+        .flat_map(|f| f.parts.iter().map(move |p| (f, p)));
     let spans = parts.map(|(field, part)| span_of(field, part, len / run));
     let Some(spans) = spans.collect::<Option<Vec<Span>>>() else {
         return;

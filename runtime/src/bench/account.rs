@@ -4,8 +4,10 @@
 use super::{Bench, Limits};
 use crate::Error;
 use crate::measure::{chosen, computing};
+use lowbit_compiler::rewrite::cost::CostVector;
 use lowbit_compiler::schedule::plan::Plan;
 use lowbit_compiler::spec::kernel::Kernel as Spec;
+use lowbit_compiler::target::Target;
 use serde::Serialize;
 
 /// The predicted time of a call, and the measured one.
@@ -21,8 +23,8 @@ pub struct Account {
     pub charges: Vec<Charge>,
     /// Seconds that the prediction does not explain; less than 0 if it is longer than the measured time.
     pub unexplained: f64,
-    /// Steps that there is no prediction for.
-    pub unpredicted: Vec<String>,
+    /// Seconds of that for steps without a choice, such as quantising: every thread takes them in full.
+    pub without_choice: Vec<(String, f64)>,
 }
 
 /// What one limit takes.
@@ -48,6 +50,14 @@ impl Bench<'_> {
         let seconds = |cycles: f64| cycles / limits.hertz / self.threads as f64;
         let (mut predicted, mut in_whole_tiles) = (0.0, 0.0);
         let mut charges: Vec<Charge> = Vec::new();
+        let mut without_choice = Vec::new();
+        for (step, cost) in program.work_without_choice(target, &data.dims)? {
+            let own = cost.cycles / limits.hertz;
+            predicted += own;
+            in_whole_tiles += own;
+            charge(&mut charges, &cost, target, 1.0 / limits.hertz);
+            without_choice.push((step, own));
+        }
         for (_, stage, times) in computing(program, &data.dims) {
             let Some(candidate) = chosen(stage) else {
                 continue;
@@ -55,17 +65,7 @@ impl Bench<'_> {
             let step = seconds(candidate.cost.cycles * times);
             predicted += step;
             in_whole_tiles += step * rounded_up(&program.normal.kernel, &stage.plan, &data.dims);
-            for limit in candidate.cost.limits(target) {
-                let more = seconds(limit.cycles * times);
-                match charges.iter_mut().find(|c| c.name == limit.name) {
-                    Some(charge) => charge.seconds += more,
-                    None => charges.push(Charge {
-                        name: limit.name.to_owned(),
-                        seconds: more,
-                        share: 0.0,
-                    }),
-                }
-            }
+            charge(&mut charges, &candidate.cost, target, seconds(times));
         }
         for charge in &mut charges {
             charge.share = charge.seconds / predicted.max(f64::MIN_POSITIVE);
@@ -79,8 +79,23 @@ impl Bench<'_> {
             in_whole_tiles,
             charges,
             unexplained: measured - predicted,
-            unpredicted: program.steps_without_choice(),
+            without_choice,
         })
+    }
+}
+
+/// Adds what the limits of a step take, at so many seconds for a cycle.
+fn charge(charges: &mut Vec<Charge>, cost: &CostVector, target: &Target, each: f64) {
+    for limit in cost.limits(target) {
+        let more = limit.cycles * each;
+        match charges.iter_mut().find(|c| c.name == limit.name) {
+            Some(charge) => charge.seconds += more,
+            None => charges.push(Charge {
+                name: limit.name.to_owned(),
+                seconds: more,
+                share: 0.0,
+            }),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::rewrite::extract::{Extracted, Picked};
 use crate::rewrite::lang::{Node, Op};
 use crate::schedule::index::{Affine, AxisId, AxisKind, AxisSet};
 use crate::schedule::term::LoadId;
-use crate::target::{Target, Unit};
+use crate::target::{Target, UNITS, Unit};
 use crate::vector::ir::Scalar;
 
 /// The cost of a whole term.
@@ -65,10 +65,7 @@ pub fn total(prices: &Prices<'_>, extracted: &Extracted, weights: &[bool]) -> Co
         limits.map(|l| l.cycles).fold(0.0, f64::max)
     };
     let moving = longest(Kind::Moving);
-    // Units that are nearly as busy as the busiest are in its way.
-    let units = limits.iter().filter(|l| l.kind == Kind::Busy);
-    let together: f64 = units.map(|l| l.cycles.powi(NORM)).sum();
-    let busy = together.powf(1.0 / f64::from(NORM));
+    let busy = busy(&limits);
     sum.cycles = (busy * (1.0 + spill))
         .max(longest(Kind::Waiting))
         .max(longest(Kind::Memory))
@@ -81,6 +78,13 @@ pub fn total(prices: &Prices<'_>, extracted: &Extracted, weights: &[bool]) -> Co
             0.0
         };
     sum
+}
+
+/// Cycles of all units together: those that are nearly as busy as the busiest are in its way.
+fn busy(limits: &[Limit<'_>]) -> f64 {
+    let units = limits.iter().filter(|l| l.kind == Kind::Busy);
+    let together: f64 = units.map(|l| l.cycles.powi(NORM)).sum();
+    together.powf(1.0 / f64::from(NORM))
 }
 
 /// Cycles that something would take if nothing else bounded the time.
@@ -108,6 +112,16 @@ pub enum Kind {
 }
 
 impl CostVector {
+    /// What operations take that wait for nothing, and whose data is near.
+    pub fn of_units(units: [f64; UNITS], target: &Target) -> CostVector {
+        let mut cost = CostVector {
+            units,
+            ..CostVector::default()
+        };
+        cost.cycles = busy(&cost.limits(target));
+        cost
+    }
+
     /// What may bound the time of a term on a target.
     pub fn limits<'a>(&self, target: &'a Target) -> Vec<Limit<'a>> {
         let rate = &target.throughput;

@@ -1,4 +1,4 @@
-//! lowbit's compiler: text in, machine code out. No files, no threads, no global state.
+//! lowbit's compiler: text in, machine code out. No files, no global state, no threads that outlive a call.
 //!
 //! The stages, in the order in which data flows; a stage imports only what stands above it:
 //!

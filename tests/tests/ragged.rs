@@ -7,6 +7,7 @@ use lowbit::{Engine, Kernel, Tensor};
 /// Weights in blocks of all kinds, with activations.
 const FORMATS: &str = "language 1;
     import \"std/ggml\";
+    import \"std/ints\";
     import \"std/ggml_k\";
     import \"std/nf4\";
     import \"std/ternary\";
@@ -14,6 +15,10 @@ const FORMATS: &str = "language 1;
         encode x { d = max(i) abs(x[i]) / 127; q[i] = x[i] / d; } }
     format zero_point = block i < 32 { d: f32; z: uint(8); q[i]: uint(8); value = d * (q[i] - z);
         encode x { d = max(i) abs(x[i]) / 127; z = 128; q[i] = x[i] / d + z; } }
+    format reversed = block i < 32 { d: f32; q[i]: int(4); r[31 - i]: uint(1); value = d * q[i] * r[31 - i];
+        encode x { d = max(i) abs(x[i]) / 7; q[i] = x[i] / d; r[31 - i] = 1; } }
+    format divided = block i < 64 { d: f16; s[i / 8]: uint(4); q[i]: uint(4); value = d * q[i] / s[i / 8];
+        encode x { d = max(i) abs(x[i]); s[i / 8] = 1; q[i] = abs(x[i]) / d; } }
     format not_all = block i < 64 { d: f16; q[i]: codebook [-1, 0, 1] else nan; value = d * q[i]; }";
 
 fn engine() -> Engine {
@@ -133,6 +138,9 @@ fn what_does_not_vanish_past_the_end_is_summed_to_the_end() {
         "codes that are no numbers",
         kernel("not_all", "f32", 17, 77),
     ));
+    kernels.push(("codes in another order", kernel("q4_0", "reversed", 17, 77)));
+    kernels.push(("divisors that run out", kernel("divided", "f32", 17, 77)));
+    kernels.push(("numbers that may be infinite", kernel("f16", "f32", 17, 77)));
     kernels.push(("zero points", kernel("q4_0", "zero_point", 17, 77)));
     for (name, kernel) in kernels {
         assert!(has_tail(&kernel), "{name}");
@@ -196,5 +204,28 @@ fn neither_codes_past_the_end_nor_other_rows_are_in_a_sum() {
                 assert_eq!(found[row.clone()], wanted[row], "{weight}");
             }
         }
+    }
+}
+
+#[test]
+fn intermediates_that_go_on_with_zeros_are_moved_and_read_row_by_row() {
+    let text = format!(
+        "{FORMATS}
+        kernel both(weight w: q4_k[N, K], weight v: nf4_64[N, K], input x: f32[M, K])
+            -> (output y: f32[M, N], output z: a8[M, K], output r: f32[M, K]) {{
+            let q[m, k] = quantize x[m, k] as a8;
+            y[m, n] = sum(k) w[n, k] * q[m, k] + sum(k) v[n, k] * q[m, k];
+            z[m, k] = q[m, k];
+            r[m, k] = q[m, k];
+        }}"
+    );
+    for (n, k, m) in [(17, 257, 3), (16, 95, 2), (1, 1, 1)] {
+        let kernel = compiled(&text, n, k);
+        assert_eq!(differences(&kernel, m), [""; 0], "{n} × {k}, {m} rows");
+    }
+    // With a scale for a row, and in rows that share blocks.
+    for (x, n, k) in [("int8_row", 17, 77), ("int8_row", 16, 4095)] {
+        let kernel = kernel("q4_0", x, n, k);
+        assert_eq!(differences(&kernel, 3), [""; 0], "{x} {n} × {k}");
     }
 }

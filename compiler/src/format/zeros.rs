@@ -7,10 +7,38 @@ impl BlockFormat {
     /// Whether an element whose own codes are 0 bits is worth exactly 0 if what it shares with others is finite, and a block of
     /// 0 bits is worth nothing but zeros. The codes are in the order of the elements, and nothing else in a block depends on such codes.
     pub fn clears_to_zero(&self) -> bool {
+        let in_order = |f: &Field| (0..).zip(&f.occurrence).all(|(i, o)| i == *o);
+        let fits = |f: &Field| {
+            clear_value(f).is_some_and(f64::is_finite) && (!f.per_element() || in_order(f))
+        };
+        self.fields.values().all(fits) && self.is_zero(&self.value) && !self.reads_elements()
+    }
+
+    /// Whether elements past the end of a row are finite whatever their own codes are, if what the block has once is: no code is
+    /// an infinity or no number, and nothing is divided by them.
+    pub fn is_finite_past_the_end(&self) -> bool {
         let mut fields = self.fields.values();
-        fields.all(|f| clear_value(f).is_some_and(f64::is_finite))
-            && self.is_zero(&self.value)
-            && !self.reads_elements()
+        fields.all(|f| is_once(f) || !f.element.has_nan_or_inf())
+            && self.divides_by_once(&self.value)
+    }
+
+    /// Whether all divisors are constants, and what a block has once.
+    fn divides_by_once(&self, value: &ValueExpr) -> bool {
+        match value {
+            ValueExpr::Const(_) | ValueExpr::Field(_) => true,
+            ValueExpr::Unary(_, a) => self.divides_by_once(a),
+            ValueExpr::Binary(BinOp::Div, a, b) => self.divides_by_once(a) && self.is_once(b),
+            ValueExpr::Binary(_, a, b) => self.divides_by_once(a) && self.divides_by_once(b),
+        }
+    }
+
+    fn is_once(&self, value: &ValueExpr) -> bool {
+        match value {
+            ValueExpr::Const(_) => true,
+            ValueExpr::Field(id) => is_once(&self.fields[*id]),
+            ValueExpr::Unary(_, a) => self.is_once(a),
+            ValueExpr::Binary(_, a, b) => self.is_once(a) && self.is_once(b),
+        }
     }
 
     fn is_zero(&self, value: &ValueExpr) -> bool {
@@ -18,8 +46,7 @@ impl BlockFormat {
             ValueExpr::Const(c) => *c == 0.0,
             ValueExpr::Field(id) => {
                 let field = &self.fields[*id];
-                let in_order = (0..).zip(&field.occurrence).all(|(i, o)| i == *o);
-                field.per_element() && in_order && clear_value(field) == Some(0.0)
+                field.per_element() && clear_value(field) == Some(0.0)
             }
             ValueExpr::Unary(
                 UnOp::Neg
@@ -52,6 +79,11 @@ impl BlockFormat {
     }
 }
 
+/// Whether all elements of a block have the same value of a field.
+fn is_once(field: &Field) -> bool {
+    field.count == 1 && field.element.width() == 1
+}
+
 /// What a field is worth whose code is 0.
 fn clear_value(field: &Field) -> Option<f64> {
     match &field.element {
@@ -60,7 +92,7 @@ fn clear_value(field: &Field) -> Option<f64> {
     }
 }
 
-/// Whether finite fields give a finite value: sums and products of few of them do, in the range of what is stored.
+/// Whether nothing is divided: fields of 0 bits, which are finite, then give a finite value.
 fn no_division(value: &ValueExpr) -> bool {
     match value {
         ValueExpr::Const(_) | ValueExpr::Field(_) => true,

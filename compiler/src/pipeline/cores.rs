@@ -22,7 +22,8 @@ pub(super) fn on_all_cores<J: Send, R: Send>(jobs: Vec<J>, work: impl Fn(J) -> R
     };
     std::thread::scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(run);
+            // Where the system has no thread to give, this one does the work.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, run);
         }
         run();
     });

@@ -129,6 +129,12 @@ impl Facts {
                 (Scalar::Dim(_), Scalar::Const(by)) => FREE_REDUCTION.checked_div(*by),
                 _ => None,
             },
+            Scalar::DivCeil(d, by) => match (&**d, &**by) {
+                (Scalar::Dim(_), Scalar::Const(by)) if *by > 0 => {
+                    Some(FREE_REDUCTION.div_ceil(*by))
+                }
+                _ => None,
+            },
             _ => None,
         };
         self.extent(axis).or_else(|| free(&self.axes[axis].to))

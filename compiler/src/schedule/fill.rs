@@ -8,7 +8,7 @@ use super::amounts::chosen_by;
 use super::cuts::lcm;
 use super::normal::{Normal, Step};
 use super::plan::{Layouts, Plan, facts, known_columns, known_extent, layouts_of, plans};
-use crate::format::{BlockFormat, FormatKind};
+use crate::format::FormatKind;
 use crate::spec::kernel::{
     Binary, Expr, ExprId, Func, IndexId, Kernel, Reduce, Role, Statement, Subscript, Target,
     Tensor, TensorId,
@@ -52,14 +52,20 @@ fn filled(
     }
     let facts = facts(kernel, statement);
     let along = |(_, s): &(TensorId, &[Subscript])| s.last() == Some(&Subscript::Index(index));
-    let along = facts.uses.into_iter().filter(along).map(|u| u.0);
-    let along: BTreeSet<TensorId> = along.collect();
+    let uses: Vec<(TensorId, &[Subscript])> = facts.uses.into_iter().filter(along).collect();
+    let along: BTreeSet<TensorId> = uses.iter().map(|u| u.0).collect();
     // A copy is worth its time beside weights, and beside codes that are decoded.
     let worth_copies = extent.is_some()
         && along.iter().any(|id| {
             let Tensor { role, format, .. } = &kernel.tensors[*id];
             role.is_packed() || matches!(format.kind, FormatKind::Block(_))
         });
+    // Of a table only some rows may be read.
+    let all_rows = |id: TensorId| {
+        let index = |s: &Subscript| matches!(s, Subscript::Index(_));
+        let mut own = uses.iter().filter(|(t, _)| *t == id);
+        own.all(|(_, subscripts)| subscripts.iter().all(index))
+    };
     let mut filled = normal.clone();
     let mut copies = BTreeMap::new();
     for id in along {
@@ -72,7 +78,7 @@ fn filled(
                 }
             }
             (FormatKind::Plain(element), Role::Input | Role::Local)
-                if worth_copies && element.decode(0) == 0.0 =>
+                if worth_copies && all_rows(id) && element.decode(0) == 0.0 =>
             {
                 copies.insert(id, copy(&mut filled, id, reach));
             }
@@ -227,9 +233,7 @@ impl Past<'_> {
             && match &layout.kind {
                 FormatKind::Plain(_) => data.filled.is_multiple_of(self.chunk),
                 FormatKind::Block(block) => {
-                    // Packing fills up what was plain with zeros.
-                    let plain = matches!(data.format.kind, FormatKind::Plain(_));
-                    self.is_covered(tensor, u64::from(block.len)) && (plain || is_finite(block))
+                    self.is_covered(tensor, u64::from(block.len)) && block.is_finite_past_the_end()
                 }
             }
     }
@@ -276,7 +280,7 @@ impl Past<'_> {
         }
     }
 
-    /// Whether an expression is as finite past the end as it is before.
+    /// Whether an expression is finite past the end where what it reads is.
     fn is_finite(&self, expr: ExprId) -> bool {
         let grows = match &self.kernel.exprs[expr] {
             Expr::Unary(Func::Exp | Func::Sqrt, _) | Expr::Binary(Binary::Div, ..) => true,
@@ -297,10 +301,4 @@ impl Past<'_> {
         let of_load = matches!(node, Expr::Load(_, s) if s.iter().any(|s| self.chooses(s)));
         of_load || node.operands().iter().any(|e| self.depends(*e))
     }
-}
-
-/// Whether elements past the end of a row are finite where those before it are: nothing that they alone have is not.
-fn is_finite(block: &BlockFormat) -> bool {
-    let mut fields = block.fields.values();
-    fields.all(|f| f.count == 1 || !f.element.has_nan_or_inf())
 }

@@ -14,6 +14,7 @@ use crate::format::recode::Way;
 use crate::format::{BlockFormat, Field, Format, FormatKind, Scope, Side};
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{add, div, div_ceil, min, mul, rem};
+use crate::schedule::place::stored_shape;
 use crate::spec::kernel::TensorId;
 use crate::vector::ir::{Bin, Scalar, Value};
 use std::borrow::Cow;
@@ -64,7 +65,9 @@ pub(super) fn relayout(lower: &mut Lower<'_>, job: &RelayoutJob) -> Result<(), S
     let columns = shape.pop().unwrap_or(Scalar::Const(1));
     let rows = shape.pop().unwrap_or(Scalar::Const(1));
     let matrices = shape.into_iter().fold(Scalar::Const(1), mul);
-    let relayout = Relayout::new(&job.layout, to, rows.clone(), &columns)?;
+    let stored = stored_shape(lower.kernel, job.source).pop();
+    let stored = stored.unwrap_or(Scalar::Const(1));
+    let relayout = Relayout::new((&job.layout, &stored), to, rows.clone(), &columns)?;
     let (source, target) = (lower.pointers[&job.source], lower.pointers[&job.target]);
     relayout.tensor(lower, &matrices, (source, target))?;
     let (from, to) = (&relayout.from, &relayout.to);
@@ -123,7 +126,7 @@ fn side(scope: Scope) -> usize {
 
 impl<'f> Relayout<'f> {
     fn new(
-        layout: &'f Format,
+        (layout, stored): (&'f Format, &Scalar),
         to: &'f BlockFormat,
         rows: Scalar,
         columns: &Scalar,
@@ -132,11 +135,13 @@ impl<'f> Relayout<'f> {
         let whole = div_ceil(columns.clone(), len);
         let (from, bytes, across, ragged) = match &layout.kind {
             FormatKind::Block(from) => {
-                let bytes = mul(whole.clone(), constant(from.bytes));
+                // Rows of an intermediate may go on past its end.
+                let blocks = div_ceil(stored.clone(), from.len.into());
+                let bytes = mul(blocks, constant(from.bytes));
                 (Cow::Borrowed(from), bytes, whole.clone(), Scalar::Const(0))
             }
             FormatKind::Plain(element) => {
-                let bytes = mul(columns.clone(), constant(element.storage_bytes()));
+                let bytes = mul(stored.clone(), constant(element.storage_bytes()));
                 let from = Cow::Owned(BlockFormat::of_plain(element, len));
                 let (across, ragged) = (div(columns.clone(), len), rem(columns.clone(), len));
                 (from, bytes, across, ragged)

@@ -191,7 +191,7 @@ pub fn place(
     })
 }
 
-/// The extents of a tensor in memory: of those of its axes, the last up to where its rows are filled up.
+/// The extents of a tensor in memory: those of its axes, but the last as far as its rows go on with zeros.
 pub fn stored_shape(kernel: &Kernel, tensor: TensorId) -> Vec<Scalar> {
     let tensor = &kernel.tensors[tensor];
     let mut shape: Vec<Scalar> = tensor.shape.iter().map(|e| extent(kernel, *e)).collect();

@@ -262,20 +262,20 @@ pub(crate) fn chosen(stage: &Stage) -> Option<&Candidate> {
 /// that is.
 pub(crate) fn computing<'p>(program: &'p Program, dims: &[u64]) -> Vec<(Amounts, &'p Stage, f64)> {
     let kernel = &program.normal.kernel;
-    let computed = program.normal.steps.iter().filter_map(|s| match s {
-        Step::Compute(statement) => Some(statement),
-        Step::Encode { .. } | Step::Fill { .. } | Step::Relayout { .. } => None,
-    });
-    let steps = computed.zip(&program.stages).map(|(statement, stage)| {
-        let extent = |index| {
-            let extent = kernel.indices[index].extent;
-            let known = extent.value(|d| dims.get(d.as_u32() as usize).copied());
-            known.unwrap_or(1)
-        };
-        let amounts = amounts(kernel, statement, &extent);
-        let times = amounts.points / stage.amounts.points.max(1.0);
-        (amounts, stage, times)
-    });
+    let computed = program.normal.steps.iter();
+    let steps = computed
+        .filter_map(Step::statement)
+        .zip(&program.stages)
+        .map(|(statement, stage)| {
+            let extent = |index| {
+                let extent = kernel.indices[index].extent;
+                let known = extent.value(|d| dims.get(d.as_u32() as usize).copied());
+                known.unwrap_or(1)
+            };
+            let amounts = amounts(kernel, statement, &extent);
+            let times = amounts.points / stage.amounts.points.max(1.0);
+            (amounts, stage, times)
+        });
     steps.collect()
 }
 

@@ -296,15 +296,22 @@ impl Field {
         })
     }
 
+    /// How many neighbours share an occurrence, if they do so in order: 1 where every element has its own.
+    pub fn run(&self) -> Option<u32> {
+        let len = self.occurrence.len() as u32;
+        let run = (len / self.count.max(1)).max(1);
+        let mut all = (0..).zip(&self.occurrence);
+        all.all(|(i, o)| i / run == *o).then_some(run)
+    }
+
     /// How many neighbours a code gives their values in blocks of `len`, if all codes do so in order; 1 where every element has a
     /// code of its own.
     pub fn values_per_code(&self, len: u32) -> Option<u64> {
         let values = self.element.width();
-        let in_order = |(i, o): (usize, &u32)| i as u32 / values == *o;
         let components = self.component.iter().enumerate();
         let whole = self.scope == Scope::Block
             && self.count * values == len
-            && self.occurrence.iter().enumerate().all(in_order)
+            && self.run() == Some(values)
             && (values == 1 || { components }.all(|(i, c)| i as u32 % values == *c));
         whole.then_some(u64::from(values))
     }

@@ -5,9 +5,10 @@ use super::{Assigned, BinOp, BlockFormat, Element, EncodeExpr, Field, FieldId, U
 
 impl BlockFormat {
     /// Whether an element whose own codes are 0 bits is worth exactly 0 if what it shares with others is finite, and a block of
-    /// 0 bits is worth nothing but zeros. The codes are in the order of the elements, and nothing else in a block depends on such codes.
+    /// 0 bits is worth nothing but zeros. The codes are in the order of the elements, and nothing else in a block depends on
+    /// such codes.
     pub fn clears_to_zero(&self) -> bool {
-        let in_order = |f: &Field| (0..).zip(&f.occurrence).all(|(i, o)| i == *o);
+        let in_order = |f: &Field| f.run() == Some(1);
         let fits = |f: &Field| {
             clear_value(f).is_some_and(f64::is_finite) && (!f.per_element() || in_order(f))
         };
@@ -19,19 +20,10 @@ impl BlockFormat {
     pub fn is_finite_past_the_end(&self) -> bool {
         let mut fields = self.fields.values();
         fields.all(|f| is_once(f) || !f.element.has_nan_or_inf())
-            && self.divides_by_once(&self.value)
+            && divisors(&self.value, &|by| self.is_once(by))
     }
 
-    /// Whether all divisors are constants, and what a block has once.
-    fn divides_by_once(&self, value: &ValueExpr) -> bool {
-        match value {
-            ValueExpr::Const(_) | ValueExpr::Field(_) => true,
-            ValueExpr::Unary(_, a) => self.divides_by_once(a),
-            ValueExpr::Binary(BinOp::Div, a, b) => self.divides_by_once(a) && self.is_once(b),
-            ValueExpr::Binary(_, a, b) => self.divides_by_once(a) && self.divides_by_once(b),
-        }
-    }
-
+    /// Whether a value is made of constants, and of what a block has once.
     fn is_once(&self, value: &ValueExpr) -> bool {
         match value {
             ValueExpr::Const(_) => true,
@@ -59,7 +51,9 @@ impl BlockFormat {
                 a,
             ) => self.is_zero(a),
             ValueExpr::Binary(BinOp::Mul, a, b) => {
-                self.is_zero(a) && no_division(b) || self.is_zero(b) && no_division(a)
+                // Fields of 0 bits are finite, and so is what is made of them without a division.
+                let finite = |e: &ValueExpr| divisors(e, &|_| false);
+                self.is_zero(a) && finite(b) || self.is_zero(b) && finite(a)
             }
             ValueExpr::Binary(BinOp::Div, a, b) => {
                 self.is_zero(a) && matches!(**b, ValueExpr::Const(c) if c != 0.0)
@@ -92,13 +86,15 @@ fn clear_value(field: &Field) -> Option<f64> {
     }
 }
 
-/// Whether nothing is divided: fields of 0 bits, which are finite, then give a finite value.
-fn no_division(value: &ValueExpr) -> bool {
+/// Whether all divisors in a value are of a kind.
+fn divisors(value: &ValueExpr, kind: &impl Fn(&ValueExpr) -> bool) -> bool {
     match value {
         ValueExpr::Const(_) | ValueExpr::Field(_) => true,
-        ValueExpr::Unary(_, a) => no_division(a),
-        ValueExpr::Binary(BinOp::Div, ..) => false,
-        ValueExpr::Binary(_, a, b) => no_division(a) && no_division(b),
+        ValueExpr::Unary(_, a) => divisors(a, kind),
+        ValueExpr::Binary(op, a, b) => {
+            let divides = *op == BinOp::Div;
+            divisors(a, kind) && if divides { kind(b) } else { divisors(b, kind) }
+        }
     }
 }
 

@@ -16,7 +16,6 @@ use crate::format::{
 };
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{div, div_ceil, mul, rem};
-use crate::schedule::place::stored_shape;
 use crate::spec::kernel::TensorId;
 use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Scalar, Shift, Type, Un, Value};
 use rows::Rows;
@@ -87,9 +86,7 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
     let mut shape = lower.shape(job.target);
     let columns = Columns {
         values: shape.pop().unwrap_or(Scalar::Const(1)),
-        stored: stored_shape(lower.kernel, job.target)
-            .pop()
-            .unwrap_or(Scalar::Const(1)),
+        stored: lower.stored_columns(job.target),
         clear: tensor.filled > 1,
     };
     let (source, target) = (lower.pointers[&job.source], lower.pointers[&job.target]);
@@ -100,21 +97,19 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
     let rows = shape.into_iter().fold(Scalar::Const(1), mul);
     let len = u64::from(format.len);
     let blocks = columns.row_bytes(format);
-    let (stored, clear) = (columns.clone(), columns.clear);
-    let columns = columns.values;
     let frames = Frames {
         format: Cow::Borrowed(format),
         blocks,
     };
-    let all = lower.scalar(&mul(rows.clone(), columns.clone()));
+    let all = lower.scalar(&mul(rows.clone(), columns.values.clone()));
     let known = frames.tensor(lower, target, (source, all), &rows)?;
     let zero = lower.scalar(&Scalar::Const(0));
     let rows = lower.scalar(&rows);
     let (row, _) = lower.open("row", zero, rows, 1, &[]);
-    let source = lower.offset(source, row, &mul(Scalar::Const(4), columns.clone()));
-    let all = lower.scalar(&columns);
+    let source = lower.offset(source, row, &mul(Scalar::Const(4), columns.values.clone()));
+    let all = lower.scalar(&columns.values);
     let (target, known) = frames.of_row(lower, (target, row), (source, all), known)?;
-    let whole = lower.scalar(&div(columns.clone(), len));
+    let whole = lower.scalar(&div(columns.values.clone(), len));
     let (block, _) = lower.open("block", zero, whole, 1, &[]);
     let values = lower.offset(source, block, &Scalar::Const(4 * len));
     let bytes = lower.offset(target, block, &Scalar::Const(u64::from(format.bytes)));
@@ -123,15 +118,11 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
     match whole::possible(format) {
         Some(clause) => whole::block(lower, format, clause, here, bytes, &known)?,
         None => {
-            let count = Count {
-                values: count,
-                clear,
-            };
-            one_block(lower, format, here, count, bytes, &known)?;
+            one_block(lower, format, here, columns.count(count), bytes, &known)?;
         }
     }
     lower.close(&[]);
-    let rest = rem(columns, len);
+    let rest = rem(columns.values.clone(), len);
     if rest != Scalar::Const(0) {
         let count = lower.scalar(&rest);
         let one = lower.scalar(&Scalar::Const(1));
@@ -140,20 +131,15 @@ pub(super) fn encode(lower: &mut Lower<'_>, job: &EncodeJob) -> Result<(), Sched
         let values = lower.offset(source, whole, &Scalar::Const(4 * len));
         let bytes = lower.offset(target, whole, &Scalar::Const(u64::from(format.bytes)));
         let here = Rows::one(values);
-        let count = Count {
-            values: count,
-            clear,
-        };
-        one_block(lower, format, here, count, bytes, &known)?;
+        one_block(lower, format, here, columns.count(count), bytes, &known)?;
         lower.close(&[]);
     }
-    stored.fill_up(lower, format, target);
+    columns.fill_up(lower, format, target);
     lower.close(&[]);
     Ok(())
 }
 
 /// The columns of what is encoded.
-#[derive(Clone)]
 struct Columns {
     /// How many there are.
     values: Scalar,
@@ -164,6 +150,14 @@ struct Columns {
 }
 
 impl Columns {
+    /// So many of them, in a block.
+    fn count(&self, values: Value) -> Count {
+        Count {
+            values,
+            clear: self.clear,
+        }
+    }
+
     /// Bytes of the blocks of a row.
     fn row_bytes(&self, format: &BlockFormat) -> Scalar {
         let blocks = div_ceil(self.stored.clone(), u64::from(format.len));
@@ -494,10 +488,9 @@ fn read_back(
 
 /// The occurrence that an element uses.
 fn occurrence(lower: &mut Lower<'_>, field: &Field, at: Value) -> Value {
-    let mut in_order = field.occurrence.iter().enumerate();
-    match in_order.all(|(i, o)| i as u32 == *o) {
-        true => at,
-        false => lower.table_entry("occurrence", field.occurrence.clone(), at),
+    match field.run() {
+        Some(1) => at,
+        _ => lower.table_entry("occurrence", field.occurrence.clone(), at),
     }
 }
 

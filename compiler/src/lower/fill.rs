@@ -1,12 +1,11 @@
 //! Copies of plain tensors whose rows go on with zeros: vectors of a row, then what they leave over, then the zeros.
 
-use super::{I64, Lower};
+use super::Lower;
 use crate::format::FormatKind;
 use crate::schedule::ScheduleError;
-use crate::schedule::index::{div, mul, rem};
-use crate::schedule::place::stored_shape;
+use crate::schedule::index::{div, mul};
 use crate::spec::kernel::TensorId;
-use crate::vector::ir::{Bin, Elem, Op, Scalar, Type, Value};
+use crate::vector::ir::{Elem, Op, Scalar, Type, Value};
 
 /// Copies `source` into `target`, whose rows go on with zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +30,9 @@ pub(super) fn fill(lower: &mut Lower<'_>, job: &FillJob) -> Result<(), ScheduleE
         _ => Elem::I32,
     };
     let bytes = Scalar::Const(element.storage_bytes().into());
-    let columns = |lower: &Lower<'_>, id: TensorId| {
-        let mut shape = stored_shape(lower.kernel, id);
-        (shape.pop().unwrap_or(Scalar::Const(1)), shape)
-    };
-    let (all, rows) = columns(lower, job.source);
-    let (stored, _) = columns(lower, job.target);
+    let mut rows = lower.shape(job.source);
+    let all = rows.pop().unwrap_or(Scalar::Const(1));
+    let stored = lower.stored_columns(job.target);
     let (source, target) = (lower.pointers[&job.source], lower.pointers[&job.target]);
     let rows = lower.scalar(&rows.into_iter().fold(Scalar::Const(1), mul));
     let zero = lower.scalar(&Scalar::Const(0));
@@ -55,10 +51,8 @@ pub(super) fn fill(lower: &mut Lower<'_>, job: &FillJob) -> Result<(), ScheduleE
     );
     lower.close(&[]);
     let one = Type::new(elem, 1);
-    let left = lower.scalar(&rem(all.clone(), LANES.into()));
-    let lanes = lower.scalar(&Scalar::Const(LANES.into()));
-    let first = lower.put(I64, Op::Bin(Bin::IMul, vectors, lanes), &[vectors, lanes]);
-    let end = lower.bin(Bin::IAdd, first, left);
+    let whole = mul(div(all.clone(), LANES.into()), Scalar::Const(LANES.into()));
+    let (first, end) = (lower.scalar(&whole), lower.scalar(&all));
     let (at, _) = lower.open("element", first, end, 1, &[]);
     copy(lower, one, at, &bytes, (source, target));
     lower.close(&[]);

@@ -180,6 +180,12 @@ impl Lower<'_> {
         shape.map(extent).collect()
     }
 
+    /// Columns of a tensor's rows in memory: more than its extent where rows go on with zeros.
+    fn stored_columns(&self, id: TensorId) -> Scalar {
+        let last = stored_shape(self.kernel, id).pop();
+        last.unwrap_or(Scalar::Const(1))
+    }
+
     /// Bytes of an intermediate.
     fn tensor_bytes(&self, id: TensorId) -> Scalar {
         use crate::format::FormatKind;

@@ -82,16 +82,9 @@ pub(super) fn chunk(blocks: &[BlockUse<'_>], steps: &[u64], vector_bytes: u64) -
         }
         let in_block = |f: &&Field| f.scope == Scope::Block;
         for field in block.fields.values().filter(in_block) {
-            let run = u64::from(block.len / field.count.max(1));
-            let regular = field
-                .occurrence
-                .iter()
-                .enumerate()
-                .all(|(i, o)| i as u64 / run.max(1) == u64::from(*o));
             // A code of several values is read for each of them anyway.
-            if regular && run > 1 && field.element.width() == 1 {
-                lens.push(run);
-            }
+            let run = field.run().filter(|_| field.element.width() == 1);
+            lens.extend(run.filter(|run| *run > 1).map(u64::from));
         }
     }
     lens.extend(steps.iter().copied().filter(|by| fits(*by)));
@@ -123,7 +116,7 @@ fn goes_on(block: &BlockFormat) -> bool {
         };
         let bits = u32::from(part.bits);
         f.element.width() == 1
-            && (0..).zip(&f.occurrence).all(|(i, o)| i == *o)
+            && f.run() == Some(1)
             && (0..).zip(&part.address).all(|(i, at)| *at == i * bits)
             && 8 * block.bytes == bits * block.len
     };

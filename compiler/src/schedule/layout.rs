@@ -239,9 +239,9 @@ fn place_part(
     };
     let packs = u64::from(8 / unit.clamp(1, 8));
     // Of copies that are too few to fill a byte, several groups of rows do.
-    let beside = match packs.checked_div(cut.copies) {
-        Some(beside) if beside > 1 && packs.is_multiple_of(cut.copies) => beside,
-        _ => 1,
+    let beside = match packs.is_multiple_of(cut.copies) {
+        true => packs / cut.copies,
+        false => 1,
     };
     let in_bytes = unit <= 8
         && 8 % unit == 0

@@ -46,6 +46,16 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// The statement of a step that computes.
+    pub fn statement(&self) -> Option<&Statement> {
+        match self {
+            Step::Compute(statement) => Some(statement),
+            Step::Encode { .. } | Step::Fill { .. } | Step::Relayout { .. } => None,
+        }
+    }
+}
+
 /// A kernel in normal form. Its tensors are those of the original, with intermediates after them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normal {

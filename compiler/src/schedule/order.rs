@@ -7,7 +7,7 @@ use crate::format::{BlockFormat, Field, Part, Scope};
 
 /// Puts the planes of a block side by side, run by run, if its elements have several and all of them go on run by run.
 pub(super) fn in_order(block: &mut BlockFormat, cut: Cut) {
-    let len = block.len;
+    let len = u64::from(block.len);
     let planes = |f: &Field| f.scope == Scope::Block && f.per_element() && f.parts.len() > 1;
     if !block.fields.values().any(planes) {
         return;
@@ -17,21 +17,16 @@ pub(super) fn in_order(block: &mut BlockFormat, cut: Cut) {
         .values_mut()
         .filter(|f| f.scope == Scope::Block)
         .partition(|f| f.count == 1);
-    let span = u32::try_from(cut.span).ok();
-    let run = several.iter().try_fold(span, |run, f| {
-        let own = regular_run(f, len)?;
-        Some(run.map(|run| lcm(run.into(), own.into()) as u32))
-    });
-    let Some(run) = run
-        .flatten()
-        .filter(|run| len.is_multiple_of(*run) && *run < len)
-    else {
+    let longer = |run: u64, f: &&mut Field| Some(lcm(run, f.run()?.into()));
+    let run = several.iter().try_fold(cut.span, longer);
+    let Some(run) = run.filter(|run| len.is_multiple_of(*run) && *run < len) else {
         return;
     };
+    let runs = (len / run) as u32;
     let parts = several
         .iter()
         .flat_map(|f| f.parts.iter().map(move |p| (f, p)));
-    let spans = parts.map(|(field, part)| span_of(field, part, len / run));
+    let spans = parts.map(|(field, part)| span_of(field, part, runs));
     let Some(spans) = spans.collect::<Option<Vec<Span>>>() else {
         return;
     };
@@ -57,13 +52,6 @@ pub(super) fn in_order(block: &mut BlockFormat, cut: Cut) {
 struct Span {
     start: u32,
     bits: u32,
-}
-
-/// How many neighbours share an occurrence, in order.
-fn regular_run(field: &Field, len: u32) -> Option<u32> {
-    let run = len / field.count;
-    let mut all = (0..).zip(&field.occurrence);
-    (run > 0 && all.all(|(i, o)| i / run == *o)).then_some(run)
 }
 
 /// Where the bits of a part begin and end.

@@ -29,17 +29,13 @@ enum Share {
     Component,
 }
 
-fn share(field: &Field, len: u32) -> Option<Share> {
+fn share(field: &Field) -> Option<Share> {
     if field.element.width() > 1 {
         return Some(Share::Component);
     }
-    let run = len / field.count.max(1);
-    let regular = (0..)
-        .zip(&field.occurrence)
-        .all(|(i, o)| i / run.max(1) == *o);
-    match run {
-        1 if regular => Some(Share::Each),
-        run if regular && run.is_multiple_of(4) => Some(Share::Run(run)),
+    match field.run()? {
+        1 => Some(Share::Each),
+        run if run.is_multiple_of(4) => Some(Share::Run(run)),
         _ => None,
     }
 }
@@ -72,7 +68,7 @@ pub(super) fn possible(format: &BlockFormat) -> Option<&Encode> {
         if of(target).scope != Scope::Block {
             return Some(()); // it is known by then
         }
-        let each = match share(of(target), len)? {
+        let each = match share(of(target))? {
             Share::Run(_) => false,
             Share::Each => true,
             Share::Component => digits(of(target)).map(|_| true)?,
@@ -90,7 +86,7 @@ pub(super) fn possible(format: &BlockFormat) -> Option<&Encode> {
 fn lanes(format: &BlockFormat, clause: &Encode) -> u32 {
     let fields = format.fields.values().chain(clause.locals.values());
     let runs: Vec<u32> = fields
-        .filter_map(|f| match share(f, format.len)? {
+        .filter_map(|f| match share(f)? {
             Share::Run(run) => Some(run),
             Share::Each | Share::Component => None,
         })
@@ -107,9 +103,9 @@ fn readable(format: &BlockFormat, clause: &Encode, expr: &EncodeExpr, each: bool
         EncodeExpr::Const(_) => true,
         EncodeExpr::Input => each,
         EncodeExpr::Field(id) => {
-            matches!(share(&format.fields[*id], format.len), Some(Share::Run(_)))
+            matches!(share(&format.fields[*id]), Some(Share::Run(_)))
         }
-        EncodeExpr::Local(id) => match share(&clause.locals[*id], format.len) {
+        EncodeExpr::Local(id) => match share(&clause.locals[*id]) {
             Some(Share::Run(_)) => true,
             Some(Share::Each) => each,
             Some(Share::Component) | None => false,
@@ -228,7 +224,7 @@ impl Whole<'_> {
         expr: &EncodeExpr,
     ) -> Result<(), ScheduleError> {
         let local = &self.clause.locals[id];
-        let Some(Share::Run(run)) = share(local, self.format.len) else {
+        let Some(Share::Run(run)) = share(local) else {
             // Evaluated where it is used.
             return Ok(());
         };
@@ -246,7 +242,7 @@ impl Whole<'_> {
     ) -> Result<(), ScheduleError> {
         let format = self.format;
         let field = &format.fields[id];
-        match share(field, format.len) {
+        match share(field) {
             Some(Share::Run(run)) => {
                 let mut decoded = Vec::new();
                 for o in 0..field.count {

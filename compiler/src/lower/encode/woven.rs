@@ -2,7 +2,7 @@
 //! side by side where nothing but bits is shared; what rows or columns leave over goes the general way.
 
 use super::rows::Rows;
-use super::{Columns, Count, Known, columns, one_block, whole};
+use super::{Columns, Known, columns, one_block, whole};
 use crate::format::BlockFormat;
 use crate::lower::frames::Frames;
 use crate::lower::{I64, Lower};
@@ -81,18 +81,18 @@ fn blocks(
     is_whole: bool,
     known: &Known,
 ) -> Result<(), ScheduleError> {
-    let (columns, clear) = (&columns.values, columns.clear);
+    let values = &columns.values;
     let len = u64::from(format.len);
     let block_bytes = Scalar::Const(u64::from(format.bytes));
     let zero = lower.scalar(&Scalar::Const(0));
-    let whole = lower.scalar(&div(columns.clone(), len));
+    let whole = lower.scalar(&div(values.clone(), len));
     let mut first = zero;
     let clauses = match is_whole {
         true => (columns::possible(format), whole::possible(format)),
         false => (None, None),
     };
     if let (Some(clause), _) = clauses {
-        let end = lower.scalar(&div(columns.clone(), columns::LANES));
+        let end = lower.scalar(&div(values.clone(), columns::LANES));
         let (at, _) = lower.open("columns", zero, end, 1, &[]);
         let here = rows.from(lower, at, columns::LANES);
         let several = mul(Scalar::Const(columns::LANES), block_bytes.clone());
@@ -108,15 +108,12 @@ fn blocks(
     match clauses {
         (None, Some(clause)) => whole::block(lower, format, clause, here, block, known)?,
         _ => {
-            let count = Count {
-                values: lower.scalar(&Scalar::Const(len)),
-                clear,
-            };
+            let count = columns.count(lower.scalar(&Scalar::Const(len)));
             one_block(lower, format, here, count, block, known)?;
         }
     }
     lower.close(&[]);
-    let rest = rem(columns.clone(), len);
+    let rest = rem(values.clone(), len);
     if rest != Scalar::Const(0) {
         let count = lower.scalar(&rest);
         let one = lower.scalar(&Scalar::Const(1));
@@ -124,11 +121,7 @@ fn blocks(
         lower.open("ragged", zero, some, 1, &[]);
         let here = rows.from(lower, whole, len);
         let block = lower.offset(bytes, whole, &block_bytes);
-        let count = Count {
-            values: count,
-            clear,
-        };
-        one_block(lower, format, here, count, block, known)?;
+        one_block(lower, format, here, columns.count(count), block, known)?;
         lower.close(&[]);
     }
     Ok(())

@@ -14,7 +14,6 @@ use crate::format::recode::Way;
 use crate::format::{BlockFormat, Field, Format, FormatKind, Scope, Side};
 use crate::schedule::ScheduleError;
 use crate::schedule::index::{add, div, div_ceil, min, mul, rem};
-use crate::schedule::place::stored_shape;
 use crate::spec::kernel::TensorId;
 use crate::vector::ir::{Bin, Scalar, Value};
 use std::borrow::Cow;
@@ -65,8 +64,7 @@ pub(super) fn relayout(lower: &mut Lower<'_>, job: &RelayoutJob) -> Result<(), S
     let columns = shape.pop().unwrap_or(Scalar::Const(1));
     let rows = shape.pop().unwrap_or(Scalar::Const(1));
     let matrices = shape.into_iter().fold(Scalar::Const(1), mul);
-    let stored = stored_shape(lower.kernel, job.source).pop();
-    let stored = stored.unwrap_or(Scalar::Const(1));
+    let stored = lower.stored_columns(job.source);
     let relayout = Relayout::new((&job.layout, &stored), to, rows.clone(), &columns)?;
     let (source, target) = (lower.pointers[&job.source], lower.pointers[&job.target]);
     relayout.tensor(lower, &matrices, (source, target))?;

@@ -45,7 +45,7 @@ impl Machine {
                 .filter(vectors)
                 .map(str::to_owned)
                 .collect(),
-            used: used(features),
+            used: features.to_string(),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             lowbit: match commit(checkout) {
                 Some(commit) => format!("{version} ({commit})"),
@@ -53,24 +53,6 @@ impl Machine {
             },
         }
     }
-}
-
-/// The features that code is made for, in short.
-fn used(features: &Features) -> String {
-    let named = [
-        (features.ssse3, "ssse3"),
-        (features.sse41, "sse4.1"),
-        (features.avx, "avx"),
-        (features.avx2, "avx2"),
-        (features.fma, "fma"),
-        (features.avx512vnni, "avx512-vnni"),
-        (features.avx512bitalg, "avx512-bitalg"),
-        (features.avxvnni, "avx-vnni"),
-        (features.dotprod, "dotprod"),
-        (features.i8mm, "i8mm"),
-    ];
-    let used = named.iter().filter(|(has, _)| *has).map(|(_, name)| *name);
-    used.collect::<Vec<_>>().join(" ")
 }
 
 fn commit(checkout: &Path) -> Option<String> {

@@ -1,4 +1,4 @@
-//! `lowbit`: check, format, inspect, run, pack, quantise, convert, bench and calibrate from the command line. A thin face over the library.
+//! `lowbit`: check, format, inspect, run, pack, quantise, convert, bench, tune and calibrate from the command line. A thin face over the library.
 //!
 //! Results go to the standard output, errors and progress to the standard error. Exit codes: 0 for success, 1 for an error
 //! in the input (a text, a file, a call), 2 for arguments that cannot be read, 3 if a result differs from the reference.
@@ -17,7 +17,7 @@ mod text;
 mod weights;
 
 use clap::{Parser, Subcommand};
-use commands::{bench, calibrate, convert, emit, explain, pack, quantize, run, show, source};
+use commands::{bench, calibrate, convert, emit, explain, pack, quantize, run, show, source, tune};
 use std::process::ExitCode;
 
 /// Compile and run tensor kernels over number formats that no CPU has.
@@ -61,6 +61,8 @@ enum Command {
     Convert(convert::Convert),
     /// Measure how fast a kernel is beside what the machine can do, and where its time goes
     Bench(bench::Bench),
+    /// Measure the most promising lowerings and tiles of a kernel on this machine, and keep the fastest for `--tuning`
+    Tune(tune::Tune),
     /// Measure what operations, accesses and memory cost on this machine
     Calibrate(calibrate::Calibrate),
 }
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
         Command::Quantize(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Tune(command) => command.run(),
         Command::Calibrate(command) => command.run(),
     };
     match done {

@@ -2,7 +2,7 @@
 //! a module of the language: the layout as a format, and a kernel that says what the tensor decodes to.
 
 use crate::Failure;
-use crate::text::module;
+use crate::text::{self, module};
 use lowbit::Tensor;
 use lowbit::compiler::format::text::definition;
 use lowbit::compiler::format::{Format, FormatKind};
@@ -18,11 +18,8 @@ pub(crate) fn beside(path: &Path) -> PathBuf {
 
 /// Writes a tensor and its text.
 pub(crate) fn write(path: &Path, name: &str, tensor: &Tensor) -> Result<(), Failure> {
-    let write = |path: &Path, bytes: &[u8]| {
-        std::fs::write(path, bytes).map_err(|e| Failure::Input(format!("{}: {e}", path.display())))
-    };
-    write(path, tensor.bytes())?;
-    write(&beside(path), description(name, tensor).as_bytes())
+    text::write(path, tensor.bytes())?;
+    text::write(&beside(path), description(name, tensor))
 }
 
 /// The text: a format, and a kernel that decodes.

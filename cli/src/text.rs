@@ -5,6 +5,7 @@ use clap::Args;
 use lowbit::compiler::spec::kernel::Kernel as Spec;
 use lowbit::compiler::spec::{self, Module};
 use lowbit::compiler::target::Target;
+use lowbit::tune::Tuning;
 use lowbit::{Engine, Kernel, Options, find_kernel};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,9 @@ pub(crate) struct Source {
     /// Replace costs of the target by those of a JSON file, such as `lowbit calibrate` writes
     #[arg(long, value_name = "FILE")]
     costs: Option<PathBuf>,
+    /// Choose what was measured to be fastest: records of `lowbit tune`
+    #[arg(long, value_name = "FILE")]
+    tuning: Option<PathBuf>,
     /// Only lowerings whose description contains this text
     #[arg(long, value_name = "TEXT")]
     force: Option<String>,
@@ -66,13 +70,16 @@ impl Source {
         Ok(find_kernel(&module, self.kernel())?.clone())
     }
 
-    /// For the machine that is named, with the costs that are given.
+    /// For the machine that is named, with the costs and records that are given.
     pub(crate) fn engine(&self) -> Result<Engine, Failure> {
-        let engine = Engine::new(Target::named(&self.target)?)?;
-        match &self.costs {
-            Some(costs) => Ok(engine.with_costs(&read(costs)?)?),
-            None => Ok(engine),
+        let mut engine = Engine::new(Target::named(&self.target)?)?;
+        if let Some(costs) = &self.costs {
+            engine = engine.with_costs(&read(costs)?)?;
         }
+        if let Some(tuning) = &self.tuning {
+            engine = engine.with_tuning(Tuning::from_json(&read(tuning)?)?);
+        }
+        Ok(engine)
     }
 
     /// Reads, checks and compiles it, with some dimensions bound.
@@ -149,4 +156,9 @@ pub(crate) fn rendered(diagnostics: &lowbit::compiler::diagnostic::Diagnostics) 
 /// A text file, with its name in the error.
 pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|e| Failure::Input(format!("{}: {e}", path.display())))
+}
+
+/// Writes a file, with its name in the error.
+pub(crate) fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), Failure> {
+    std::fs::write(path, contents).map_err(|e| Failure::Input(format!("{}: {e}", path.display())))
 }

@@ -372,6 +372,35 @@ fn bench_takes_4096_for_what_is_not_bound_and_leaves_the_batch_free() {
 }
 
 #[test]
+fn tune_adds_to_a_file_that_others_choose_by() {
+    let place = Place::new("tune");
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+    let of = "dsl-examples/int2_int8.lowbit --dim N=96 --dim K=256";
+    let line = format!("lowbit tune {of} --cached --repeat 1");
+    let printed = json(&place.line(&format!("{line} --rows 1")).good());
+    assert_eq!(printed["records"].as_array().map(Vec::len), Some(1));
+    for (rows, count) in [("1", 1), ("1,8", 2), ("8", 2)] {
+        let out = place.line(&format!("{line} --rows {rows} --output t.json"));
+        let out = out.good();
+        assert!(out.contains("× what is predicted to be best"), "{out}");
+        let kept = json(&String::from_utf8(place.read("t.json")).expect("text"));
+        assert_eq!(kept["records"].as_array().map(Vec::len), Some(count));
+    }
+    let kept = json(&String::from_utf8(place.read("t.json")).expect("text"));
+    let first = { kept["records"].as_array() }.and_then(|all| all.iter().find(|r| r["batch"] == 1));
+    let explain = format!("lowbit explain {of} --json --tuning t.json");
+    let explained = json(&place.line(&explain).good());
+    let candidates = explained["steps"][0]["candidates"].as_array();
+    let chosen = candidates.and_then(|all| all.iter().find(|c| c["chosen"] == true));
+    let (first, chosen) = (first.expect("a record"), chosen.expect("a candidate"));
+    assert_eq!(first["lowering"], chosen["name"]);
+    assert_eq!(first["pick"]["lanes"], chosen["lanes"]);
+    place.write("t.json", "[]");
+    let err = place.line(&explain).bad(1);
+    assert!(err.contains("the records of tuning are not valid"), "{err}");
+}
+
+#[test]
 fn run_checks_the_weights_of_a_model() {
     let place = Place::new("run-model");
     let out = place
@@ -569,6 +598,7 @@ fn the_help_of_every_command_has_examples_that_run() {
         "quantize",
         "convert",
         "bench",
+        "tune",
         "calibrate",
     ] {
         let args: Vec<&str> = [command, "--help"]
@@ -585,7 +615,7 @@ fn the_help_of_every_command_has_examples_that_run() {
         for line in examples.lines().map(str::trim).filter(|l| !l.is_empty()) {
             assert!(
                 line.starts_with(&format!("lowbit {command}"))
-                    || ["pack", "quantize", "convert", "calibrate"].contains(&command),
+                    || ["pack", "quantize", "convert", "tune", "calibrate"].contains(&command),
                 "{line}"
             );
             let done = place.line(line);

@@ -19,6 +19,7 @@
 pub mod codegen;
 pub mod diagnostic;
 pub mod format;
+mod hash;
 pub mod lower;
 pub mod pipeline;
 pub mod rewrite;

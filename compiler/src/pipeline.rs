@@ -18,10 +18,11 @@ use crate::schedule::ScheduleError;
 use crate::schedule::amounts::Amounts;
 use crate::schedule::normal::{Normal, Step};
 use crate::schedule::place::{Part, Placed};
-use crate::schedule::plan::{Layouts, Plan};
+use crate::schedule::plan::{Layouts, Plan, TileShape};
 use crate::spec::kernel::{Kernel, TensorId};
 use crate::target::Target;
 use crate::vector::ir::Function;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Why a kernel could not be compiled.
@@ -48,10 +49,12 @@ pub struct Request<'a> {
     pub layouts: Layouts,
     /// Only lowerings whose description is this text, or where there is none, contains it: in each step that has one, and one must.
     pub force: Option<&'a str>,
+    /// Candidates to choose, whatever they cost, where they are considered: one for a step at most.
+    pub picks: &'a [Pick],
 }
 
 /// A candidate, told apart from all others of its step.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pick {
     /// The computing step, counted from 0.
     pub step: usize,
@@ -59,6 +62,8 @@ pub struct Pick {
     pub lanes: String,
     /// The hash of its term.
     pub term: u64,
+    /// Its tile.
+    pub tile: TileShape,
 }
 
 /// A lowering that was considered for a statement.
@@ -70,6 +75,8 @@ pub struct Candidate {
     pub name: String,
     /// The hash of its term.
     pub term: u64,
+    /// How many rows are computed beside each other.
+    pub tile: TileShape,
     /// Whether it looks sums up in tables that are rounded.
     pub rounded: bool,
     /// What it costs.
@@ -87,6 +94,7 @@ impl Candidate {
             step,
             lanes: self.lanes.clone(),
             term: self.term,
+            tile: self.tile,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The engine: a target with its rules; it turns text into kernels.
 
-use crate::kernel::Known;
+use crate::kernel::{Known, Wishes};
 use crate::pack::Packers;
+use crate::tune::Tuning;
 use crate::{Error, Kernel};
 use lowbit_compiler::format::layout::is_layout_of;
 use lowbit_compiler::rewrite::RuleSet;
@@ -18,6 +19,8 @@ pub struct Engine {
     pub(crate) target: Arc<Target>,
     pub(crate) rules: Arc<RuleSet>,
     pub(crate) stock: Arc<Stock>,
+    /// Choices that were measured.
+    pub(crate) tuning: Arc<Tuning>,
 }
 
 /// What an engine has made already.
@@ -61,13 +64,22 @@ impl Engine {
             target: Arc::new(target),
             rules,
             stock: Arc::default(),
+            tuning: Arc::default(),
         }
     }
 
     /// With the target's costs replaced by those of a file (JSON), such as [`calibrate`](crate::calibrate::calibrate) measures.
     pub fn with_costs(&self, file: &str) -> Result<Engine, Error> {
         let target = Target::clone(&self.target).apply(file)?;
-        Ok(Engine::of(target, self.rules.clone()))
+        Ok(Engine::of(target, self.rules.clone()).with_tuning(Tuning::clone(&self.tuning)))
+    }
+
+    /// That chooses what was measured to be fastest, where that is known: such as [`Engine::tune`] finds out.
+    pub fn with_tuning(&self, tuning: Tuning) -> Engine {
+        Engine {
+            tuning: Arc::new(tuning),
+            ..self.clone()
+        }
     }
 
     /// The target.
@@ -127,11 +139,28 @@ impl Engine {
             }
             layouts[tensor] = Some(format.clone());
         }
-        let force = &options.force;
-        if let Some(known) = self.stock.kernels.find(&kernel, &layouts, force) {
+        // Who asks for a lowering wants that one.
+        let picks = match options.force {
+            None => self.tuning.picks(&kernel, &self.target),
+            Some(_) => Vec::new(),
+        };
+        let force = options.force.clone();
+        self.make(
+            kernel,
+            Wishes {
+                layouts,
+                force,
+                picks,
+            },
+        )
+    }
+
+    /// The kernel as it is wished for: the one that was made before, if there is one.
+    pub(crate) fn make(&self, kernel: Spec, wishes: Wishes) -> Result<Kernel, Error> {
+        if let Some(known) = self.stock.kernels.find(&kernel, &wishes) {
             return Ok(known);
         }
-        let made = Kernel::new(self.clone(), kernel, layouts, force.clone())?;
+        let made = Kernel::new(self.clone(), kernel, wishes)?;
         self.stock.kernels.note(&made);
         Ok(made)
     }

@@ -50,6 +50,9 @@ pub enum Error {
     /// A target or cost file.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// Records of measured choices cannot be read or written.
+    #[error("the records of tuning are not valid: {0}")]
+    Tuning(String),
     /// Values and format do not go together.
     #[error(transparent)]
     Codec(#[from] CodecError),

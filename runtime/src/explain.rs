@@ -88,8 +88,12 @@ pub(crate) fn explain(kernel: &Kernel, batch: u64) -> Result<Explanation, Error>
     let steps = program
         .stages
         .iter()
-        .map(|stage| {
+        .enumerate()
+        .map(|(step, stage)| {
             let (rules, derived) = rules(kernel, program, stage);
+            let winner = stage.candidates.iter().find(|c| c.chosen);
+            let picks = kernel.wishes().picks(kernel.class_of(batch));
+            let measured = winner.is_some_and(|c| picks.contains(&c.pick(step)));
             StepExplanation {
                 nodes: stage.nodes,
                 saturated: stage.saturated,
@@ -103,7 +107,7 @@ pub(crate) fn explain(kernel: &Kernel, batch: u64) -> Result<Explanation, Error>
                 candidates: stage
                     .candidates
                     .iter()
-                    .map(|c| candidate(c, stage, target))
+                    .map(|c| candidate(c, stage, target, measured))
                     .collect(),
             }
         })
@@ -191,7 +195,12 @@ fn rules(kernel: &Kernel, program: &Program, stage: &Stage) -> (Vec<String>, boo
     }
 }
 
-fn candidate(candidate: &Candidate, stage: &Stage, target: &Target) -> CandidateExplanation {
+fn candidate(
+    candidate: &Candidate,
+    stage: &Stage,
+    target: &Target,
+    measured: bool,
+) -> CandidateExplanation {
     let unit = stage.amounts.unit();
     let winner = stage.candidates.iter().find(|c| c.chosen);
     CandidateExplanation {
@@ -209,7 +218,10 @@ fn candidate(candidate: &Candidate, stage: &Stage, target: &Target) -> Candidate
         cost: candidate.cost.clone(),
         reason: match winner {
             Some(winner) if !candidate.chosen && candidate.cost.cycles < winner.cost.cycles => {
-                serves_fewer(candidate, winner)
+                match measured {
+                    true => measured_slower(candidate, winner),
+                    false => serves_fewer(candidate, winner),
+                }
             }
             Some(winner) if !candidate.chosen => why_lost(&candidate.cost, &winner.cost, target),
             Some(_) | None => limit(&candidate.cost, target).map_or_else(String::new, |l| {
@@ -217,6 +229,12 @@ fn candidate(candidate: &Candidate, stage: &Stage, target: &Target) -> Candidate
             }),
         },
     }
+}
+
+/// Why a candidate lost that is predicted to be faster than the winner.
+fn measured_slower(candidate: &Candidate, winner: &Candidate) -> String {
+    let times = candidate.cost.cycles / winner.cost.cycles.max(1.0);
+    format!("predicted to take {times:.2} × the winner, which was measured to be faster")
 }
 
 /// Why a candidate lost that is faster than the winner: its layout.

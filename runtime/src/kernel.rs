@@ -5,7 +5,9 @@ use crate::{Engine, Error, Tensor};
 use lowbit_compiler::codegen::{self, MachineCode};
 use lowbit_compiler::format::Format;
 use lowbit_compiler::format::layout::layout_id;
-use lowbit_compiler::pipeline::{self, Candidate, CompileError, Program, Request};
+use lowbit_compiler::pipeline::{
+    self, Candidate, CompileError, Considered, Pick, Program, Request,
+};
 use lowbit_compiler::rewrite::RewriteError;
 use lowbit_compiler::schedule::plan::Layouts;
 use lowbit_compiler::spec::kernel::{Kernel as Spec, Role, TensorId};
@@ -67,15 +69,32 @@ pub(crate) struct Made {
     pub(crate) code: Option<MachineCode>,
 }
 
+/// What is asked of a kernel beyond its text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Wishes {
+    /// Layouts that weights must have.
+    pub(crate) layouts: Layouts,
+    /// Only lowerings whose description contains this text.
+    pub(crate) force: Option<String>,
+    /// Candidates to choose, by the batch class.
+    pub(crate) picks: Vec<(u64, Vec<Pick>)>,
+}
+
+impl Wishes {
+    /// Candidates to choose in a batch class.
+    pub(crate) fn picks(&self, class: u64) -> &[Pick] {
+        let of_class = self.picks.iter().find(|(batch, _)| *batch == class);
+        of_class.map_or(&[], |(_, picks)| picks)
+    }
+}
+
 pub(crate) struct Inner {
     engine: Engine,
     spec: Spec,
-    /// Layouts that were asked for.
-    wanted: Layouts,
-    /// Layouts that were asked for or chosen.
-    layouts: Layouts,
-    /// Only lowerings whose description contains this text.
-    force: Option<String>,
+    /// What was asked for, and what the first class was made for.
+    wanted: Wishes,
+    /// The same with the layouts that were chosen: what the others are made for.
+    fixed: Wishes,
     classes: Vec<Class>,
 }
 
@@ -104,15 +123,10 @@ pub(crate) struct Known {
 
 impl Known {
     /// The kernel of a text, if it was compiled like this before.
-    pub(crate) fn find(
-        &self,
-        spec: &Spec,
-        wanted: &Layouts,
-        force: &Option<String>,
-    ) -> Option<Kernel> {
+    pub(crate) fn find(&self, spec: &Spec, wanted: &Wishes) -> Option<Kernel> {
         let kernels = self.kernels.lock().unwrap_or_else(|e| e.into_inner());
         let mut alive = kernels.iter().filter_map(Weak::upgrade);
-        let same = |k: &Arc<Inner>| k.spec == *spec && k.wanted == *wanted && k.force == *force;
+        let same = |k: &Arc<Inner>| k.spec == *spec && k.wanted == *wanted;
         alive.find(same).map(|inner| Kernel { inner })
     }
 
@@ -135,13 +149,8 @@ impl std::fmt::Debug for Kernel {
 }
 
 impl Kernel {
-    pub(crate) fn new(
-        engine: Engine,
-        spec: Spec,
-        layouts: Layouts,
-        force: Option<String>,
-    ) -> Result<Kernel, Error> {
-        let compile = |batch| program(&engine, &spec, &layouts, batch, force.as_deref());
+    pub(crate) fn new(engine: Engine, spec: Spec, wanted: Wishes) -> Result<Kernel, Error> {
+        let compile = |batch| program(&engine, &spec, &wanted, batch);
         let (program, missing) = compile(BATCHES[0])?;
         let dims = &program.normal.kernel.dims;
         let free = batches(&program).any(|e| e.value(|d| dims[d].bound).is_none());
@@ -154,15 +163,14 @@ impl Kernel {
             }
         }
         let first = Made::new(&engine, program)?;
-        Kernel::with_first(engine, spec, layouts, force, &BATCHES[..count], first)
+        Kernel::with_first(engine, spec, wanted, &BATCHES[..count], first)
     }
 
     /// With code for some batches, the first of which is made.
     fn with_first(
         engine: Engine,
         spec: Spec,
-        wanted: Layouts,
-        force: Option<String>,
+        wanted: Wishes,
         batches: &[u64],
         first: Made,
     ) -> Result<Kernel, Error> {
@@ -170,7 +178,7 @@ impl Kernel {
         for (id, tensor) in spec.tensors.iter() {
             if tensor.role == Role::Weight {
                 let chosen = first.program.layouts[id].clone();
-                fixed[id] = Some(chosen.unwrap_or_else(|| tensor.format.clone()));
+                fixed.layouts[id] = Some(chosen.unwrap_or_else(|| tensor.format.clone()));
             }
         }
         let classes: Vec<Class> = batches
@@ -187,8 +195,7 @@ impl Kernel {
                 engine,
                 spec,
                 wanted,
-                layouts: fixed,
-                force,
+                fixed,
                 classes,
             }),
         })
@@ -200,20 +207,36 @@ impl Kernel {
     /// # Errors
     /// If code cannot be made for one of them.
     pub fn alternatives(&self, batch: u64) -> Result<Vec<Alternative>, Error> {
+        self.others(batch, |considered| considered.candidates())
+    }
+
+    /// The most promising of them: so many of each step, the one that is chosen first, and as many of these with other tiles.
+    ///
+    /// # Errors
+    /// If code cannot be made for one of them.
+    pub fn variants(&self, batch: u64, few: usize) -> Result<Vec<Alternative>, Error> {
+        self.others(batch, |considered| considered.variants(few))
+    }
+
+    fn others(
+        &self,
+        batch: u64,
+        some: impl Fn(&Considered<'_>) -> Vec<(usize, Candidate)>,
+    ) -> Result<Vec<Alternative>, Error> {
         let inner = &self.inner;
         let class = self.class_of(batch);
-        let first = inner.classes[0].batch == class;
-        let layouts = if first { &inner.wanted } else { &inner.layouts };
-        let request = request(&inner.engine, layouts, class, inner.force.as_deref());
+        let wishes = match inner.classes[0].batch == class {
+            true => &inner.wanted,
+            false => &inner.fixed,
+        };
+        let request = request(&inner.engine, wishes, class, wishes.force.as_deref());
         let mut considered = pipeline::consider(&inner.spec, &inner.engine.rules, &request)?;
-        let candidates = considered.candidates();
-        let compiled = candidates.into_iter().map(|(step, candidate)| {
+        let compiled = some(&considered).into_iter().map(|(step, candidate)| {
             let program = considered.finish(Some(&candidate.pick(step)))?;
             let kernel = Kernel::with_first(
                 inner.engine.clone(),
                 inner.spec.clone(),
-                layouts.clone(),
-                inner.force.clone(),
+                wishes.clone(),
                 &[class],
                 Made::new(&inner.engine, program)?,
             )?;
@@ -224,6 +247,16 @@ impl Kernel {
             })
         });
         compiled.collect()
+    }
+
+    /// What was asked of it beyond its text.
+    pub(crate) fn wishes(&self) -> &Wishes {
+        &self.inner.wanted
+    }
+
+    /// Whether weights lie alike for both, which are made of one text.
+    pub(crate) fn same_layouts(&self, other: &Kernel) -> bool {
+        self.inner.fixed.layouts == other.inner.fixed.layouts
     }
 
     /// The name.
@@ -282,7 +315,7 @@ impl Kernel {
 
     pub(crate) fn layout_of(&self, id: TensorId) -> Arc<Format> {
         let declared = &self.inner.spec.tensors[id].format;
-        self.inner.layouts[id]
+        self.inner.fixed.layouts[id]
             .clone()
             .unwrap_or_else(|| declared.clone())
     }
@@ -360,14 +393,7 @@ impl Kernel {
         let class = self.class_at(batch);
         let made = class.made.get_or_init(|| {
             let inner = &self.inner;
-            let force = inner.force.as_deref();
-            let program = program(
-                &inner.engine,
-                &inner.spec,
-                &inner.layouts,
-                class.batch,
-                force,
-            );
+            let program = program(&inner.engine, &inner.spec, &inner.fixed, class.batch);
             program
                 .map_err(Error::from)
                 .and_then(|(program, _)| Made::new(&inner.engine, program))
@@ -436,8 +462,11 @@ impl Kernel {
     /// The same kernel for another target, to look at: `kernel.for_target(Target::named("aarch64")?)?.snapshot()?`.
     pub fn for_target(&self, target: lowbit_compiler::target::Target) -> Result<Kernel, Error> {
         let engine = Engine::of(target, self.inner.engine.rules.clone());
-        let force = self.inner.force.clone();
-        Kernel::new(engine, self.inner.spec.clone(), Layouts::new(), force)
+        let wishes = Wishes {
+            force: self.inner.wanted.force.clone(),
+            ..Wishes::default()
+        };
+        Kernel::new(engine, self.inner.spec.clone(), wishes)
     }
 
     /// All stages on one page, with the layouts of the weights: stable text, for snapshot tests.
@@ -496,15 +525,14 @@ pub(crate) fn layout_error(name: &str, tensor: &Tensor, wanted: &Format) -> Erro
 fn program(
     engine: &Engine,
     spec: &Spec,
-    layouts: &Layouts,
+    wishes: &Wishes,
     batch: u64,
-    force: Option<&str>,
 ) -> Result<(Program, Option<CompileError>), CompileError> {
     let compile = |force| {
-        let request = request(engine, layouts, batch, force);
+        let request = request(engine, wishes, batch, force);
         pipeline::compile(spec, &engine.rules, &request)
     };
-    match compile(force) {
+    match compile(wishes.force.as_deref()) {
         Err(missing @ CompileError::Rewrite(RewriteError::NotConsidered { .. })) => {
             Ok((compile(None)?, Some(missing)))
         }
@@ -514,7 +542,7 @@ fn program(
 
 pub(crate) fn request<'a>(
     engine: &'a Engine,
-    layouts: &Layouts,
+    wishes: &'a Wishes,
     batch: u64,
     force: Option<&'a str>,
 ) -> Request<'a> {
@@ -522,8 +550,9 @@ pub(crate) fn request<'a>(
         target: &engine.target,
         batch,
         later: if batch == BATCHES[0] { LATER } else { &[] },
-        layouts: layouts.clone(),
+        layouts: wishes.layouts.clone(),
         force,
+        picks: wishes.picks(batch),
     }
 }
 

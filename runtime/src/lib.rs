@@ -36,6 +36,7 @@ mod show;
 mod tensor;
 mod threads;
 mod together;
+pub mod tune;
 
 pub use bulk::{Decoder, Encoder};
 pub use call::{Prepared, Rows, Scratch, Word};

@@ -17,6 +17,7 @@ use lowbit_compiler::pipeline::{Candidate, Program, Stage};
 use lowbit_compiler::schedule::amounts::{Amounts, amounts};
 use lowbit_compiler::schedule::normal::Step;
 use lowbit_compiler::spec::kernel::{Extent, Role};
+use lowbit_compiler::target::Target;
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
@@ -105,7 +106,6 @@ pub struct MeasuredCandidate {
 
 /// A candidate, ready to be called.
 struct Contender {
-    step: usize,
     kernel: Kernel,
     /// Its weights, by their layouts.
     packed: usize,
@@ -123,51 +123,16 @@ pub fn measure(
     effort: &Effort,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Measurement, Error> {
-    let target = kernel.target();
-    let dims = dims_to_measure(kernel, batch)?;
-    let inputs = inputs(kernel, &dims)?;
-    let (mut contenders, mut packed) = (Vec::new(), Vec::new());
-    contend(kernel, &dims, batch, &inputs, &mut contenders, &mut packed)?;
-    let all = effort.rounds();
-    let mut done = 0;
-    let mut step = |by: u64| {
-        done += by;
-        progress(done, all);
-    };
-    let mut clock = Vec::new();
-    if effort.cached {
-        let times = time(
-            &contenders,
-            &packed,
-            &inputs,
-            effort,
-            false,
-            &mut clock,
-            &mut step,
-        )?;
-        for (contender, cycles) in contenders.iter_mut().zip(times) {
-            contender.report.cached = Some(cycles);
-        }
-    }
-    if effort.streamed > 0 {
-        rotate(&mut packed, effort.streamed)?;
-        let times = time(
-            &contenders,
-            &packed,
-            &inputs,
-            effort,
-            true,
-            &mut clock,
-            &mut step,
-        )?;
-        for (contender, cycles) in contenders.iter_mut().zip(times) {
-            contender.report.streamed = Some(cycles);
-        }
-    }
-    let count = contenders.iter().map(|c| c.step + 1).max().unwrap_or(0);
-    let steps = (0..count).map(|at| {
-        let of = contenders.iter().filter(|c| c.step == at);
-        let candidates: Vec<MeasuredCandidate> = of.map(|c| c.report.clone()).collect();
+    let alternatives = kernel.alternatives(batch)?;
+    let (reports, hertz) = race(kernel, &alternatives, batch, effort, progress)?;
+    let step_of = |at: usize| alternatives[at].step;
+    let count = (0..reports.len())
+        .map(|at| step_of(at) + 1)
+        .max()
+        .unwrap_or(0);
+    let steps = (0..count).map(|step| {
+        let of = (0..reports.len()).filter(|at| step_of(*at) == step);
+        let candidates: Vec<MeasuredCandidate> = of.map(|at| reports[at].clone()).collect();
         MeasuredStep {
             cached: agreement(&candidates, |c| c.cached),
             streamed: agreement(&candidates, |c| c.streamed),
@@ -176,11 +141,57 @@ pub fn measure(
     });
     Ok(Measurement {
         kernel: kernel.name().to_owned(),
-        target: target.name.clone(),
+        target: kernel.target().name.clone(),
         batch,
-        hertz: median(&mut clock),
+        hertz,
         steps: steps.collect(),
     })
+}
+
+/// Times alternatives of a kernel in turn: a report for each, and cycles in a second meanwhile.
+pub(crate) fn race(
+    kernel: &Kernel,
+    alternatives: &[Alternative],
+    batch: u64,
+    effort: &Effort,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(Vec<MeasuredCandidate>, f64), Error> {
+    let dims = dims_to_measure(kernel, batch)?;
+    let inputs = inputs(kernel, &dims)?;
+    let mut packed = Vec::new();
+    let mut contenders = contend(alternatives, &dims, batch, &inputs, &mut packed)?;
+    let all = effort.rounds();
+    let mut done = 0;
+    let mut step = |by: u64| {
+        done += by;
+        progress(done, all);
+    };
+    let mut clock = Vec::new();
+    let settings = [(effort.cached, false), (effort.streamed > 0, true)];
+    for (_, rotated) in settings.into_iter().filter(|(wanted, _)| *wanted) {
+        if rotated {
+            rotate(&mut packed, effort.streamed)?;
+        }
+        let times = time(
+            &contenders,
+            &packed,
+            &inputs,
+            effort,
+            rotated,
+            &mut clock,
+            &mut step,
+        )?;
+        for (contender, cycles) in contenders.iter_mut().zip(times) {
+            let report = &mut contender.report;
+            let told = match rotated {
+                true => &mut report.streamed,
+                false => &mut report.cached,
+            };
+            *told = Some(cycles);
+        }
+    }
+    let reports = contenders.into_iter().map(|c| c.report);
+    Ok((reports.collect(), median(&mut clock)))
 }
 
 /// The extents of all dimensions, `batch` for those that are free.
@@ -213,44 +224,38 @@ pub(crate) fn dims_to_measure(kernel: &Kernel, batch: u64) -> Result<Vec<u64>, E
 
 /// Makes a contender of every candidate.
 fn contend(
-    kernel: &Kernel,
+    alternatives: &[Alternative],
     dims: &[u64],
     batch: u64,
     inputs: &[Option<Tensor>],
-    contenders: &mut Vec<Contender>,
     packed: &mut Vec<Packed>,
-) -> Result<(), Error> {
-    for Alternative {
-        step,
-        candidate,
-        kernel,
-    } in kernel.alternatives(batch)?
-    {
-        let predicted = predicted(&kernel.class(batch)?.program, dims);
-        let packed = pack(&kernel, inputs, packed)?;
-        contenders.push(Contender {
-            step,
-            packed,
+) -> Result<Vec<Contender>, Error> {
+    let contender = |a: &Alternative| {
+        let program = &a.kernel.class(batch)?.program;
+        Ok(Contender {
+            packed: pack(&a.kernel, inputs, packed)?,
             report: MeasuredCandidate {
-                lanes: candidate.lanes,
-                name: candidate.name,
-                chosen: candidate.chosen,
-                predicted,
+                lanes: a.candidate.lanes.clone(),
+                name: a.candidate.name.clone(),
+                chosen: a.candidate.chosen,
+                predicted: predicted(program, a.kernel.target(), dims)?,
                 cached: None,
                 streamed: None,
             },
-            kernel,
-        });
-    }
-    Ok(())
+            kernel: a.kernel.clone(),
+        })
+    };
+    alternatives.iter().map(contender).collect()
 }
 
 /// Cycles of all steps for given extents.
-fn predicted(program: &Program, dims: &[u64]) -> f64 {
+fn predicted(program: &Program, target: &Target, dims: &[u64]) -> Result<f64, Error> {
+    let others = program.work_without_choice(target, dims)?;
+    let others: f64 = others.iter().map(|(_, cost)| cost.cycles).sum();
     let steps = computing(program, dims).into_iter();
     let cycles =
         steps.map(|(_, stage, times)| chosen(stage).map_or(0.0, |c| c.cost.cycles) * times);
-    cycles.sum()
+    Ok(others + cycles.sum::<f64>())
 }
 
 /// The candidate of a step that is compiled.

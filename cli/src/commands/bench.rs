@@ -4,7 +4,7 @@ use crate::Failure;
 use crate::output::say;
 use crate::progress::Progress;
 use crate::table::table;
-use crate::text::{Source, borrowed};
+use crate::text::{Source, borrowed, write};
 use clap::Args;
 use lowbit::bench::{
     Account, Bench as Timed, CompileTimes, Data, Effort, Limits, STREAMED, Source as Text, Spread,
@@ -107,7 +107,7 @@ impl Bench {
             "compile": { "first": first, "later": later },
         });
         let text = serde_json::to_string_pretty(&all)? + "\n";
-        std::fs::write(path, text).map_err(|e| Failure::Input(format!("{}: {e}", path.display())))
+        write(path, text)
     }
 
     /// Dimensions as they are given, and the others but those of the batch.

@@ -4,6 +4,7 @@ use crate::Failure;
 use crate::output::say;
 use crate::progress::Progress;
 use crate::table::table;
+use crate::text::write;
 use clap::Args;
 use lowbit::calibrate::{Calibration, Effort, calibrate};
 use lowbit::compiler::target::{Cost, Target};
@@ -44,8 +45,7 @@ impl Calibrate {
         let Some(path) = &self.output else {
             return say(json);
         };
-        std::fs::write(path, json + "\n")
-            .map_err(|e| Failure::Input(format!("{}: {e}", path.display())))?;
+        write(path, json + "\n")?;
         say(table(&operations(&target, &measured)))?;
         say(table(&rates(&target, &measured)))?;
         for (name, reason) in &measured.costs.derived {

@@ -2,9 +2,9 @@
 
 use crate::Failure;
 use crate::output::say;
-use crate::text::Source;
+use crate::text::{Source, write};
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Write the machine code of a kernel as an ELF object, with a C header beside it that says what to pass
 #[derive(Args)]
@@ -38,7 +38,7 @@ impl Emit {
         let symbol = self.symbol.as_deref().unwrap_or(kernel.name());
         let object = kernel.object(symbol, self.batch)?;
         write(&self.output, &object.bytes)?;
-        write(&header, object.header().as_bytes())?;
+        write(&header, object.header())?;
         say(format!(
             "{} for {}: `{symbol}` in {}, declared in {}",
             kernel.name(),
@@ -47,8 +47,4 @@ impl Emit {
             header.display()
         ))
     }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    std::fs::write(path, bytes).map_err(|e| Failure::Input(format!("{}: {e}", path.display())))
 }

@@ -4,11 +4,11 @@ use crate::Failure;
 use crate::graph::svg;
 use crate::output::say;
 use crate::progress::Progress;
-use crate::text::Source;
+use crate::text::{Source, write};
 use clap::Args;
 use lowbit::Kernel;
 use lowbit::measure::{Effort, measure};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Show the lowerings that were considered, what each costs, and why the winner won
 #[derive(Args)]
@@ -48,10 +48,10 @@ impl Explain {
         if self.dot.is_some() || self.svg.is_some() {
             let picture = kernel.picture(self.batch, self.step)?;
             if let Some(path) = &self.dot {
-                write(path, &picture.to_string())?;
+                write(path, picture.to_string())?;
             }
             if let Some(path) = &self.svg {
-                write(path, &svg(&picture))?;
+                write(path, svg(&picture))?;
             }
         }
         let explanation = kernel.explain_batch(self.batch)?;
@@ -76,8 +76,4 @@ impl Explain {
             say(measurement)
         }
     }
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|e| Failure::Input(format!("{}: {e}", path.display())))
 }

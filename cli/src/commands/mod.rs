@@ -10,3 +10,4 @@ pub(crate) mod quantize;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod source;
+pub(crate) mod tune;

@@ -5,6 +5,7 @@ use crate::importances::Importances;
 use crate::output::say;
 use crate::progress::Progress;
 use crate::table::table;
+use crate::text;
 use crate::weights::{Place, Weights, kind_of, place, write};
 use crate::{Failure, formats};
 use clap::Args;
@@ -80,8 +81,7 @@ impl Quantize {
         }
         say(pages.join("\n"))?;
         match &self.plot {
-            Some(path) => std::fs::write(path, errors(points).svg())
-                .map_err(|e| Failure::Input(format!("{}: {e}", path.display()))),
+            Some(path) => text::write(path, errors(points).svg()),
             None => Ok(()),
         }
     }

@@ -4,7 +4,7 @@ use crate::Failure;
 use crate::data::{Given, extents, given, inputs};
 use crate::output::say;
 use crate::progress::Progress;
-use crate::text::Source;
+use crate::text::{Source, write};
 use clap::Args;
 use lowbit::check::{borrow, compare_on, converted};
 use lowbit::{Kernel, Scratch, Tensor};
@@ -65,8 +65,7 @@ impl Run {
             rate(weights, best)
         ))?;
         if let (Some(path), Some((_, output))) = (&self.output, outputs.first()) {
-            std::fs::write(path, output.bytes())
-                .map_err(|e| Failure::Input(format!("{}: {e}", path.display())))?;
+            write(path, output.bytes())?;
         }
         if !self.check {
             return Ok(());

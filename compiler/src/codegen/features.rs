@@ -69,6 +69,30 @@ const NONE: Features = Features {
     i8mm: false,
 };
 
+/// The architecture and the names of the extensions.
+impl std::fmt::Display for Features {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.arch.name())?;
+        let named = [
+            (self.ssse3, "ssse3"),
+            (self.sse41, "sse4.1"),
+            (self.sse42, "sse4.2"),
+            (self.avx, "avx"),
+            (self.avx2, "avx2"),
+            (self.fma, "fma"),
+            (self.avx512vnni, "avx512-vnni"),
+            (self.avx512bitalg, "avx512-bitalg"),
+            (self.avxvnni, "avx-vnni"),
+            (self.dotprod, "dotprod"),
+            (self.i8mm, "i8mm"),
+        ];
+        let present = named.iter().filter(|(has, _)| *has);
+        present
+            .into_iter()
+            .try_for_each(|(_, name)| write!(f, " {name}"))
+    }
+}
+
 impl Features {
     /// Plain x86-64: SSE2.
     pub fn x86_64_sse2() -> Features {

@@ -9,6 +9,7 @@ use super::{
     BlockFormat, Element, Field, Format, FormatKind, Illegal, Part, Scope, Side, Specials, UnOp,
     ValueExpr,
 };
+use crate::hash::{SEED, fnv};
 use cranelift_entity::EntityRef;
 use std::borrow::Cow;
 
@@ -25,7 +26,7 @@ impl std::fmt::Display for LayoutId {
 
 /// The id of a format's layout. It is the same on every machine and in every version that reads language 1.
 pub fn layout_id(format: &Format) -> LayoutId {
-    let mut h = Fnv(0xcbf2_9ce4_8422_2325);
+    let mut h = Fnv(SEED);
     match &format.kind {
         FormatKind::Plain(e) => {
             h.word(1);
@@ -73,14 +74,12 @@ fn scope_word(scope: Scope) -> u32 {
     }
 }
 
-/// FNV-1a.
+/// A hash that goes on word by word.
 struct Fnv(u64);
 
 impl Fnv {
     fn word(&mut self, w: u32) {
-        for b in w.to_le_bytes() {
-            self.0 = (self.0 ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
-        }
+        self.0 = fnv(&w.to_le_bytes(), self.0);
     }
 
     /// A code in one place is hashed as its addresses alone, one in several with the widths of its parts.

@@ -57,12 +57,19 @@ pub(super) struct Choice {
     /// The layouts of the contenders, each once.
     chosen_layouts: Vec<Layouts>,
     contenders: Vec<Contender>,
-    /// The cheapest contender that may be chosen.
-    pub(super) best: usize,
+    /// What is chosen: the cheapest contender that may be, or the one that is picked.
+    pub(super) best: At,
     /// Whether it has the description that was asked for; where none has, any may be chosen.
     pub(super) forced: bool,
     /// What plans leave over, rewritten when it was first needed: by the plan that was tried, and the one it became.
     rests: Vec<(usize, Plan, Part, Tried)>,
+}
+
+/// A contender with one of its tiles.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct At {
+    contender: usize,
+    tile: usize,
 }
 
 /// A contender that was chosen, with what it is compiled from.
@@ -72,7 +79,7 @@ pub(super) struct Settled<'a> {
     pub(super) rules: &'a RuleSet,
     pub(super) request: &'a Request<'a>,
     /// The contender.
-    pub(super) at: usize,
+    pub(super) at: At,
 }
 
 /// The error where nothing that was considered may be chosen.
@@ -149,11 +156,11 @@ impl Choice {
             layouts: &chosen_layouts,
         };
         let jobs = tried.iter().enumerate().zip(&weaves).collect();
-        let weighed = on_all_cores(jobs, |((at, one), weaves)| {
+        let of_plans = on_all_cores(jobs, |((at, one), weaves)| {
             weighed.contenders(at, (&one.placed, &one.rewritten), weaves)
         });
-        let weighed = weighed.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let contenders: Vec<Contender> = weighed.into_iter().flatten().collect();
+        let of_plans = of_plans.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let contenders: Vec<Contender> = of_plans.into_iter().flatten().collect();
         let described = request.force.and_then(|t| described(&contenders, t));
         let Some(best) = described.or_else(|| balanced(&contenders, |_| true)) else {
             return Err(failure.unwrap_or_else(|| not_there(kernel, request, None)));
@@ -163,48 +170,80 @@ impl Choice {
             tried,
             too_large,
             chosen_layouts,
+            best: At {
+                contender: best,
+                tile: contenders[best].best,
+            },
             contenders,
-            best,
             forced: described.is_some(),
             rests: Vec::new(),
         })
     }
 
-    /// The contender that is picked; the best if none is.
-    pub(super) fn find(&self, pick: Option<&Pick>) -> Option<usize> {
-        let Some(pick) = pick else {
-            return Some(self.best);
-        };
-        let picked = |c: &Candidate| c.lanes == pick.lanes && c.term == pick.term;
-        cheapest(&self.contenders, |c| picked(&c.candidate))
+    /// Chooses what is picked, if there is such a contender.
+    pub(super) fn prefer(&mut self, pick: &Pick) {
+        self.best = self.find(pick).unwrap_or(self.best);
+    }
+
+    /// The contender that is picked.
+    pub(super) fn find(&self, pick: &Pick) -> Option<At> {
+        let tile = |c: &Contender| c.tiles.iter().position(|t| t.plan.tile() == pick.tile);
+        let mut picked: Vec<At> = Vec::new();
+        for (contender, c) in self.contenders.iter().enumerate() {
+            if c.candidate.lanes == pick.lanes && c.candidate.term == pick.term {
+                picked.extend(tile(c).map(|tile| At { contender, tile }));
+            }
+        }
+        let cycles = |at: &At| self.contenders[at.contender].costs[at.tile].cycles;
+        { picked.into_iter() }.min_by(|a, b| cycles(a).total_cmp(&cycles(b)))
     }
 
     /// The layouts once a contender is chosen.
-    pub(super) fn layouts_after(
-        &self,
-        kernel: &Kernel,
-        statement: &Statement,
-        at: usize,
-    ) -> Layouts {
-        let mut layouts = self.chosen_layouts[self.contenders[at].layouts].clone();
+    pub(super) fn layouts_after(&self, kernel: &Kernel, statement: &Statement, at: At) -> Layouts {
+        let tile = &self.contenders[at.contender].tiles[at.tile];
+        let mut layouts = self.chosen_layouts[tile.layouts].clone();
         settle(kernel, statement, &mut layouts);
         layouts
     }
 
-    /// All candidates, cheapest first, with one of them chosen. Terms that differ only in what the words do not say are one
-    /// candidate, at the best of their costs.
-    pub(super) fn candidates(&self, chosen: usize) -> Vec<Candidate> {
+    /// All candidates, cheapest first, each with its best tile, and one of them chosen. Terms that differ only in what the words
+    /// do not say are one candidate, at the best of their costs.
+    pub(super) fn candidates(&self, chosen: At) -> Vec<Candidate> {
         let all = self.contenders.iter().enumerate();
         let mut candidates: Vec<Candidate> = all
-            .map(|(at, c)| Candidate {
-                chosen: at == chosen,
-                ..c.candidate.clone()
+            .map(|(at, c)| {
+                let is_chosen = at == chosen.contender;
+                let tile = if is_chosen { chosen.tile } else { c.best };
+                Candidate {
+                    chosen: is_chosen,
+                    ..c.with_tile(tile)
+                }
             })
             .collect();
         candidates.sort_by(|a, b| a.cost.order(&b.cost));
         let mut told = BTreeSet::new();
         candidates.retain(|c| told.insert((c.lanes.clone(), c.name.clone())) || c.chosen);
         candidates
+    }
+
+    /// The most promising candidates: so many with their best tiles, and as many of the same with other tiles; the one that is
+    /// chosen comes first.
+    pub(super) fn variants(&self, few: usize) -> Vec<Candidate> {
+        let mut best = self.candidates(self.best);
+        best.sort_by_key(|c| !c.chosen);
+        best.truncate(few.max(1));
+        let same = |c: &Contender| {
+            let told = |b: &Candidate| (&b.lanes, b.term) == (&c.candidate.lanes, c.candidate.term);
+            best.iter().any(told)
+        };
+        let contenders = self.contenders.iter().filter(|c| same(c));
+        let all = contenders.flat_map(|c| (0..c.tiles.len()).map(|tile| c.with_tile(tile)));
+        let is_new = |c: &Candidate| best.iter().all(|b| b.pick(0) != c.pick(0));
+        let mut others: Vec<Candidate> = all.filter(is_new).collect();
+        others.sort_by(|a, b| a.cost.order(&b.cost));
+        others.truncate(few);
+        best.extend(others);
+        best
     }
 
     /// A contender with all its parts. `layouts` are those after it is chosen.
@@ -219,10 +258,14 @@ impl Choice {
             request,
             ..
         } = *settled;
+        let at = settled.at;
         let Contender {
-            tried, which, plan, ..
-        } = &self.contenders[settled.at];
-        let (tried, plan) = (*tried, plan.clone());
+            tried,
+            which,
+            tiles,
+            ..
+        } = &self.contenders[at.contender];
+        let (tried, plan) = (*tried, tiles[at.tile].plan.clone());
         let rewritten = self.tried[tried].rewritten.clone();
         let lowering = rewritten.lowerings[*which].clone();
         let placed = place(kernel, statement, &plan, layouts, Part::MAIN, request.batch)?;
@@ -293,7 +336,7 @@ const NEAR: f64 = 1.1;
 /// the least product of its time and that of larger batches; and of contenders with these layouts the cheapest.
 fn balanced(contenders: &[Contender], allowed: impl Fn(&Candidate) -> bool) -> Option<usize> {
     let first = cheapest(contenders, |c| allowed(&c.candidate))?;
-    let is_in = |layouts: usize, c: &Contender| c.layouts == layouts && allowed(&c.candidate);
+    let is_in = |layouts: usize, c: &Contender| c.layouts() == layouts && allowed(&c.candidate);
     // The time that larger batches take, each with the contender that is best for it.
     let later = |layouts: usize| -> f64 {
         let same = || contenders.iter().filter(|c| is_in(layouts, c));
@@ -306,11 +349,11 @@ fn balanced(contenders: &[Contender], allowed: impl Fn(&Candidate) -> bool) -> O
         batches.map(least).sum()
     };
     let cycles = |at: usize| contenders[at].candidate.cost.cycles;
-    let own = contenders[first].layouts;
+    let own = contenders[first].layouts();
     // What one row loses must be less than what larger batches gain.
     let both = |at: usize, layouts: usize| cycles(at) * later(layouts);
     let mut best = (first, both(first, own));
-    let all: BTreeSet<usize> = contenders.iter().map(|c| c.layouts).collect();
+    let all: BTreeSet<usize> = contenders.iter().map(Contender::layouts).collect();
     for layouts in all.into_iter().filter(|l| *l != own) {
         let Some(at) = cheapest(contenders, |c| is_in(layouts, c)) else {
             continue;

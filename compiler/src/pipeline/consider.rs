@@ -33,8 +33,11 @@ pub fn consider<'a>(
     let mut layouts = stretched_layouts(&normal, &request.layouts)?;
     fill_up(&mut normal, &layouts, request.target);
     let mut choices = Vec::new();
-    for statement in computing(&normal) {
-        let choice = Choice::new(&normal.kernel, statement, rules, request, &layouts)?;
+    for (step, statement) in computing(&normal).enumerate() {
+        let mut choice = Choice::new(&normal.kernel, statement, rules, request, &layouts)?;
+        if let Some(pick) = request.picks.iter().find(|p| p.step == step) {
+            choice.prefer(pick);
+        }
         layouts = choice.layouts_after(&normal.kernel, statement, choice.best);
         choices.push(choice);
     }
@@ -56,20 +59,24 @@ pub fn consider<'a>(
 
 /// The statements of the computing steps.
 fn computing(normal: &Normal) -> impl Iterator<Item = &Statement> {
-    normal.steps.iter().filter_map(|step| match step {
-        Step::Compute(statement) => Some(statement),
-        Step::Encode { .. } | Step::Fill { .. } | Step::Relayout { .. } => None,
-    })
+    normal.steps.iter().filter_map(Step::statement)
 }
 
 impl Considered<'_> {
     /// All candidates with their steps, cheapest first; the best of a step is chosen.
     pub fn candidates(&self) -> Vec<(usize, Candidate)> {
+        self.of_steps(|choice| choice.candidates(choice.best))
+    }
+
+    /// The most promising candidates with their steps: so many of each step, and as many of these with other tiles. The first of
+    /// a step is the one that is chosen.
+    pub fn variants(&self, few: usize) -> Vec<(usize, Candidate)> {
+        self.of_steps(|choice| choice.variants(few))
+    }
+
+    fn of_steps(&self, some: impl Fn(&Choice) -> Vec<Candidate>) -> Vec<(usize, Candidate)> {
         let steps = self.choices.iter().enumerate();
-        let of_step = |(step, choice): (usize, &Choice)| {
-            let candidates = choice.candidates(choice.best).into_iter();
-            candidates.map(move |c| (step, c))
-        };
+        let of_step = |(step, choice)| some(choice).into_iter().map(move |c| (step, c));
         steps.flat_map(of_step).collect()
     }
 
@@ -80,6 +87,7 @@ impl Considered<'_> {
         let mut stages = Vec::new();
         for (step, statement) in computing(normal).enumerate() {
             let pick = pick.filter(|p| p.step == step);
+            let missing = |p| super::choice::not_there(&normal.kernel, self.request, Some(p));
             let mut fresh;
             // A pick may like other layouts, under which the steps after it are considered anew.
             let choice = if self.choices[step].layouts == layouts {
@@ -99,9 +107,10 @@ impl Considered<'_> {
                 statement,
                 rules: self.rules,
                 request: self.request,
-                at: choice
-                    .find(pick)
-                    .ok_or_else(|| super::choice::not_there(&normal.kernel, self.request, pick))?,
+                at: match pick {
+                    None => choice.best,
+                    Some(pick) => choice.find(pick).ok_or_else(|| missing(pick))?,
+                },
             };
             layouts = choice.layouts_after(&normal.kernel, statement, settled.at);
             stages.push(choice.settle(&settled, &layouts)?);

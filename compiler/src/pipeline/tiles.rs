@@ -175,21 +175,18 @@ pub(super) fn priced<'a>(tiles: &'a [Tile], target: &'a Target) -> Vec<(&'a Tile
 /// Tiles that differ by less than this are as fast as each other as far as costs are known: then the one with the least work.
 const SAME: f64 = 1.01;
 
-/// The best tile for a lowering.
-pub(super) fn best_tile<'a>(
-    tiles: &[(&'a Tile, Prices<'_>)],
+/// What a lowering costs under each tile, and which is the best.
+pub(super) fn costs_of(
+    tiles: &[(&Tile, Prices<'_>)],
     rewritten: &Rewritten,
     lowering: &Lowering,
-) -> Result<(&'a Tile, CostVector), CompileError> {
-    let cost = |(tile, prices): &(&'a Tile, Prices<'_>)| {
-        let cost = total(prices, &lowering.term, &rewritten.weights);
-        (*tile, cost)
-    };
-    let mut costs: Vec<(&Tile, CostVector)> = tiles.iter().map(cost).collect();
-    let least = costs.iter().map(|(_, c)| c.cycles).fold(f64::MAX, f64::min);
-    costs.retain(|(_, c)| c.cycles <= least * SAME);
-    costs
-        .into_iter()
-        .min_by(|(_, a), (_, b)| a.work().total_cmp(&b.work()))
-        .ok_or(CompileError::Schedule(ScheduleError::Internal("no tile")))
+) -> Result<(Vec<CostVector>, usize), CompileError> {
+    let cost =
+        |(_, prices): &(&Tile, Prices<'_>)| total(prices, &lowering.term, &rewritten.weights);
+    let costs: Vec<CostVector> = tiles.iter().map(cost).collect();
+    let least = costs.iter().map(|c| c.cycles).fold(f64::MAX, f64::min);
+    let near = (0..costs.len()).filter(|at| costs[*at].cycles <= least * SAME);
+    let best = near.min_by(|a, b| costs[*a].work().total_cmp(&costs[*b].work()));
+    let best = best.ok_or(CompileError::Schedule(ScheduleError::Internal("no tile")))?;
+    Ok((costs, best))
 }

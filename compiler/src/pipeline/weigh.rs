@@ -1,22 +1,51 @@
-//! What the lowerings of one plan cost, each with its best tile: the contenders that a choice is made among.
+//! What the lowerings of one plan cost under each tile: the contenders that a choice is made among.
 
-use super::tiles::{Weave, Woven, best_tile, priced, tiles};
+use super::tiles::{Weave, Woven, costs_of, priced, tiles};
 use super::{Candidate, CompileError, Request};
 use crate::rewrite::Rewritten;
+use crate::rewrite::cost::CostVector;
 use crate::schedule::place::Placed;
 use crate::schedule::plan::{Layouts, Plan};
 use crate::spec::kernel::{Kernel, Statement};
+use std::sync::Arc;
 
-/// A lowering of one of the plans that were tried, with its best tile.
+/// A plan with one of its tiles.
+pub(super) struct Tiled {
+    pub(super) plan: Plan,
+    /// Which of the choices of layouts.
+    pub(super) layouts: usize,
+}
+
+/// A lowering of one of the plans that were tried.
 pub(super) struct Contender {
     /// Which of the plans.
     pub(super) tried: usize,
     /// Which of its lowerings.
     pub(super) which: usize,
-    pub(super) plan: Plan,
-    /// Which of the choices of layouts.
-    pub(super) layouts: usize,
+    /// The tiles of the plan; its lowerings share them.
+    pub(super) tiles: Arc<[Tiled]>,
+    /// What the lowering costs under each.
+    pub(super) costs: Vec<CostVector>,
+    /// The best of them.
+    pub(super) best: usize,
+    /// With the best tile.
     pub(super) candidate: Candidate,
+}
+
+impl Contender {
+    /// The layouts that the best tile takes.
+    pub(super) fn layouts(&self) -> usize {
+        self.tiles[self.best].layouts
+    }
+
+    /// The candidate with one of the tiles.
+    pub(super) fn with_tile(&self, tile: usize) -> Candidate {
+        Candidate {
+            tile: self.tiles[tile].plan.tile(),
+            cost: self.costs[tile].clone(),
+            ..self.candidate.clone()
+        }
+    }
 }
 
 /// What plans are weighed for.
@@ -52,29 +81,37 @@ impl Weighed<'_> {
             tiles(self.kernel, self.statement, &woven, &request)
         };
         let tiles = of_batch(self.request.batch, weaves)?;
+        let tiled = tiles.iter().map(|tile| Tiled {
+            plan: tile.plan.clone(),
+            layouts: tile.layouts,
+        });
+        let tiled: Arc<[Tiled]> = tiled.collect();
         let tiles = priced(&tiles, self.request.target);
         let mut contenders = Vec::new();
         for (which, lowering) in rewritten.lowerings.iter().enumerate() {
-            let (tile, cost) = best_tile(&tiles, rewritten, lowering)?;
+            let (costs, best) = costs_of(&tiles, rewritten, lowering)?;
+            let plan = &tiled[best].plan;
             contenders.push(Contender {
                 tried: at,
                 which,
-                plan: tile.plan.clone(),
-                layouts: tile.layouts,
+                tiles: tiled.clone(),
+                best,
                 candidate: Candidate {
-                    lanes: tile.plan.lane_list(self.kernel),
+                    lanes: plan.lane_list(self.kernel),
                     name: lowering.name.clone(),
                     term: lowering.term.hash,
+                    tile: plan.tile(),
                     rounded: lowering.rounded,
-                    cost,
+                    cost: costs[best].clone(),
                     later: Vec::new(),
                     chosen: false,
                 },
+                costs,
             });
         }
         for weave in weaves {
             for batch in self.later {
-                let is_here = |c: &&mut Contender| c.layouts == weave.layouts;
+                let is_here = |c: &&mut Contender| c.layouts() == weave.layouts;
                 let mut here = contenders.iter_mut().filter(is_here).peekable();
                 if here.peek().is_none() {
                     continue;
@@ -83,8 +120,8 @@ impl Weighed<'_> {
                 let tiles = priced(&tiles, self.request.target);
                 for contender in here {
                     let lowering = &rewritten.lowerings[contender.which];
-                    let (_, cost) = best_tile(&tiles, rewritten, lowering)?;
-                    contender.candidate.later.push(cost.cycles);
+                    let (costs, best) = costs_of(&tiles, rewritten, lowering)?;
+                    contender.candidate.later.push(costs[best].cycles);
                 }
             }
         }

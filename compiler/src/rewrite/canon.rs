@@ -8,8 +8,8 @@
 use super::analysis::Graph;
 use super::apart::Apart;
 use super::facts::Facts;
-use super::hash::{SEED, fnv};
 use super::lang::{Node, Op, func_op, select_op};
+use crate::hash::{SEED, fnv};
 use crate::schedule::index::{AxisKind, AxisSet, TableAxis};
 use crate::schedule::term::{Strict, Term, TermId};
 use egg::Id;

@@ -3,8 +3,8 @@
 
 use super::analysis::{Fact, Graph};
 use super::cost::{Mode, Prices};
-use super::hash::fnv;
 use super::lang::{Node, Op, Ty};
+use crate::hash::fnv;
 use crate::schedule::index::AxisSet;
 use crate::schedule::term::LoadId;
 use crate::target::{UNITS, Unit};

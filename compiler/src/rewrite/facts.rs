@@ -180,5 +180,5 @@ fn intern<T: PartialEq + std::fmt::Debug>(
 
 /// A hash of contents.
 fn hash_of(contents: &impl std::fmt::Debug) -> u64 {
-    super::hash::fnv(format!("{contents:?}").as_bytes(), 0)
+    crate::hash::fnv(format!("{contents:?}").as_bytes(), 0)
 }

@@ -12,7 +12,6 @@ pub mod digits;
 pub mod draw;
 pub mod extract;
 pub mod facts;
-mod hash;
 mod integers;
 pub mod lang;
 mod neighbours;

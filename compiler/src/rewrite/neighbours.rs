@@ -159,14 +159,14 @@ impl Canon<'_> {
         let product = self.graph.add(Node::Op(Op::Mul, vec![share, id]));
         let moved = self.graph.add(Node::Op(Op::Add, vec![product, half]));
         let floor = self.graph.add(Node::Op(Op::Floor, vec![moved]));
-        let hash = super::hash::fnv(&factor.to_bits().to_le_bytes(), sum.hash);
+        let hash = crate::hash::fnv(&factor.to_bits().to_le_bytes(), sum.hash);
         self.remember(floor, hash, axes, true)
     }
 
     /// A polynomial summed over an axis, as one atom.
     pub(super) fn sum_over(&mut self, axis: AxisId, body: &Poly) -> Atom {
         let (id, hash, axes, call) = self.build_hashed(body);
-        let hash = super::hash::fnv(format!("sum {axis}").as_bytes(), hash);
+        let hash = crate::hash::fnv(format!("sum {axis}").as_bytes(), hash);
         let leaf = self.graph.add(Node::Axis(axis));
         let sum = self.graph.add(Node::Op(Op::Sum, vec![leaf, id]));
         self.remember(sum, hash, axes.minus(AxisSet::one(axis)), call)

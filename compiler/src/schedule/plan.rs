@@ -11,6 +11,7 @@ use crate::format::{BlockFormat, Element, Format, FormatKind};
 use crate::spec::kernel::{Expr, ExprId, IndexId, Kernel, Role, Statement, Subscript, TensorId};
 use crate::target::Target;
 use cranelift_entity::SecondaryMap;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -44,7 +45,29 @@ pub struct Plan {
     pub unrolled: bool,
 }
 
+/// How many rows of weights and of batches are computed beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TileShape {
+    /// Groups of row lanes that share blocks, as copies.
+    pub woven: u64,
+    /// How often such copies cover the rows of a block, in a loop.
+    pub turns: u64,
+    /// Copies of rows that share no blocks.
+    pub rows: u64,
+    /// Copies of rows of a batch.
+    pub batch: u64,
+}
+
 impl Plan {
+    /// How many rows are computed beside each other.
+    pub fn tile(&self) -> TileShape {
+        TileShape {
+            woven: self.woven,
+            turns: self.turns.unwrap_or(1),
+            rows: self.row_tile,
+            batch: self.batch_tile,
+        }
+    }
     /// Lanes along rows.
     pub fn row_lanes(&self) -> u64 {
         self.row.map_or(1, |(_, lanes)| lanes)

@@ -1,11 +1,10 @@
 //! What compiling a kernel takes, stage by stage: as often as it is asked for, so that the first time and later ones can be told
 //! apart.
 
-use crate::kernel::{BATCHES, request};
+use crate::kernel::{BATCHES, Wishes, request};
 use crate::{Engine, Error, find_kernel};
 use lowbit_compiler::codegen;
 use lowbit_compiler::pipeline::consider;
-use lowbit_compiler::schedule::plan::Layouts;
 use lowbit_compiler::spec::{self, bind};
 use serde::Serialize;
 use std::time::Instant;
@@ -53,7 +52,8 @@ impl CompileTimes {
         let module = spec::load(source.name, source.text, source.imports).map_err(Error::Text)?;
         let kernel = bind(find_kernel(&module, source.kernel)?, dims)?;
         let text = lap();
-        let request = request(engine, &Layouts::new(), BATCHES[0], None);
+        let wishes = Wishes::default();
+        let request = request(engine, &wishes, BATCHES[0], None);
         let mut considered = consider(&kernel, &engine.rules, &request)?;
         let choose = lap();
         let program = considered.finish(None)?;

@@ -237,6 +237,7 @@ fn of_format(row: Row, target: &Target, rules: &RuleSet) -> Vec<Cell> {
                 batch: rows,
                 layouts: layouts.clone(),
                 force: None,
+                picks: &[],
             };
             let program = pipeline::compile(&kernel, rules, &request).expect(row.0);
             if rows == ROWS[0] {

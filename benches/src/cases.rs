@@ -11,6 +11,8 @@ pub(crate) enum Activations {
     F32,
     /// Bytes, with a scale for 32 of them.
     Int8,
+    /// Bytes, with a scale for 128 of them: as many as weights share one.
+    Int8By128,
     /// Bytes, with a scale for a row.
     Int8Row,
 }
@@ -20,7 +22,7 @@ impl Activations {
     pub(crate) fn class(self) -> &'static str {
         match self {
             Activations::F32 => "f32",
-            Activations::Int8 | Activations::Int8Row => "int8",
+            Activations::Int8 | Activations::Int8By128 | Activations::Int8Row => "int8",
         }
     }
 
@@ -29,6 +31,7 @@ impl Activations {
         match self {
             Activations::F32 => None,
             Activations::Int8 => Some("q8_32"),
+            Activations::Int8By128 => Some("q8_128"),
             Activations::Int8Row => Some("int8_row"),
         }
     }
@@ -66,7 +69,7 @@ impl Case {
             None => (String::new(), "x"),
         };
         format!(
-            "language 1;\nimport \"std/ints\";\n{}\n\
+            "language 1;\nimport \"std/ints\";\n{}\n{Q8_128}\n\
              kernel linear(weight w: {}[N, K], input x: f32[M, K]) -> output y: f32[M, N]{rounded} {{\n\
              {quantised}    y[m, n] = sum(k) w[n, k] * {x}[m, k];\n}}\n",
             self.definitions, self.format
@@ -74,6 +77,8 @@ impl Case {
     }
 }
 
+const Q8_128: &str = "format q8_128 = block i < 128 { d: f32; q[i]: int(8); value = d * q[i];
+    encode x { d = max(i) abs(x[i]) / 127; q[i] = x[i] / d; } }";
 const GGML: &str = "import \"std/ggml\";";
 const GGML_K: &str = "import \"std/ggml_k\";";
 const TERNARY: &str = "import \"std/ternary\";";
@@ -84,7 +89,7 @@ const INT2: &str =
     "format int2_128 = block i < 128 { d: f16; q[i]: uint(2); value = d * (q[i] - 2);
     encode x { d = max(i) abs(x[i]) / 2; q[i] = x[i] / d + 2; } }";
 
-use Activations::{F32, Int8, Int8Row};
+use Activations::{F32, Int8, Int8By128, Int8Row};
 
 /// A case, exact.
 const fn case(
@@ -125,14 +130,14 @@ const NF4_INT8: Case = case(
 const INT2_INT8: Case = case(
     "INT2 block 128 × int8",
     (INT2, "int2_128"),
-    Int8,
+    Int8By128,
     ("128", "f16"),
     &["int2_128", "q2_k", "q2_k_plain"],
 );
 const BINARY_INT8: Case = case(
     "1 bit block 128 × int8",
     (TERNARY, "binary_128"),
-    Int8,
+    Int8By128,
     ("128", "f16"),
     &["q1_0", "int1_128"],
 );
@@ -157,7 +162,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "INT4 block 128 × int8",
         ("", "int4_128"),
-        Int8,
+        Int8By128,
         ("128", "f16"),
         &["int4_128"],
     ),

@@ -182,10 +182,20 @@ fn peers(arguments: &Arguments, repository: &Path) -> Vec<Peer> {
 /// Writes the report and its plots.
 fn written(report: &Report, folder: &Path) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(folder)?;
-    std::fs::write(folder.join("report.md"), report.markdown())?;
+    let mut rows: Vec<u64> = report.lines.iter().map(|l| l.rows).collect();
+    rows.sort_unstable();
+    rows.dedup();
+    let mut page = report.markdown();
+    page += "\n## Below the limits of the machine\n\n![roofline](roofline.svg)\n";
+    for rows in rows {
+        let counted = if rows == 1 { "row" } else { "rows" };
+        let name = format!("bars-{rows}.svg");
+        page += &format!("\n## {rows} {counted}, beside peers\n\n![bars]({name})\n");
+        std::fs::write(folder.join(name), plots::beside_peers(report, rows))?;
+    }
+    std::fs::write(folder.join("report.md"), page)?;
     let json = serde_json::to_string_pretty(report)? + "\n";
     std::fs::write(folder.join("report.json"), json)?;
     std::fs::write(folder.join("roofline.svg"), plots::roofline(report))?;
-    std::fs::write(folder.join("bars.svg"), plots::beside_peers(report))?;
     Ok(())
 }

@@ -59,8 +59,9 @@ fn below(name: &str, (low, high): (f64, f64), read: f64, peak: f64) -> Drawn {
     }
 }
 
-/// Operations a second beside those of peers.
-pub(crate) fn beside_peers(report: &Report) -> String {
+/// Operations a second beside those of peers, for calls with so many rows on as few threads as were measured.
+pub(crate) fn beside_peers(report: &Report, rows: u64) -> String {
+    let threads = report.lines.iter().map(|l| l.threads).min().unwrap_or(1);
     let group = |line: &Line| {
         let operations = line.summary.operations?;
         let mut group = vec![Bar {
@@ -71,15 +72,13 @@ pub(crate) fn beside_peers(report: &Report) -> String {
             label: format!("{} {}", p.peer, p.format),
             value: operations / p.seconds.median / 1e9,
         }));
-        let rows = match line.rows {
-            1 => "1 row".to_owned(),
-            rows => format!("{rows} rows"),
-        };
         Some(Group {
-            label: format!("{}, {rows}, {}T", line.case, line.threads),
+            label: format!("{}, {} × {}", line.case, line.n, line.k),
             bars: group,
         })
     };
-    let groups: Vec<Group> = report.lines.iter().filter_map(group).collect();
+    let lines = report.lines.iter();
+    let lines = lines.filter(|l| (l.rows, l.threads) == (rows, threads));
+    let groups: Vec<Group> = lines.filter_map(group).collect();
     bars("GOPS", &groups)
 }

@@ -74,7 +74,7 @@ fn giga(value: f64) -> String {
 impl Report {
     /// The tables.
     pub(crate) fn markdown(&self) -> String {
-        let mut out = String::from("# Speed\n\n");
+        let mut out = String::from("# How fast\n\n");
         out += &self.heading();
         let mut shapes: Vec<(u64, u64)> = Vec::new();
         for line in &self.lines {
@@ -129,7 +129,8 @@ impl Report {
         for peer in &self.peers {
             let _ = writeln!(out, "\nPeer: {} {}.", peer.name, peer.version);
         }
-        out += "\nMedians, with half the distance of the quartiles. Quantising activations is part of the time where they are int8. \
+        out += "\n`cargo run --release -p lowbit-benches` measured this. \
+                Medians, with half the distance of the quartiles. Quantising activations is part of the time where they are int8. \
                 Each call is on another copy of the weights, which come from memory. Every result was compared with the reference \
                 interpreter's before.\n";
         out

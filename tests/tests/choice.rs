@@ -142,7 +142,7 @@ const FLIPS: &[Flip] = &[
         Op::VDot4,
         10.0,
         "dot product of four bytes",
-        "[n:4, k:4] woven n:2: 16-bit products in pairs",
+        "[n:4, k:4] woven n:4: 16-bit products in pairs",
     ),
     (
         "fp4_linear",

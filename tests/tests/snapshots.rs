@@ -88,6 +88,9 @@ const TOUCHING: &[(&str, &str, &str)] = &[
     ("int2_int8", "x86-64", ROUNDING),
     ("rmsnorm_quantize", "x86-64", ROUNDING),
     ("int2_int8", "aarch64", LONG),
+    ("int4_int8", "x86-64", WAITING),
+    ("uint8_zero_point", "x86-64", WAITING),
+    ("int2_tables", "aarch64", WAITING),
     ("binary_linear", "x86-64", COUNTS),
     ("binary_linear", "x86-64-v2", COUNTS),
     ("binary_linear", "x86-64-v3", COUNTS),
@@ -97,6 +100,7 @@ const TOUCHING: &[(&str, &str, &str)] = &[
     ("binary_linear", "aarch64-i8mm", COUNTS),
 ];
 const COUNTS: &str = "the activations' bytes of both planes wait in registers until the second sixteen results have used them, too";
+const WAITING: &str = "sums that a long round adds to once wait on the stack, and what many operations of it use is loaded once";
 const LONG: &str = "two planes of bits, eight copies of each and tables of two bytes are one straight piece of code";
 const ROUNDING: &str =
     "SSE2 has no rounding: its numbers do not fit the registers beside those of the conversion";

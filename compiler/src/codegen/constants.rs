@@ -3,7 +3,7 @@
 //! their own.
 
 use super::features::Features;
-use crate::vector::ir::{Elem, Function, Op, Step, Type};
+use crate::vector::ir::{Convert, Elem, Function, Op, Step, Type};
 use cranelift_codegen::ir::UserExternalName;
 use std::collections::BTreeMap;
 
@@ -147,7 +147,14 @@ fn collect(function: &Function, steps: &[Step], note: &mut impl FnMut(Register))
     for step in steps {
         match step {
             Step::Let(value, op) => {
-                let registers = registers(function.types[*value], op).into_iter();
+                let ty = function.types[*value];
+                let spread = match op {
+                    Op::Convert(Convert::WidenU, a) if spreads(function.types[*a], ty) => {
+                        &SPREAD[..]
+                    }
+                    _ => &[],
+                };
+                let registers = registers(ty, op).into_iter().chain(spread.iter().copied());
                 let made = |r: &Register| *r == [0; LINE] || *r == [0xff; LINE];
                 registers.filter(|r| !made(r)).for_each(&mut *note);
             }
@@ -155,6 +162,24 @@ fn collect(function: &Function, steps: &[Step], note: &mut impl FnMut(Register))
             Step::Store { .. } => {}
         }
     }
+}
+
+/// Shuffles of bytes that put four of them into the low bytes of words, and 0 into the others: by the four.
+pub(super) const SPREAD: [Register; 4] = [spread(0), spread(4), spread(8), spread(12)];
+
+const fn spread(first: u8) -> Register {
+    let mut register = [0x80; LINE];
+    let mut lane = 0;
+    while lane < 4 {
+        register[4 * lane] = first + lane as u8;
+        lane += 1;
+    }
+    register
+}
+
+/// Whether a shuffle widens bytes of one type to words of another.
+pub(super) fn spreads(from: Type, to: Type) -> bool {
+    from.lanes > 1 && from.elem == Elem::I8 && to.elem == Elem::I32
 }
 
 /// The registers of a constant of several lanes; none of anything else.

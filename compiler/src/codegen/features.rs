@@ -178,6 +178,11 @@ impl Features {
         }
     }
 
+    /// Whether one shuffle makes words of bytes.
+    pub fn spreads_bytes(&self) -> bool {
+        self.arch == Arch::X86_64 && self.ssse3
+    }
+
     /// Whether code for these features runs here.
     pub fn runs_here(&self) -> bool {
         let host = Features::host();

@@ -1,5 +1,6 @@
 //! Conversions between element types, and casts, into CLIF.
 
+use super::constants::{SPREAD, spreads};
 use super::emit::Emit;
 use super::legal::{register, scalar, shape};
 use crate::vector::ir::{Convert, Elem, Shift, Type, Un, Value};
@@ -52,6 +53,18 @@ impl Emit<'_, '_> {
                 (true, _) => self.b.ins().sextend(types::I64, parts[0]),
             };
             return vec![self.low_bits(signed, to, wide)];
+        }
+        if !signed && self.features.spreads_bytes() && spreads(from, to) {
+            let mut next = Vec::new();
+            for (at, part) in parts.iter().enumerate() {
+                let quarters = shape(to).parts - 4 * at;
+                for mask in &SPREAD[..quarters.min(4)] {
+                    let mask = self.constant(types::I8X16, mask.to_vec());
+                    let spread = self.b.ins().x86_pshufb(*part, mask);
+                    next.push(self.cast(spread, types::I32X4));
+                }
+            }
+            return next;
         }
         let (mut elem, mut parts) = (from.elem, parts);
         while elem != to.elem {

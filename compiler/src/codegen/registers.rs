@@ -48,12 +48,13 @@ impl Emit<'_, '_> {
         let registers = all - (lives.on_the_way(self.features.avx2) + held.len()).min(all);
         let innermost = !l.body.iter().any(|s| matches!(s, Step::Loop(_)));
         let stores = l.body.iter().any(|s| matches!(s, Step::Store { .. }));
-        while innermost && !stores && lives.pressure() > registers {
-            let Some(load) = lives.longest_load() else {
-                break;
-            };
-            lives.repeat(load);
-            self.repeated[load] = true;
+        if innermost && !stores && lives.pressure() > registers {
+            let relief = Relief::cheapest(&lives, l, registers);
+            relief
+                .repeated
+                .iter()
+                .for_each(|load| self.repeated[*load] = true);
+            lives = relief.lives;
         }
         let room = registers.saturating_sub(lives.pressure());
         if innermost || missing.len() <= room {
@@ -62,6 +63,66 @@ impl Emit<'_, '_> {
         std::mem::take(&mut self.made)
     }
 }
+
+/// What is done where the values of a loop do not fit in the registers.
+struct Relief {
+    /// What stays in registers.
+    lives: Lives,
+    /// Loads that are emitted at every use.
+    repeated: Vec<Value>,
+    /// Accesses to memory that it adds to a round.
+    accesses: usize,
+}
+
+impl Relief {
+    /// The one that adds the fewest accesses: repeated loads, or sums that wait on the stack for the one operation of a round that
+    /// adds to them, where a round is long enough that their way through memory delays nothing.
+    fn cheapest(lives: &Lives, l: &Loop, registers: usize) -> Relief {
+        let loads = Relief::by_loads(lives.clone(), registers);
+        let mut waiting = lives.clone();
+        let mut sums = lives.waiting(l);
+        let mut apart = 0;
+        while l.body.len() >= LONG_ROUND && waiting.pressure() > registers {
+            let Some((inside, next)) = sums.pop() else {
+                break;
+            };
+            waiting.leave_out(inside);
+            waiting.leave_out(next);
+            apart += 1;
+        }
+        let both = Relief::by_loads(waiting, registers);
+        let with_sums = both.accesses + ON_STACK * apart;
+        match with_sums < loads.accesses {
+            true => both,
+            false => loads,
+        }
+    }
+
+    /// By repeated loads alone; where they do not suffice, something is put on the stack.
+    fn by_loads(mut lives: Lives, registers: usize) -> Relief {
+        let (mut repeated, mut accesses) = (Vec::new(), 0);
+        while lives.pressure() > registers {
+            let Some(load) = lives.longest_load() else {
+                accesses += ON_STACK * (lives.pressure() - registers);
+                break;
+            };
+            accesses += lives.values[&load].uses.saturating_sub(1);
+            lives.leave_out(load);
+            repeated.push(load);
+        }
+        Relief {
+            lives,
+            repeated,
+            accesses,
+        }
+    }
+}
+
+/// Accesses of a round to what lies on the stack and is changed once.
+const ON_STACK: usize = 2;
+
+/// Steps of a round that take longer than a sum takes through memory and back.
+const LONG_ROUND: usize = 64;
 
 /// Whether a constant is 0, which takes no load wherever it is made.
 fn is_zero(op: &Op) -> bool {
@@ -126,9 +187,11 @@ struct Life {
     until: usize,
     registers: usize,
     load: bool,
+    uses: usize,
 }
 
 /// The vector values of a loop, constants excepted.
+#[derive(Clone)]
 pub(super) struct Lives {
     values: BTreeMap<Value, Life>,
     /// Registers that loops within need for values of their own, by step.
@@ -148,6 +211,7 @@ impl Lives {
             until,
             registers: shape(ir.types[v]).parts,
             load: false,
+            uses: 0,
         };
         for c in l.carried.iter().filter(|c| wanted(c.inside)) {
             lives.insert(c.inside, life(c.inside, 0, 0));
@@ -169,6 +233,7 @@ impl Lives {
                 };
                 let known = lives.entry(value).or_insert(first);
                 known.until = known.until.max(at);
+                known.uses += 1;
             }
             match step {
                 Step::Let(value, Op::Load { .. }) => {
@@ -222,18 +287,24 @@ impl Lives {
 
     /// The same, without some values.
     fn pressure_without(&self, others: &BTreeSet<Value>) -> usize {
-        let counted = || self.values.iter().filter(|(v, _)| !others.contains(v));
-        let at = |step: usize| -> usize {
-            let here = counted().filter(|(_, l)| l.from <= step && l.until >= step);
-            let own: usize = here.map(|(_, l)| l.registers).sum();
-            own + self.within.get(&step).copied().unwrap_or(0)
-        };
-        let starts = counted().map(|(_, l)| l.from);
-        starts
-            .chain(self.within.keys().copied())
-            .map(at)
-            .max()
-            .unwrap_or(0)
+        // What begins at a step, and what ends before it.
+        let mut changes: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+        for (_, life) in self.values.iter().filter(|(v, _)| !others.contains(v)) {
+            if life.until >= life.from {
+                changes.entry(life.from).or_default().0 += life.registers;
+                changes.entry(life.until + 1).or_default().1 += life.registers;
+            }
+        }
+        for (step, registers) in &self.within {
+            changes.entry(*step).or_default().0 += registers;
+            changes.entry(step + 1).or_default().1 += registers;
+        }
+        let mut here = 0;
+        let occupied = changes.values().map(|(begin, end)| {
+            here = here + begin - end;
+            here
+        });
+        occupied.max().unwrap_or(0)
     }
 
     /// The load that occupies most registers for longest.
@@ -246,8 +317,22 @@ impl Lives {
         longest.map(|(v, _)| *v)
     }
 
-    /// Notes that a load is emitted at every use.
-    fn repeat(&mut self, load: Value) {
-        self.values.remove(&load);
+    /// Sums that are carried and that one operation of a round adds to, with what it makes of them.
+    fn waiting(&self, l: &Loop) -> Vec<(Value, Value)> {
+        let adds_to = |next: Value, inside: Value| {
+            l.body.iter().any(|step| {
+                matches!(step, Step::Let(value, op) if *value == next && op.operands().contains(&inside))
+            })
+        };
+        let once = |v: &Value| self.values.get(v).is_some_and(|life| life.uses == 1);
+        let carried = l.carried.iter().map(|c| (c.inside, c.next));
+        carried
+            .filter(|(inside, next)| once(inside) && adds_to(*next, *inside))
+            .collect()
+    }
+
+    /// Notes that a value is in no register but where it is used.
+    fn leave_out(&mut self, value: Value) {
+        self.values.remove(&value);
     }
 }

@@ -173,6 +173,7 @@ pub(crate) const CASES: &[Case] = &[
         tight: 128,
         over: 129,
         chain: &[("widen-u8", 0)],
+        without: &["widen-bytes"],
         ..CASE
     },
     Case {
@@ -384,6 +385,16 @@ pub(crate) const CASES: &[Case] = &[
         tight: 0,
         over: -1,
         chain: &[("magic-float", 0), ("widen-codes", 0), ("lookup-unsigned-bytes", 0)],
+        ..CASE
+    },
+    Case {
+        name: "a table of bytes as words",
+        formats: "format w0 = codebook [A, 5];",
+        kernel: COPY,
+        dims: COLUMNS,
+        tight: 0,
+        over: -1,
+        chain: &[("widen-bytes", 0), ("lookup-unsigned-bytes", 0)],
         ..CASE
     },
     Case {

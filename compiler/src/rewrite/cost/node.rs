@@ -127,7 +127,15 @@ impl Prices<'_> {
                 let regs = self.registers(child);
                 plain.map(|c| by(c, regs))
             }
-            Op::VWiden => plain.map(|c| by(c, regs)),
+            Op::VWiden => {
+                let far = node.ty.bits() > 2 * children.first()?.ty.bits();
+                // Half way there are half as many registers.
+                let steps = match far && !self.target.features.spreads_bytes() {
+                    true => regs + (regs / 2.0).max(1.0),
+                    false => regs,
+                };
+                plain.map(|c| by(c, steps))
+            }
             Op::VNarrow => plain.map(|c| by(c, regs)),
             Op::VPlace => plain,
             Op::VNum

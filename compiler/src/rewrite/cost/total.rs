@@ -199,7 +199,7 @@ fn table_registers(node: &Picked) -> f64 {
 }
 
 /// How many times as often the hottest loop runs as one whose accumulators need not stay in registers.
-const RARE: f64 = 4.0;
+const RARE: f64 = 2.0;
 
 /// Distant places that the copies of a load read from at once.
 fn streams(prices: &Prices<'_>, load: u32) -> f64 {

@@ -67,6 +67,14 @@ pub const RULES: &[Rule] = &[
         why: "zero extension",
     },
     Rule {
+        name: "widen-bytes",
+        left: "(vec ?l i32 ?e)",
+        right: "(v.widen i32 (vec ?l u8 ?e))",
+        when: &[Fits("?e", Ty::U8), NotConstant("?e")],
+        bind: &[],
+        why: "zero extension; a shuffle of bytes does it in one step",
+    },
+    Rule {
         name: "widen-codes",
         left: "(vec ?l u16 ?e)",
         right: "(v.widen u16 (vec ?l u8 ?e))",

@@ -83,6 +83,7 @@ pub(super) const UNCAUGHT: &[(&str, &str, &str)] = &[
     ("magic-sum", "without Coded(\"?e\")", SEARCH),
     ("magic-sum", "without Constant(\"?k\")", SEARCH),
     ("magic-sum", "without Fits(\"?k\", I16)", ROUNDING),
+    ("widen-bytes", "without NotConstant(\"?e\")", NUMBER),
     ("widen-codes", "without NotConstant(\"?e\")", NUMBER),
     ("widen-i16", "without NotConstant(\"?e\")", NUMBER),
     ("widen-i8", "without NotConstant(\"?e\")", NUMBER),

@@ -13,6 +13,8 @@ pub(crate) enum Activations {
     Int8,
     /// Bytes, with a scale for 128 of them: as many as weights share one.
     Int8By128,
+    /// Bytes, with a scale for 256 of them: a block of ggml's formats with two levels of scales, and what it multiplies them by.
+    Int8By256,
     /// Bytes, with a scale for a row.
     Int8Row,
 }
@@ -22,7 +24,10 @@ impl Activations {
     pub(crate) fn class(self) -> &'static str {
         match self {
             Activations::F32 => "f32",
-            Activations::Int8 | Activations::Int8By128 | Activations::Int8Row => "int8",
+            Activations::Int8
+            | Activations::Int8By128
+            | Activations::Int8By256
+            | Activations::Int8Row => "int8",
         }
     }
 
@@ -32,6 +37,7 @@ impl Activations {
             Activations::F32 => None,
             Activations::Int8 => Some("q8_32"),
             Activations::Int8By128 => Some("q8_128"),
+            Activations::Int8By256 => Some("q8_256"),
             Activations::Int8Row => Some("int8_row"),
         }
     }
@@ -69,7 +75,7 @@ impl Case {
             None => (String::new(), "x"),
         };
         format!(
-            "language 1;\nimport \"std/ints\";\n{}\n{Q8_128}\n\
+            "language 1;\nimport \"std/ints\";\n{}\n{BYTES}\n\
              kernel linear(weight w: {}[N, K], input x: f32[M, K]) -> output y: f32[M, N]{rounded} {{\n\
              {quantised}    y[m, n] = sum(k) w[n, k] * {x}[m, k];\n}}\n",
             self.definitions, self.format
@@ -77,7 +83,9 @@ impl Case {
     }
 }
 
-const Q8_128: &str = "format q8_128 = block i < 128 { d: f32; q[i]: int(8); value = d * q[i];
+const BYTES: &str = "format q8_128 = block i < 128 { d: f32; q[i]: int(8); value = d * q[i];
+    encode x { d = max(i) abs(x[i]) / 127; q[i] = x[i] / d; } }
+format q8_256 = block i < 256 { d: f32; q[i]: int(8); value = d * q[i];
     encode x { d = max(i) abs(x[i]) / 127; q[i] = x[i] / d; } }";
 const GGML: &str = "import \"std/ggml\";";
 const GGML_K: &str = "import \"std/ggml_k\";";
@@ -89,7 +97,7 @@ const INT2: &str =
     "format int2_128 = block i < 128 { d: f16; q[i]: uint(2); value = d * (q[i] - 2);
     encode x { d = max(i) abs(x[i]) / 2; q[i] = x[i] / d + 2; } }";
 
-use Activations::{F32, Int8, Int8By128, Int8Row};
+use Activations::{F32, Int8, Int8By128, Int8By256, Int8Row};
 
 /// A case, exact.
 const fn case(
@@ -155,7 +163,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "q4_K × int8",
         (GGML_K, "q4_k"),
-        Int8,
+        Int8By256,
         ("32", "6 bits, f16 for 256"),
         &["q4_k", "q4_k_plain"],
     ),
@@ -214,7 +222,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "Q2_K × int8",
         (GGML_K, "q2_k"),
-        Int8,
+        Int8By256,
         ("16", "4 bits, f16 for 256"),
         &["q2_k", "q2_k_plain"],
     ),
@@ -228,7 +236,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "Q3_K × int8",
         (GGML_K, "q3_k"),
-        Int8,
+        Int8By256,
         ("16", "6 bits, f16 for 256"),
         &["q3_k"],
     ),

@@ -71,21 +71,32 @@ impl Source {
     }
 
     /// For the machine that is named, with the costs and records that are given.
-    pub(crate) fn engine(&self) -> Result<Engine, Failure> {
+    pub(crate) fn engine(&self, more: &Tuning) -> Result<Engine, Failure> {
         let mut engine = Engine::new(Target::named(&self.target)?)?;
         if let Some(costs) = &self.costs {
             engine = engine.with_costs(&read(costs)?)?;
         }
-        if let Some(tuning) = &self.tuning {
-            engine = engine.with_tuning(Tuning::from_json(&read(tuning)?)?);
-        }
-        Ok(engine)
+        let mut tuning = match &self.tuning {
+            Some(file) => Tuning::from_json(&read(file)?)?,
+            None => Tuning::default(),
+        };
+        tuning.extend(more.clone());
+        Ok(engine.with_tuning(tuning))
     }
 
     /// Reads, checks and compiles it, with some dimensions bound.
     pub(crate) fn compile(&self, bound: &[(String, u64)]) -> Result<(Engine, Kernel), Failure> {
+        self.compile_with(bound, &Tuning::default())
+    }
+
+    /// The same, with more records of measurements.
+    pub(crate) fn compile_with(
+        &self,
+        bound: &[(String, u64)],
+        more: &Tuning,
+    ) -> Result<(Engine, Kernel), Failure> {
         let module = module(&self.file)?;
-        let engine = self.engine()?;
+        let engine = self.engine(more)?;
         let options = Options {
             kernel: self.kernel.clone(),
             force: self.force.clone(),

@@ -382,7 +382,7 @@ fn tune_adds_to_a_file_that_others_choose_by() {
     for (rows, count) in [("1", 1), ("1,8", 2), ("8", 2)] {
         let out = place.line(&format!("{line} --rows {rows} --output t.json"));
         let out = out.good();
-        assert!(out.contains("× what is predicted to be best"), "{out}");
+        assert!(out.contains("× what was chosen before"), "{out}");
         let kept = json(&String::from_utf8(place.read("t.json")).expect("text"));
         assert_eq!(kept["records"].as_array().map(Vec::len), Some(count));
     }

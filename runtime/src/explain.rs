@@ -219,7 +219,7 @@ fn candidate(
         reason: match winner {
             Some(winner) if !candidate.chosen && candidate.cost.cycles < winner.cost.cycles => {
                 match measured {
-                    true => measured_slower(candidate, winner),
+                    true => recorded(candidate, winner),
                     false => serves_fewer(candidate, winner),
                 }
             }
@@ -232,9 +232,9 @@ fn candidate(
 }
 
 /// Why a candidate lost that is predicted to be faster than the winner.
-fn measured_slower(candidate: &Candidate, winner: &Candidate) -> String {
+fn recorded(candidate: &Candidate, winner: &Candidate) -> String {
     let times = candidate.cost.cycles / winner.cost.cycles.max(1.0);
-    format!("predicted to take {times:.2} × the winner, which was measured to be faster")
+    format!("predicted to take {times:.2} × the winner, which a record of measurements chose")
 }
 
 /// Why a candidate lost that is faster than the winner: its layout.

@@ -132,18 +132,25 @@ fn anchor(heading: &str) -> String {
         .collect()
 }
 
+/// The pages in a folder of the book and in those within.
+fn pages(within: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder().join(within)).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let place = within.join(entry.file_name());
+        if entry.path().is_dir() {
+            found.extend(pages(&place));
+        } else if place.extension().is_some_and(|e| e == "md") {
+            found.push(place.to_string_lossy().into_owned());
+        }
+    }
+    found
+}
+
 #[test]
 fn links_lead_somewhere() {
-    let mut files: Vec<String> = fs::read_dir(folder())
-        .expect("the book")
-        .map(|e| {
-            e.expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .filter(|n| n != "SUMMARY.md")
-        .collect();
+    let mut files = pages(Path::new(""));
+    files.retain(|n| n != "SUMMARY.md");
     files.sort();
     let mut named = chapters();
     named.sort();
@@ -157,7 +164,11 @@ fn links_lead_somewhere() {
                 continue;
             }
             let (file, place) = link.split_once('#').unwrap_or((&link, ""));
-            let file = if file.is_empty() { &chapter } else { file };
+            let beside = Path::new(&chapter).with_file_name(file);
+            let file = match file.is_empty() {
+                true => &chapter,
+                false => beside.to_str().expect("text"),
+            };
             assert!(folder().join(file).exists(), "{chapter}: {link}");
             let headings = read(file);
             let mut headings = headings.lines().filter(|l| l.starts_with('#'));

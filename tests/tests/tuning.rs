@@ -71,7 +71,7 @@ fn each_step_and_class_has_a_record_that_is_chosen_again() {
     let read = Tuning::from_json(&text).expect("the text is a file");
     assert_eq!(read.records().len(), 2 * BATCHES.len());
     for record in read.records() {
-        assert!(record.cycles > 0.0 && record.predicted_best > 0.0);
+        assert!(record.cycles > 0.0 && record.before > 0.0);
     }
     let kernel = compiled(&engine.with_tuning(read));
     for batch in BATCHES {
@@ -128,11 +128,15 @@ fn records_of_others_change_nothing() {
             "version" => record.version.push('0'),
             "batch" => record.batch = 3,
             "step" => record.pick.step = 7,
+            "tile" => record.pick.tile.rows = 5,
+            "lanes" => record.pick.lanes.push('0'),
             _ => record.pick.term ^= 1,
         }
         record
     };
-    for what in ["kernel", "target", "version", "batch", "step", "term"] {
+    for what in [
+        "kernel", "target", "version", "batch", "step", "tile", "lanes", "term",
+    ] {
         let kernel = with(strange(record.clone(), what));
         assert_eq!(chosen(&kernel, 1), chosen(&plain, 1), "{what}");
         is_right(&kernel);
@@ -152,8 +156,39 @@ fn a_later_record_replaces_the_earlier_one_for_the_same_choice() {
     assert_eq!(tuning.records().len(), count);
     assert_eq!(tuning.records().last(), Some(&again));
     again.kernel.push('0');
-    tuning.extend([again]);
+    tuning.extend([again.clone()]);
     assert_eq!(tuning.records().len(), count + 1);
+    // Where weights lie otherwise, the candidates of the other records are not considered.
+    let mut moved = tuning.records()[0].clone();
+    moved.layouts[0].push('0');
+    tuning.extend([moved.clone()]);
+    assert_eq!(tuning.records(), [again, moved]);
+}
+
+#[test]
+fn files_with_hostile_figures_are_refused_or_harmless() {
+    let engine = Engine::host().expect("an engine");
+    let tuning = tuned(&engine, &[1]);
+    let with = |change: &dyn Fn(&mut Record)| {
+        let mut record = tuning.records()[0].clone();
+        change(&mut record);
+        [record].into_iter().collect::<Tuning>()
+    };
+    for cycles in [f64::INFINITY, f64::NAN, 0.0, -1.0] {
+        let endless = with(&|r| r.cycles = cycles);
+        assert!(matches!(endless.to_json(), Err(Error::Tuning(_))));
+    }
+    let text = tuning.to_json().expect("text");
+    let without = text.replacen("\"before\": ", "\"before\": -", 1);
+    assert!(matches!(Tuning::from_json(&without), Err(Error::Tuning(_))));
+    let large = with(&|r| (r.pick.tile.woven, r.pick.tile.rows) = (u64::MAX, 2));
+    let read = Tuning::from_json(&large.to_json().expect("text")).expect("a file");
+    assert!(read.to_string().contains(" × "));
+    let plain = compiled(&engine);
+    assert_eq!(
+        chosen(&compiled(&engine.with_tuning(read)), 1),
+        chosen(&plain, 1)
+    );
 }
 
 #[test]
@@ -164,13 +199,25 @@ fn what_cannot_be_tuned_is_refused() {
     assert!(matches!(tune(&free), Err(Error::Argument { .. })));
     let forced = forced(&engine, &compiled(&engine));
     assert!(matches!(tune(&forced), Err(Error::Argument { .. })));
+    let another = Engine::host().expect("an engine");
+    assert!(matches!(
+        tune(&compiled(&another)),
+        Err(Error::Argument { .. })
+    ));
+    let nothing = Effort {
+        cached: false,
+        ..quick()
+    };
+    let untimed = engine.tune(&compiled(&engine), &[1], &nothing, &mut |_, _| {});
+    assert!(matches!(untimed, Err(Error::Argument { .. })));
     let other = match cfg!(target_arch = "aarch64") {
         true => "x86-64-v3",
         false => "aarch64",
     };
     let target = Target::named(other).expect("a target");
-    let elsewhere = compiled(&Engine::new(target).expect("an engine"));
-    assert!(matches!(tune(&elsewhere), Err(Error::Elsewhere { .. })));
+    let engine = Engine::new(target).expect("an engine");
+    let elsewhere = engine.tune(&compiled(&engine), &[1], &quick(), &mut |_, _| {});
+    assert!(matches!(elsewhere, Err(Error::Elsewhere { .. })));
     for text in [
         "",
         "[]",

@@ -11,6 +11,7 @@ use lowbit::bench::{
     Stream, Summary,
 };
 use lowbit::compiler::spec::kernel::{DimId, Extent, Kernel as Spec, Role};
+use lowbit::tune::Tuning;
 use lowbit::{Engine, Error, Kernel};
 use serde_json::json;
 use std::path::PathBuf;
@@ -65,7 +66,7 @@ struct Line {
 
 impl Bench {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let engine = self.source.engine()?;
+        let engine = self.source.engine(&Tuning::default())?;
         let dims = self.dims()?;
         let first = self.compile_times(&engine, &dims)?;
         let larger: Vec<_> = dims.iter().map(|(n, e)| (n.clone(), e * 2)).collect();

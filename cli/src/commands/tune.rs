@@ -33,11 +33,13 @@ pub(crate) struct Tune {
 
 impl Tune {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let (engine, kernel) = self.source.compile(&self.source.dims)?;
         let mut known = match &self.output {
             Some(path) if path.exists() => Tuning::from_json(&read(path)?)?,
             _ => Tuning::default(),
         };
+        // Other batches were tuned for the layouts that these records choose.
+        let source = &self.source;
+        let (engine, kernel) = source.compile_with(&source.dims, &known)?;
         let default = Effort::default();
         let effort = Effort {
             repeats: self.repeat,

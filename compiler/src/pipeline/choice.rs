@@ -2,7 +2,7 @@
 
 use super::cores::on_all_cores;
 use super::tiles::{Weave, weaves_of};
-use super::weigh::{Contender, Weighed};
+use super::weigh::{Contender, Tiled, Weighed};
 use super::{Candidate, CompileError, Pick, Request, Stage};
 use crate::rewrite::{RewriteError, Rewritten, RuleSet, apart, rewrite};
 use crate::schedule::amounts;
@@ -187,11 +187,12 @@ impl Choice {
 
     /// The contender that is picked.
     pub(super) fn find(&self, pick: &Pick) -> Option<At> {
-        let tile = |c: &Contender| c.tiles.iter().position(|t| t.plan.tile() == pick.tile);
+        let is_picked = |t: &Tiled| t.plan.tile() == pick.tile && t.lanes == pick.lanes;
         let mut picked: Vec<At> = Vec::new();
         for (contender, c) in self.contenders.iter().enumerate() {
-            if c.candidate.lanes == pick.lanes && c.candidate.term == pick.term {
-                picked.extend(tile(c).map(|tile| At { contender, tile }));
+            if c.candidate.term == pick.term {
+                let tile = c.tiles.iter().position(is_picked);
+                picked.extend(tile.map(|tile| At { contender, tile }));
             }
         }
         let cycles = |at: &At| self.contenders[at.contender].costs[at.tile].cycles;
@@ -233,7 +234,9 @@ impl Choice {
         best.sort_by_key(|c| !c.chosen);
         best.truncate(few.max(1));
         let same = |c: &Contender| {
-            let told = |b: &Candidate| (&b.lanes, b.term) == (&c.candidate.lanes, c.candidate.term);
+            let told = |b: &Candidate| {
+                b.term == c.candidate.term && c.tiles.iter().any(|t| t.lanes == b.lanes)
+            };
             best.iter().any(told)
         };
         let contenders = self.contenders.iter().filter(|c| same(c));

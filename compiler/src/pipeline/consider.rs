@@ -34,10 +34,7 @@ pub fn consider<'a>(
     fill_up(&mut normal, &layouts, request.target);
     let mut choices = Vec::new();
     for (step, statement) in computing(&normal).enumerate() {
-        let mut choice = Choice::new(&normal.kernel, statement, rules, request, &layouts)?;
-        if let Some(pick) = request.picks.iter().find(|p| p.step == step) {
-            choice.prefer(pick);
-        }
+        let choice = preferred(&normal.kernel, (step, statement), rules, request, &layouts)?;
         layouts = choice.layouts_after(&normal.kernel, statement, choice.best);
         choices.push(choice);
     }
@@ -55,6 +52,21 @@ pub fn consider<'a>(
         normal,
         choices,
     })
+}
+
+/// What there is to choose from for a step, with what the request picks chosen.
+fn preferred(
+    kernel: &Kernel,
+    (step, statement): (usize, &Statement),
+    rules: &RuleSet,
+    request: &Request<'_>,
+    layouts: &Layouts,
+) -> Result<Choice, CompileError> {
+    let mut choice = Choice::new(kernel, statement, rules, request, layouts)?;
+    if let Some(pick) = request.picks.iter().find(|p| p.step == step) {
+        choice.prefer(pick);
+    }
+    Ok(choice)
 }
 
 /// The statements of the computing steps.
@@ -93,13 +105,8 @@ impl Considered<'_> {
             let choice = if self.choices[step].layouts == layouts {
                 &mut self.choices[step]
             } else {
-                fresh = Choice::new(
-                    &normal.kernel,
-                    statement,
-                    self.rules,
-                    self.request,
-                    &layouts,
-                )?;
+                let step = (step, statement);
+                fresh = preferred(&normal.kernel, step, self.rules, self.request, &layouts)?;
                 &mut fresh
             };
             let settled = Settled {

@@ -12,6 +12,8 @@ use std::sync::Arc;
 /// A plan with one of its tiles.
 pub(super) struct Tiled {
     pub(super) plan: Plan,
+    /// Its lane list.
+    pub(super) lanes: String,
     /// Which of the choices of layouts.
     pub(super) layouts: usize,
 }
@@ -40,8 +42,10 @@ impl Contender {
 
     /// The candidate with one of the tiles.
     pub(super) fn with_tile(&self, tile: usize) -> Candidate {
+        let Tiled { plan, lanes, .. } = &self.tiles[tile];
         Candidate {
-            tile: self.tiles[tile].plan.tile(),
+            lanes: lanes.clone(),
+            tile: plan.tile(),
             cost: self.costs[tile].clone(),
             ..self.candidate.clone()
         }
@@ -83,6 +87,7 @@ impl Weighed<'_> {
         let tiles = of_batch(self.request.batch, weaves)?;
         let tiled = tiles.iter().map(|tile| Tiled {
             plan: tile.plan.clone(),
+            lanes: tile.plan.lane_list(self.kernel),
             layouts: tile.layouts,
         });
         let tiled: Arc<[Tiled]> = tiled.collect();
@@ -90,14 +95,14 @@ impl Weighed<'_> {
         let mut contenders = Vec::new();
         for (which, lowering) in rewritten.lowerings.iter().enumerate() {
             let (costs, best) = costs_of(&tiles, rewritten, lowering)?;
-            let plan = &tiled[best].plan;
+            let Tiled { plan, lanes, .. } = &tiled[best];
             contenders.push(Contender {
                 tried: at,
                 which,
                 tiles: tiled.clone(),
                 best,
                 candidate: Candidate {
-                    lanes: plan.lane_list(self.kernel),
+                    lanes: lanes.clone(),
                     name: lowering.name.clone(),
                     term: lowering.term.hash,
                     tile: plan.tile(),

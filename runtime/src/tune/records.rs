@@ -36,8 +36,10 @@ pub struct Record {
     pub pick: Pick,
     /// How it decodes weights and sums products, for people.
     pub lowering: String,
-    /// Cycles of a call with the candidate that is predicted to be best.
-    pub predicted_best: f64,
+    /// The layouts of the weights that it was measured with.
+    pub layouts: Vec<String>,
+    /// Cycles of a call with the candidate that was chosen before.
+    pub before: f64,
     /// Cycles of a call with this one.
     pub cycles: f64,
     /// Cycles in a second when it was measured.
@@ -45,13 +47,25 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether both are for the same choice.
+    /// Whether the other is for the same choice, or for weights that lie otherwise, where there is no such candidate.
     fn replaces(&self, other: &Record) -> bool {
         let key = |r: &Record| (r.batch, r.pick.step);
-        key(self) == key(other)
-            && self.kernel == other.kernel
+        let same = self.kernel == other.kernel
             && self.target == other.target
-            && self.version == other.version
+            && self.version == other.version;
+        same && (key(self) == key(other) || self.layouts != other.layouts)
+    }
+
+    /// That its figures are times.
+    fn check(&self) -> Result<(), Error> {
+        let time = |t: f64| t.is_finite() && t > 0.0;
+        match time(self.before) && time(self.cycles) && time(self.hertz) {
+            true => Ok(()),
+            false => Err(Error::Tuning(format!(
+                "a record of `{}` has no times",
+                self.name
+            ))),
+        }
     }
 }
 
@@ -66,14 +80,17 @@ impl Tuning {
     /// # Errors
     /// [`Error::Tuning`] if it is none.
     pub fn from_json(text: &str) -> Result<Tuning, Error> {
-        serde_json::from_str(text).map_err(|e| Error::Tuning(e.to_string()))
+        let read: Tuning = serde_json::from_str(text).map_err(|e| Error::Tuning(e.to_string()))?;
+        read.records.iter().try_for_each(Record::check)?;
+        Ok(read.into_iter().collect())
     }
 
     /// The text of a file.
     ///
     /// # Errors
-    /// [`Error::Tuning`] if a record has a number that JSON does not.
+    /// [`Error::Tuning`] if a record has figures that are no times.
     pub fn to_json(&self) -> Result<String, Error> {
+        self.records.iter().try_for_each(Record::check)?;
         serde_json::to_string_pretty(self).map_err(|e| Error::Tuning(e.to_string()))
     }
 
@@ -101,7 +118,7 @@ impl Tuning {
     }
 }
 
-/// New records replace what is known for the same choices.
+/// New records replace what is known for the same choices, and for the same kernel with other layouts of weights.
 impl Extend<Record> for Tuning {
     fn extend<R: IntoIterator<Item = Record>>(&mut self, records: R) {
         for record in records {
@@ -134,15 +151,15 @@ impl fmt::Display for Tuning {
             let tile = &r.pick.tile;
             writeln!(
                 f,
-                "{} from {} rows on, step {}: {:.1} µs, {:.2} × what is predicted to be best; lanes {}, {}, {} × {} at a time",
+                "{} from {} rows on, step {}: {:.1} µs, {:.2} × what was chosen before; lanes {}, {}, tile {} × {}",
                 r.name,
                 r.batch,
                 r.pick.step,
                 r.cycles / r.hertz * 1e6,
-                r.cycles / r.predicted_best,
+                r.cycles / r.before,
                 r.pick.lanes,
                 r.lowering,
-                tile.woven * tile.rows,
+                tile.woven.saturating_mul(tile.rows),
                 tile.batch
             )?;
         }

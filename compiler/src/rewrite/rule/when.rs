@@ -74,6 +74,8 @@ pub enum When {
     NotConstant(&'static str),
     /// The term is in memory, or the value of a code.
     Coded(&'static str),
+    /// The term is no signed integer with 128 added to it, which is for products of integers: floats lose bits by it.
+    Unbiased(&'static str),
     /// The (constant) term fits the type.
     FitsVar(&'static str, &'static str),
     /// The sum over the axis of the product stays within the type.
@@ -169,6 +171,7 @@ impl When {
             | When::Constant(a)
             | When::NotConstant(a)
             | When::Coded(a)
+            | When::Unbiased(a)
             | When::TableFits(a, _)
             | When::Arithmetic(a)
             | When::SignedInteger(a)
@@ -283,6 +286,10 @@ impl When {
             }
             When::Constant(e) => real(graph, id(e)).is_some_and(|r| r.constant.is_some()),
             When::NotConstant(e) => real(graph, id(e)).is_some_and(|r| r.constant.is_none()),
+            When::Unbiased(e) => {
+                let biased = |node: &Node| matches!(node, Node::Op(Op::Biased, _));
+                !graph[id(e)].nodes.iter().any(biased)
+            }
             When::Coded(e) => graph[id(e)].nodes.iter().any(|node| match node {
                 Node::Op(op, _) => {
                     matches!(op, Op::Ld | Op::Bits | Op::Elem | Op::Lookup | Op::Biased)

@@ -9,6 +9,7 @@ const PRODUCT: &str =
     "a sum of equal terms may be summed; the rule `constant-sum` has a product instead";
 const CODES: &str = "tables have at most sixteen entries, so their codes are bytes; it says so where bytes are made";
 const NARROW: &str = "the law holds without it; codes of at most a byte are taken from bytes";
+const BIAS: &str = "the law holds without it; sums of floats that are 128 too large lose bits";
 const ROUNDING: &str =
     "the law holds without it; no sum with a constant of 16 bits is rounded by f32";
 const MODULAR: &str =
@@ -83,6 +84,7 @@ pub(super) const UNCAUGHT: &[(&str, &str, &str)] = &[
     ("magic-sum", "without Coded(\"?e\")", SEARCH),
     ("magic-sum", "without Constant(\"?k\")", SEARCH),
     ("magic-sum", "without Fits(\"?k\", I16)", ROUNDING),
+    ("widen-bytes", "without Unbiased(\"?e\")", BIAS),
     ("widen-bytes", "without NotConstant(\"?e\")", NUMBER),
     ("widen-codes", "without NotConstant(\"?e\")", NUMBER),
     ("widen-i16", "without NotConstant(\"?e\")", NUMBER),

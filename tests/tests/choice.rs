@@ -2,6 +2,7 @@
 //! neither the author's spelling nor the order of the rules decides anything.
 
 use lowbit::check::Random;
+use lowbit::compiler::rewrite::extract::Picked;
 use lowbit::compiler::rewrite::lang::Op;
 use lowbit::compiler::rewrite::rules;
 use lowbit::compiler::rewrite::tabulate::CODE;
@@ -519,4 +520,65 @@ fn neighbours_of_few_values_may_share_a_joint_code_with_a_sign() {
             );
         }
     }
+}
+
+/// Whether a number is nothing but a biased one, however it was converted.
+fn is_biased(nodes: &[Picked], at: usize) -> bool {
+    let Picked { op, children, .. } = &nodes[at];
+    match children[..] {
+        _ if *op == Op::VBias => true,
+        [only] if !op.has_axis() => is_biased(nodes, only),
+        _ => false,
+    }
+}
+
+#[test]
+fn products_of_floats_take_no_biased_codes() {
+    for target in names().into_iter().map(target) {
+        let engine = Engine::new(target).expect("an engine");
+        for bits in 5..=8 {
+            let text = format!(
+                "language 1; format code = int({bits});
+                 kernel k(weight w: code[N, K], input x: f32[M, K]) -> output y: f32[M, N] {{
+                     y[m, n] = sum(k) w[n, k] * x[m, k];
+                 }}"
+            );
+            let kernel = compile(&engine, &text);
+            let program = kernel.program().expect("a program");
+            for (_, _, rewritten, _) in &program.stages.last().expect("a step").parts {
+                for lowering in &rewritten.lowerings {
+                    let nodes = &lowering.term.nodes;
+                    let products = nodes.iter().filter(|n| n.op == Op::VFMul);
+                    let mut factors = products.flat_map(|product| &product.children);
+                    assert!(
+                        factors.all(|f| !is_biased(nodes, *f)),
+                        "{bits} bits: {}",
+                        lowering.name
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scale_that_is_a_sum_stays_one_number() {
+    let text = "language 1;
+        format k = block i < 256 {
+            d: f16; s[i / 16]: uint(6); q[i]: uint(3); value = d * (s[i / 16] - 32) * (q[i] - 4);
+        }
+        kernel linear(weight w: k[N, K], input x: i8[M, K]) -> output y: f32[M, N] {
+            y[m, n] = sum(k) w[n, k] * x[m, k];
+        }";
+    let engine = Engine::new(target("x86-64-vnni")).expect("an engine");
+    let kernel = compile(&engine, text);
+    let rewritten = kernel.stage(Stage::Rewrite).expect("a stage");
+    let subtracted = |number: &str| {
+        let lines = rewritten.lines().filter(|line| line.ends_with(number));
+        lines.collect::<Vec<_>>()
+    };
+    let [scale] = subtracted("v.num -32")[..] else {
+        panic!("{rewritten}");
+    };
+    assert!(scale.contains("i32"), "{scale}");
 }

@@ -3,17 +3,19 @@
 //!
 //! A polynomial is a sum of coefficient × product of atoms (loads, codes, functions, sums over axes). Equal spellings give
 //! equal polynomials; factors are ordered by how deep in the loops they change, weights before activations, then by a hash
-//! of their contents. Factors common to all products are pulled out.
+//! of their contents. Factors common to all products are pulled out, and so is a sum of what changes further out: the scale
+//! of `(s - 32) * (q - 4)` stays one number.
 
 use super::analysis::Graph;
 use super::apart::Apart;
 use super::facts::Facts;
 use super::lang::{Node, Op, func_op, select_op};
 use crate::hash::{SEED, fnv};
+use crate::schedule::gcd;
 use crate::schedule::index::{AxisKind, AxisSet, TableAxis};
 use crate::schedule::term::{Strict, Term, TermId};
 use egg::Id;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An atom of a polynomial: a class of the graph, with what orders it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -254,7 +256,13 @@ impl<'a> Canon<'a> {
             .iter()
             .map(|(atoms, c)| (without(atoms, &common), *c))
             .collect();
-        let id = if common.is_empty() || rest.len() == 1 {
+        let id = if rest.len() == 1 {
+            self.sum(poly)
+        } else if let Some(groups) = outer_and_inner(&rest) {
+            let mut factors = common;
+            factors.extend(groups.iter().map(|group| self.opaque(group)));
+            self.chain(&sorted(factors), 1.0)
+        } else if common.is_empty() {
             self.sum(poly)
         } else {
             let group = self.opaque(&rest);
@@ -350,6 +358,50 @@ fn without(atoms: &[Atom], common: &[Atom]) -> Vec<Atom> {
     rest
 }
 
+/// A polynomial as the product of two sums, of which one changes further out than the other; `None` if it is none.
+fn outer_and_inner(poly: &Poly) -> Option<[Poly; 2]> {
+    let level = |atom: &Atom| (atom.depth, atom.lanes);
+    let levels: BTreeSet<(u32, bool)> = poly.keys().flatten().map(level).collect();
+    levels.into_iter().rev().find_map(|inner| {
+        let mut by_inner: BTreeMap<&[Atom], Poly> = BTreeMap::new();
+        for (atoms, coefficient) in poly {
+            let (out, within) = atoms.split_at(atoms.partition_point(|a| level(a) < inner));
+            let sum = by_inner.entry(within).or_default();
+            sum.insert(out.to_vec(), *coefficient);
+        }
+        let outer = primitive(by_inner.values().next_back()?);
+        if outer.len() < 2 || by_inner.len() < 2 {
+            return None;
+        }
+        let within = by_inner.iter().map(|(atoms, sum)| {
+            let times = multiple(sum, &outer)?;
+            Some((atoms.to_vec(), times))
+        });
+        let within = within.collect::<Option<Poly>>()?;
+        Some([outer, within])
+    })
+}
+
+/// A sum without the factor that its coefficients have in common, where they are integers.
+fn primitive(sum: &Poly) -> Poly {
+    let whole = |c: &f64| c.fract() == 0.0 && c.abs() < 2f64.powi(53);
+    if !sum.values().all(whole) {
+        return sum.clone();
+    }
+    let divisor = sum.values().fold(0, |d, c| gcd(d, c.abs() as u64)) as f64;
+    let sign = sum.values().next_back().map_or(1.0, |c| c.signum());
+    sum.iter()
+        .map(|(a, c)| (a.clone(), c / (sign * divisor)))
+        .collect()
+}
+
+/// What the second sum is to be multiplied with to be the first, exactly.
+fn multiple(sum: &Poly, of: &Poly) -> Option<f64> {
+    let times = sum.values().next()? / of.values().next()?;
+    let scaled = of.iter().map(|(a, c)| (a.clone(), c * times));
+    (scaled.collect::<Poly>() == *sum).then_some(times)
+}
+
 fn strict_op(op: Strict) -> Op {
     match op {
         Strict::Add => Op::StrictAdd,
@@ -377,5 +429,45 @@ mod tests {
             sorted(vec![atom(2), atom(1)]),
             sorted(vec![atom(1), atom(2)])
         );
+    }
+
+    /// Atoms of two levels.
+    fn atoms() -> (Vec<Atom>, Vec<Atom>) {
+        let atom = |depth| Atom {
+            depth,
+            lanes: false,
+            call: false,
+            hash: u64::from(depth),
+        };
+        (vec![atom(1)], vec![atom(2)])
+    }
+
+    fn linear(atoms: &[Atom], times: f64, plus: f64) -> Poly {
+        [(atoms.to_vec(), times), (Vec::new(), plus)].into()
+    }
+
+    #[test]
+    fn a_product_of_sums_is_found_again() {
+        let (scale, code) = atoms();
+        let (outer, inner) = (linear(&scale, 2.0, -64.0), linear(&code, 3.0, -12.0));
+        let whole = times(&outer, &inner);
+        let found = [linear(&scale, 1.0, -32.0), linear(&code, 6.0, -24.0)];
+        assert_eq!(outer_and_inner(&whole), Some(found));
+        let (outer, inner) = (linear(&scale, 0.5, 0.25), linear(&code, 1.0, -1.0));
+        assert_eq!(
+            outer_and_inner(&times(&outer, &inner)),
+            Some([outer, inner])
+        );
+    }
+
+    #[test]
+    fn other_sums_of_products_stay() {
+        let (scale, code) = atoms();
+        let mut sum = times(&linear(&scale, 1.0, -32.0), &linear(&code, 1.0, -4.0));
+        assert_eq!(outer_and_inner(&linear(&scale, 1.0, 1.0)), None);
+        sum.insert(code.clone(), -31.0);
+        assert_eq!(outer_and_inner(&sum), None);
+        sum.remove(&code);
+        assert_eq!(outer_and_inner(&sum), None);
     }
 }

@@ -123,13 +123,16 @@ fn goes_on(block: &BlockFormat) -> bool {
     block.rows == 1 && fields.all(in_order)
 }
 
+/// The greatest common divisor.
+pub(crate) fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// The least common multiple.
 pub(super) fn lcm(a: u64, b: u64) -> u64 {
-    let gcd = |mut a: u64, mut b: u64| {
-        while b != 0 {
-            (a, b) = (b, a % b);
-        }
-        a
-    };
     (a / gcd(a, b)).saturating_mul(b)
 }
 

@@ -74,8 +74,9 @@ pub enum When {
     NotConstant(&'static str),
     /// The term is in memory, or the value of a code.
     Coded(&'static str),
-    /// The term is no signed integer with 128 added to it, which is for products of integers: floats lose bits by it.
-    Unbiased(&'static str),
+    /// The first term is no signed integer with 128 added to it, or the second is an integer: products of floats would be many
+    /// times as large as what is left of them, and lose its bits.
+    Unrounded(&'static str, &'static str),
     /// The (constant) term fits the type.
     FitsVar(&'static str, &'static str),
     /// The sum over the axis of the product stays within the type.
@@ -148,6 +149,7 @@ impl When {
             | When::FieldFree(a, b)
             | When::Lanes(a, b)
             | When::Apart(a, b)
+            | When::Unrounded(a, b)
             | When::StageableTable(a, b)
             | When::Indexes(a, b)
             | When::SumFits(a, b, _) => vec![a, b],
@@ -171,7 +173,6 @@ impl When {
             | When::Constant(a)
             | When::NotConstant(a)
             | When::Coded(a)
-            | When::Unbiased(a)
             | When::TableFits(a, _)
             | When::Arithmetic(a)
             | When::SignedInteger(a)
@@ -286,9 +287,10 @@ impl When {
             }
             When::Constant(e) => real(graph, id(e)).is_some_and(|r| r.constant.is_some()),
             When::NotConstant(e) => real(graph, id(e)).is_some_and(|r| r.constant.is_none()),
-            When::Unbiased(e) => {
+            When::Unrounded(a, b) => {
                 let biased = |node: &Node| matches!(node, Node::Op(Op::Biased, _));
-                !graph[id(e)].nodes.iter().any(biased)
+                !graph[id(a)].nodes.iter().any(biased)
+                    || real(graph, id(b)).is_some_and(|r| r.integer)
             }
             When::Coded(e) => graph[id(e)].nodes.iter().any(|node| match node {
                 Node::Op(op, _) => {

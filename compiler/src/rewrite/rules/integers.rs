@@ -70,7 +70,7 @@ pub const RULES: &[Rule] = &[
         name: "widen-bytes",
         left: "(vec ?l i32 ?e)",
         right: "(v.widen i32 (vec ?l u8 ?e))",
-        when: &[Fits("?e", Ty::U8), NotConstant("?e"), Unbiased("?e")],
+        when: &[Fits("?e", Ty::U8), NotConstant("?e")],
         bind: &[],
         why: "zero extension; a shuffle of bytes does it in one step",
     },

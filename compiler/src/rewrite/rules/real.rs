@@ -11,6 +11,7 @@ pub const RULES: &[Rule] = &[
         when: &[
             AsDeep("?c", "?a"),
             AsDeep("?c", "?b"),
+            Unrounded("?a", "?c"),
             ApartCodes("?a", "?c"),
             ApartCodes("?b", "?c"),
         ],
@@ -25,6 +26,7 @@ pub const RULES: &[Rule] = &[
             AsDeep("?c", "?a"),
             AsDeep("?c", "?b"),
             NotConstant("?c"),
+            Unrounded("?a", "?c"),
             ApartCodes("?a", "?c"),
             ApartCodes("?b", "?c"),
         ],

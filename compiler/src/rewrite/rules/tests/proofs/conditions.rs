@@ -104,7 +104,7 @@ impl Statement<'_> {
                 self.given.push(given);
             }
             // Of a field beyond a byte, or bits of a term that may leave it: nothing about any one number.
-            When::WideField(..) | When::Unbiased(_) => {}
+            When::WideField(..) | When::Unrounded(..) => {}
             _ => return Err(odd()),
         }
         Ok(())

@@ -344,7 +344,7 @@ impl Shape {
             | When::TableFits(..)
             | When::ElementFits(..)
             | When::WideField(..)
-            | When::Unbiased(_)
+            | When::Unrounded(..)
             | When::SignedInteger(_)
             | When::WideCode(_)
             | When::UnsignedInteger(_)

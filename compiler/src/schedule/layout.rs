@@ -269,7 +269,12 @@ fn place_part(
         if per_element {
             return start + (row * len + occurrence) * bits;
         }
-        start + (occurrence * rows + row) * bits
+        // Codes of several values are read along the rows of one group.
+        let (group, of_group, beside) = match field.element.width() {
+            1 => (0, row, rows),
+            _ => (row / each, row % each, each),
+        };
+        start + ((group * field.count + occurrence) * beside + of_group) * bits
     };
     (0..rows)
         .flat_map(|r| (0..field.count).map(move |o| (r, o)))

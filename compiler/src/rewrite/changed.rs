@@ -1,4 +1,4 @@
-//! Searching only where something changed: a rule is tried on a class again when the class, or one that the rule's left side
+//! Rewriting until nothing is new, searching only where something changed: a rule is tried on a class again when the class, or one that the rule's left side
 //! can see from it, was made, merged or learned something since the last round.
 //!
 //! This is what Datalog calls semi-naive evaluation, on classes instead of tuples. It finds all that a whole search of every
@@ -8,43 +8,82 @@
 use super::analysis::Graph;
 use super::facts::Facts;
 use super::lang::Node;
-use egg::{
-    ENodeOrVar, Id, Language, PatternAst, Rewrite, RewriteScheduler, RunnerLimits, RunnerResult,
-    SearchMatches,
-};
+use super::{NODES, ROUNDS, RuleSet};
+use egg::{ENodeOrVar, Id, Language, PatternAst, Rewrite, SearchMatches};
+use std::collections::BTreeMap;
 
 /// The distance of a class with no changed one below it within sight of any rule.
 const FAR: usize = usize::MAX;
 
-/// A scheduler that keeps count of the changes that it has seen.
-#[derive(Default)]
-pub(super) struct OfChanged {
-    /// How many of the graph's changes are older than the last search, if there was one.
-    seen: Option<usize>,
+/// A graph to which nothing more can be added by rules, or which became too large.
+pub(super) struct Saturated {
+    pub(super) graph: Graph,
+    /// Rounds of searching.
+    pub(super) rounds: usize,
+    /// How many times each rule made something new, by name.
+    pub(super) applied: BTreeMap<String, usize>,
+    /// Whether nothing is left to add.
+    pub(super) complete: bool,
 }
 
-impl RewriteScheduler<Node, Facts> for OfChanged {
-    fn search_rewrites<'a>(
-        &mut self,
-        round: usize,
-        graph: &Graph,
-        rules: &[&'a Rewrite<Node, Facts>],
-        limits: &RunnerLimits,
-    ) -> RunnerResult<Vec<Vec<SearchMatches<'a, Node>>>> {
-        let depths: Vec<usize> = rules.iter().map(|r| depth(r)).collect();
-        let sight = depths.iter().copied().max().unwrap_or(0);
-        let changed = &graph.analysis.changed;
-        let apart = match self.seen.replace(changed.len()) {
-            Some(seen) => distances(graph, &changed[seen..], sight),
-            None => vec![0; graph.nodes().len()],
-        };
-        let mut found = Vec::with_capacity(rules.len());
-        for (rule, depth) in rules.iter().zip(depths) {
-            limits.check_limits(round, graph)?;
-            found.push(search(graph, rule, &apart, depth));
+/// Rewrites until nothing is new or a limit is reached.
+pub(super) fn saturate(mut graph: Graph, rules: &RuleSet) -> Saturated {
+    let rules = &rules.rules;
+    let depths: Vec<usize> = rules.iter().map(depth).collect();
+    let mut seen = None;
+    let (mut rounds, mut applied) = (0, BTreeMap::new());
+    graph.rebuild();
+    let complete = loop {
+        if rounds == ROUNDS || graph.total_size() > NODES {
+            break false;
         }
-        Ok(found)
+        rounds += 1;
+        let before = (graph.total_size(), graph.number_of_classes());
+        let found = search_all(&graph, rules, &depths, &mut seen);
+        let mut new = 0;
+        for (rule, matches) in rules.iter().zip(found) {
+            let made = rule.apply(&mut graph, &matches).len();
+            if made > 0 {
+                *applied.entry(rule.name.to_string()).or_default() += made;
+            }
+            new += made;
+            if graph.total_size() > NODES {
+                break;
+            }
+        }
+        graph.rebuild();
+        let after = (graph.total_size(), graph.number_of_classes());
+        // Rules whose conditions add nodes may do so without a change of their own.
+        if new == 0 && before == after {
+            break true;
+        }
+    };
+    graph.analysis.changed.clear();
+    Saturated {
+        graph,
+        rounds,
+        applied,
+        complete,
     }
+}
+
+/// What all rules match since the last search, if there was one: `seen` is how many of the graph's changes are older than it.
+fn search_all<'a>(
+    graph: &Graph,
+    rules: &'a [Rewrite<Node, Facts>],
+    depths: &[usize],
+    seen: &mut Option<usize>,
+) -> Vec<Vec<SearchMatches<'a, Node>>> {
+    let sight = depths.iter().copied().max().unwrap_or(0);
+    let changed = &graph.analysis.changed;
+    let apart = match seen.replace(changed.len()) {
+        Some(seen) => distances(graph, &changed[seen..], sight),
+        None => vec![0; graph.nodes().len()],
+    };
+    let rules = rules.iter().zip(depths);
+    rules
+        .map(|(rule, depth)| search(graph, rule, &apart, *depth))
+        .collect()
 }
 
 /// How many steps below its root a rule sees.
@@ -125,14 +164,15 @@ fn is_anywhere(graph: &Graph, pattern: &PatternAst<Node>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::rewrite::{RuleSet, roots, saturate, start};
+    use super::saturate;
+    use crate::rewrite::{RuleSet, roots, start};
     use crate::schedule::normal::{Step, normalize};
     use crate::schedule::place::{Part, place};
     use crate::schedule::plan::{layouts_of, plans};
     use crate::spec::{bind, load};
     use crate::target::Target;
     use cranelift_entity::SecondaryMap;
-    use egg::{Runner, SimpleScheduler, StopReason};
+    use egg::{Runner, SimpleScheduler};
 
     /// Integers, digits, a codebook, scales of few bits, and activations.
     const FORMATS: &str = "language 1;
@@ -181,11 +221,11 @@ mod tests {
                     let mut graph = start(&placed, &normal.kernel);
                     roots(&mut graph, &placed, &normal.kernel).expect("it fits");
                     let found = saturate(graph, &rules);
-                    if !matches!(found.stop_reason, Some(StopReason::Saturated)) {
+                    if !found.complete {
                         continue;
                     }
                     let whole = Runner::default()
-                        .with_egraph(found.egraph)
+                        .with_egraph(found.graph)
                         .with_scheduler(SimpleScheduler)
                         .with_iter_limit(1)
                         .run(&rules.rules);

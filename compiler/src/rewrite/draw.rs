@@ -59,7 +59,7 @@ pub fn picture(
     let mut graph = start_again(placed, facts);
     // A statement with a term for it has passed this before.
     let roots = roots(&mut graph, placed, kernel).unwrap_or_default();
-    let graph = saturate(graph, rules).egraph;
+    let graph = saturate(graph, rules).graph;
     let marked = marked(&graph, term);
     let mut numbers: BTreeMap<Id, usize> = BTreeMap::new();
     let mut order = Vec::new();

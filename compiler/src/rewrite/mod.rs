@@ -30,15 +30,14 @@ use crate::schedule::term::{LoadId, Storage, Terms};
 use crate::spec::kernel::Kernel;
 use crate::target::Target;
 use analysis::Graph;
-use changed::OfChanged;
+use changed::{Saturated, saturate};
 use cost::{CostVector, Prices};
-use egg::{Rewrite, Runner, StopReason};
+use egg::Rewrite;
 use extract::{Extracted, Operations, extract};
 use facts::Facts;
 use lang::{Node, Op};
 use rule::{Rule, RuleError};
 use std::collections::BTreeMap;
-use std::time::Duration;
 use tabulate::{CODE, CodeRule};
 use thiserror::Error;
 
@@ -216,14 +215,12 @@ pub fn rewrite(
 ) -> Result<Rewritten, RewriteError> {
     let mut graph = start(placed, kernel);
     let roots = roots(&mut graph, placed, kernel)?;
-    let runner = saturate(graph, rules);
-    let saturated = matches!(runner.stop_reason, Some(StopReason::Saturated));
-    let rounds = runner.iterations.len();
-    let mut applied = BTreeMap::new();
-    for (rule, count) in runner.iterations.iter().flat_map(|i| &i.applied) {
-        *applied.entry(rule.to_string()).or_default() += count;
-    }
-    let graph = runner.egraph;
+    let Saturated {
+        graph,
+        rounds,
+        applied,
+        complete: saturated,
+    } = saturate(graph, rules);
     let weights = weight_loads(placed, kernel);
     let operations = Operations::of(&graph);
     let facts = &graph.analysis;
@@ -321,19 +318,6 @@ fn roots(
         roots.push(graph.add(Node::Op(Op::Vec, children)));
     }
     Ok(roots)
-}
-
-/// Rewrites until nothing is new or a limit is reached.
-fn saturate(graph: Graph, rules: &RuleSet) -> Runner<Node, Facts> {
-    let mut runner = Runner::default()
-        .with_egraph(graph)
-        .with_scheduler(OfChanged::default())
-        .with_node_limit(NODES)
-        .with_iter_limit(ROUNDS)
-        .with_time_limit(Duration::from_secs(3600))
-        .run(&rules.rules);
-    runner.egraph.analysis.changed.clear();
-    runner
 }
 
 fn weight_loads(placed: &Placed, kernel: &Kernel) -> Vec<bool> {

@@ -26,7 +26,7 @@ pub fn rules_behind(
     for end in &ends {
         graph.add_expr(end);
     }
-    let mut graph = saturate(graph, rules).egraph;
+    let mut graph = saturate(graph, rules).graph;
     let mut names: Vec<String> = Vec::new();
     for (start, end) in starts.iter().zip(&ends) {
         let [from, to] = [start, end].map(|e| graph.lookup_expr(e));

@@ -62,14 +62,16 @@ pub fn part_access(
     axes: &Axes,
 ) -> FieldAccess {
     let bits = u64::from(part.bits);
+    let (len, bits_of_block) = (u64::from(block.len), u64::from(block.bytes) * 8);
+    let start = |at: u64| {
+        let occurrence = field.occurrence[(at % len) as usize];
+        (at / len * bits_of_block, occurrence)
+    };
+    let starts: Vec<(u64, u32)> = (0..place.chunk).map(start).collect();
     let table = |row: u64, at: u64| -> u64 {
-        let (q, e) = (
-            at / u64::from(block.len),
-            (at % u64::from(block.len)) as usize,
-        );
-        let occurrence = u64::from(field.occurrence[e]);
-        let address = part.address[(row * u64::from(field.count) + occurrence) as usize];
-        q * u64::from(block.bytes) * 8 + u64::from(address)
+        let (start, occurrence) = starts[at as usize];
+        let code = row as usize * field.count as usize + occurrence as usize;
+        start + u64::from(part.address[code])
     };
     let rows = row_digits(place.row, axes);
     let whole = [8, 16, 32].contains(&bits) && all(block, place, &table, |a| a.is_multiple_of(8));
@@ -267,14 +269,20 @@ fn fit(
         })
         .collect::<Option<Vec<u64>>>()?;
     let block_bits = u64::from(block.bytes) * 8;
+    // What rows add to the number of a corner and to the address, and what positions do.
+    let added = |is_row: bool, digits: &[Digit], slopes: &[u64], at: u64| -> (usize, u64) {
+        let digits = digits.iter().zip(slopes);
+        let moved = digits.map(|(d, s)| d.of(at) * s).sum();
+        (corner(&unrolled, is_row, at), moved)
+    };
+    let of_row = |row| added(true, &moving_rows, &row_slopes, row);
+    let of_position = |at| added(false, &regular, &slopes, at);
+    let positions: Vec<(usize, u64)> = (0..place.chunk).map(of_position).collect();
     for row in 0..u64::from(block.rows) {
-        for at in 0..place.chunk {
-            let (first, shift) = known[corner(&unrolled, row, at)];
-            let moved = |digits: &[Digit], slopes: &[u64], at: u64| -> u64 {
-                let digits = digits.iter().zip(slopes);
-                digits.map(|(d, s)| d.of(at) * s).sum()
-            };
-            let byte = first + moved(&regular, &slopes, at) + moved(&moving_rows, &row_slopes, row);
+        let (row_corner, row_moved) = of_row(row);
+        for (at, (corner, moved)) in (0..).zip(&positions) {
+            let (first, shift) = known[row_corner + corner];
+            let byte = first + row_moved + moved;
             let start = at / u64::from(block.len) * block_bits;
             let inside = byte * 8 >= start && byte * 8 + word.bits <= start + block_bits;
             let kept = word.code >= word.bits || shift + word.code <= word.bits && inside;
@@ -310,9 +318,12 @@ fn corners(unrolled: &[Copies]) -> impl Iterator<Item = (u64, u64)> {
     })
 }
 
-/// Which of the corners a row and a position belong to.
-fn corner(unrolled: &[Copies], row: u64, at: u64) -> usize {
-    let value = |c: &Copies| c.digit.of(if c.is_row { row } else { at });
+/// What a row, or a position, adds to the number of the corner that it belongs to.
+fn corner(unrolled: &[Copies], is_row: bool, at: u64) -> usize {
+    let value = |c: &Copies| match c.is_row == is_row {
+        true => c.digit.of(at),
+        false => 0,
+    };
     let number = unrolled
         .iter()
         .fold(0, |n, c| n * c.digit.extent + value(c));

@@ -3,6 +3,9 @@
 //! many as it has room for, and all others are made where they are used, from the constant pool or as immediates. Where
 //! values do not fit, loads are repeated: that is cheaper than to put registers on the stack.
 
+#[cfg(test)]
+mod tests;
+
 use super::emit::Emit;
 use super::features::Arch;
 use super::legal::shape;
@@ -86,9 +89,9 @@ impl Relief {
             let Some((inside, next)) = sums.pop() else {
                 break;
             };
+            apart += waiting.registers(inside);
             waiting.leave_out(inside);
             waiting.leave_out(next);
-            apart += 1;
         }
         let both = Relief::by_loads(waiting, registers);
         let with_sums = both.accesses + ON_STACK * apart;
@@ -101,12 +104,16 @@ impl Relief {
     /// By repeated loads alone; where they do not suffice, something is put on the stack.
     fn by_loads(mut lives: Lives, registers: usize) -> Relief {
         let (mut repeated, mut accesses) = (Vec::new(), 0);
-        while lives.pressure() > registers {
-            let Some(load) = lives.longest_load() else {
-                accesses += ON_STACK * (lives.pressure() - registers);
+        loop {
+            let (peak, occupied) = lives.peak(&BTreeSet::new());
+            if occupied <= registers {
+                break;
+            }
+            let Some(load) = lives.longest_load(peak) else {
+                accesses += ON_STACK * (occupied - registers);
                 break;
             };
-            accesses += lives.values[&load].uses.saturating_sub(1);
+            accesses += lives.values[&load].uses.saturating_sub(1) * lives.registers(load);
             lives.leave_out(load);
             repeated.push(load);
         }
@@ -287,6 +294,11 @@ impl Lives {
 
     /// The same, without some values.
     fn pressure_without(&self, others: &BTreeSet<Value>) -> usize {
+        self.peak(others).1
+    }
+
+    /// The first step at which most registers are occupied, without those of some values, and how many.
+    fn peak(&self, others: &BTreeSet<Value>) -> (usize, usize) {
         // What begins at a step, and what ends before it.
         let mut changes: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
         for (_, life) in self.values.iter().filter(|(v, _)| !others.contains(v)) {
@@ -299,20 +311,23 @@ impl Lives {
             changes.entry(*step).or_default().0 += registers;
             changes.entry(step + 1).or_default().1 += registers;
         }
-        let mut here = 0;
-        let occupied = changes.values().map(|(begin, end)| {
+        let (mut here, mut peak) = (0, (0, 0));
+        for (step, (begin, end)) in changes {
             here = here + begin - end;
-            here
-        });
-        occupied.max().unwrap_or(0)
+            if here > peak.1 {
+                peak = (step, here);
+            }
+        }
+        peak
     }
 
-    /// The load that occupies most registers for longest.
-    fn longest_load(&self) -> Option<Value> {
+    /// The load that occupies most registers for longest, of those that do at a step.
+    fn longest_load(&self, step: usize) -> Option<Value> {
         let loads = self
             .values
             .iter()
-            .filter(|(_, l)| l.load && l.until > l.from);
+            .filter(|(_, l)| l.load && l.until > l.from)
+            .filter(|(_, l)| (l.from..=l.until).contains(&step));
         let longest = loads.max_by_key(|(_, l)| (l.until - l.from) * l.registers);
         longest.map(|(v, _)| *v)
     }
@@ -324,11 +339,17 @@ impl Lives {
                 matches!(step, Step::Let(value, op) if *value == next && op.operands().contains(&inside))
             })
         };
-        let once = |v: &Value| self.values.get(v).is_some_and(|life| life.uses == 1);
+        let uses = |v: Value| self.values.get(&v).map_or(0, |life| life.uses);
         let carried = l.carried.iter().map(|c| (c.inside, c.next));
         carried
-            .filter(|(inside, next)| once(inside) && adds_to(*next, *inside))
+            .filter(|(inside, next)| uses(*inside) == 1 && uses(*next) == 0)
+            .filter(|(inside, next)| adds_to(*next, *inside))
             .collect()
+    }
+
+    /// Registers that a value takes.
+    fn registers(&self, value: Value) -> usize {
+        self.values.get(&value).map_or(0, |life| life.registers)
     }
 
     /// Notes that a value is in no register but where it is used.

@@ -18,6 +18,7 @@
 
 pub mod codegen;
 pub mod diagnostic;
+mod divisors;
 pub mod format;
 mod hash;
 pub mod lower;

@@ -3,7 +3,7 @@
 
 use lowbit::check::Random;
 use lowbit::compiler::rewrite::extract::Picked;
-use lowbit::compiler::rewrite::lang::Op;
+use lowbit::compiler::rewrite::lang::{Node, Op};
 use lowbit::compiler::rewrite::rules;
 use lowbit::compiler::rewrite::tabulate::CODE;
 use lowbit::compiler::rewrite::{RuleSet, rule::Rule};
@@ -428,6 +428,11 @@ fn spellable() -> Vec<(&'static str, Formula)> {
         Atom("s"),
         Sum(vec![Atom("q[i]"), Product(vec![Atom("z"), Atom("(-1)")])]),
     ]);
+    let summed_scale = Product(vec![
+        Atom("s"),
+        Sum(vec![Atom("z"), Atom("(-9)")]),
+        Sum(vec![Atom("q[i]"), Atom("(-3)")]),
+    ]);
     let affine = Sum(vec![
         Product(vec![Atom("s"), Sum(vec![Atom("q[i]"), Atom("(-8)")])]),
         Product(vec![Atom("m"), Atom("2")]),
@@ -450,6 +455,7 @@ fn spellable() -> Vec<(&'static str, Formula)> {
     vec![
         (value, affine),
         (bytes, with_zero),
+        (bytes, summed_scale),
         (summed, products),
         (added, epilogue),
     ]
@@ -528,19 +534,32 @@ fn is_biased(nodes: &[Picked], at: usize) -> bool {
     match children[..] {
         _ if *op == Op::VBias => true,
         [only] if !op.has_axis() => is_biased(nodes, only),
+        // A conversion by a magic number that takes no 128 away.
+        [of, number] if *op == Op::VFAdd && nodes[of].op == Op::VMagic => {
+            let magic = Node::num(-f64::from(1 << 23));
+            nodes[number].data.contains(&magic) && is_biased(nodes, of)
+        }
         _ => false,
     }
 }
 
+/// What the weights are multiplied with, beside bytes.
+const NO_BYTES: [(&str, &str); 4] = [
+    ("f32", "x[m, k]"),
+    ("i16", "x[m, k]"),
+    ("i32", "x[m, k]"),
+    ("f32", "round(x[m, k])"),
+];
+
 #[test]
-fn products_of_floats_take_no_biased_codes() {
+fn products_of_other_than_bytes_take_no_biased_codes() {
     for target in names().into_iter().map(target) {
         let engine = Engine::new(target).expect("an engine");
-        for bits in 5..=8 {
+        for (bits, (input, x)) in (5..=8).flat_map(|b| NO_BYTES.map(|x| (b, x))) {
             let text = format!(
                 "language 1; format code = int({bits});
-                 kernel k(weight w: code[N, K], input x: f32[M, K]) -> output y: f32[M, N] {{
-                     y[m, n] = sum(k) w[n, k] * x[m, k];
+                 kernel k(weight w: code[N, K], input x: {input}[M, K]) -> output y: f32[M, N] {{
+                     y[m, n] = sum(k) w[n, k] * {x};
                  }}"
             );
             let kernel = compile(&engine, &text);
@@ -552,7 +571,7 @@ fn products_of_floats_take_no_biased_codes() {
                     let mut factors = products.flat_map(|product| &product.children);
                     assert!(
                         factors.all(|f| !is_biased(nodes, *f)),
-                        "{bits} bits: {}",
+                        "{bits} bits, {input} {x}: {}",
                         lowering.name
                     );
                 }

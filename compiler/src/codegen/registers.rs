@@ -15,6 +15,7 @@ use crate::vector::ir::{Elem, Function, Loop, Op, Step, Type, Value};
 use cranelift_entity::SecondaryMap;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 impl Emit<'_, '_> {
     /// Emits a constant, if the value is one that is not in a register here.
@@ -105,12 +106,12 @@ impl Relief {
     fn by_loads(mut lives: Lives, registers: usize) -> Relief {
         let (mut repeated, mut accesses) = (Vec::new(), 0);
         loop {
-            let (peak, occupied) = lives.peak(&BTreeSet::new());
-            if occupied <= registers {
+            let crowded = lives.crowded(registers);
+            if crowded.is_empty() {
                 break;
             }
-            let Some(load) = lives.longest_load(peak) else {
-                accesses += ON_STACK * (occupied - registers);
+            let Some(load) = lives.longest_load(&crowded) else {
+                accesses += ON_STACK * (lives.pressure() - registers);
                 break;
             };
             accesses += lives.values[&load].uses.saturating_sub(1) * lives.registers(load);
@@ -294,11 +295,23 @@ impl Lives {
 
     /// The same, without some values.
     fn pressure_without(&self, others: &BTreeSet<Value>) -> usize {
-        self.peak(others).1
+        let occupied = self.occupied(others);
+        occupied
+            .iter()
+            .map(|(_, registers)| *registers)
+            .max()
+            .unwrap_or(0)
     }
 
-    /// The first step at which most registers are occupied, without those of some values, and how many.
-    fn peak(&self, others: &BTreeSet<Value>) -> (usize, usize) {
+    /// Runs of steps in which more registers are occupied than so many.
+    fn crowded(&self, registers: usize) -> Vec<Range<usize>> {
+        let occupied = self.occupied(&BTreeSet::new());
+        let runs = occupied.into_iter().filter(|(_, here)| *here > registers);
+        runs.map(|(steps, _)| steps).collect()
+    }
+
+    /// Runs of steps with the registers that are occupied in them, without those of some values.
+    fn occupied(&self, others: &BTreeSet<Value>) -> Vec<(Range<usize>, usize)> {
         // What begins at a step, and what ends before it.
         let mut changes: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
         for (_, life) in self.values.iter().filter(|(v, _)| !others.contains(v)) {
@@ -311,23 +324,23 @@ impl Lives {
             changes.entry(*step).or_default().0 += registers;
             changes.entry(step + 1).or_default().1 += registers;
         }
-        let (mut here, mut peak) = (0, (0, 0));
-        for (step, (begin, end)) in changes {
+        let ends: Vec<usize> = changes.keys().skip(1).copied().collect();
+        let mut here = 0;
+        let runs = changes.into_iter().zip(ends);
+        runs.map(|((step, (begin, end)), next)| {
             here = here + begin - end;
-            if here > peak.1 {
-                peak = (step, here);
-            }
-        }
-        peak
+            (step..next, here)
+        })
+        .collect()
     }
 
-    /// The load that occupies most registers for longest, of those that do at a step.
-    fn longest_load(&self, step: usize) -> Option<Value> {
+    /// The load that occupies most registers for longest, of those that do so in some steps.
+    fn longest_load(&self, steps: &[Range<usize>]) -> Option<Value> {
         let loads = self
             .values
             .iter()
             .filter(|(_, l)| l.load && l.until > l.from)
-            .filter(|(_, l)| (l.from..=l.until).contains(&step));
+            .filter(|(_, l)| steps.iter().any(|s| l.from < s.end && s.start <= l.until));
         let longest = loads.max_by_key(|(_, l)| (l.until - l.from) * l.registers);
         longest.map(|(v, _)| *v)
     }

@@ -10,8 +10,8 @@ use super::analysis::Graph;
 use super::apart::Apart;
 use super::facts::Facts;
 use super::lang::{Node, Op, func_op, select_op};
+use crate::divisors::gcd;
 use crate::hash::{SEED, fnv};
-use crate::schedule::gcd;
 use crate::schedule::index::{AxisKind, AxisSet, TableAxis};
 use crate::schedule::term::{Strict, Term, TermId};
 use egg::Id;
@@ -358,7 +358,7 @@ fn without(atoms: &[Atom], common: &[Atom]) -> Vec<Atom> {
     rest
 }
 
-/// A polynomial as the product of two sums, of which one changes further out than the other; `None` if it is none.
+/// A polynomial as the product of two sums, of which one changes further out than the other; `None` if it is no such product.
 fn outer_and_inner(poly: &Poly) -> Option<[Poly; 2]> {
     let level = |atom: &Atom| (atom.depth, atom.lanes);
     let levels: BTreeSet<(u32, bool)> = poly.keys().flatten().map(level).collect();
@@ -395,12 +395,21 @@ fn primitive(sum: &Poly) -> Poly {
         .collect()
 }
 
-/// What the second sum is to be multiplied with to be the first, exactly.
+/// What the second sum is to be multiplied with to be the first: exactly for integers, else as nearly as products of
+/// coefficients are rounded.
 fn multiple(sum: &Poly, of: &Poly) -> Option<f64> {
     let times = sum.values().next()? / of.values().next()?;
-    let scaled = of.iter().map(|(a, c)| (a.clone(), c * times));
-    (scaled.collect::<Poly>() == *sum).then_some(times)
+    let same = |(wanted, found): (f64, f64)| {
+        let rounded = wanted.fract() != 0.0 || found.fract() != 0.0;
+        wanted == found || rounded && (wanted - found).abs() <= ROUNDING * wanted.abs()
+    };
+    let scaled = of.values().map(|c| c * times);
+    let all = sum.keys().eq(of.keys()) && sum.values().copied().zip(scaled).all(same);
+    all.then_some(times)
 }
+
+/// What the rounding of a few products and quotients may change in a number, of the number.
+const ROUNDING: f64 = 8.0 * f64::EPSILON;
 
 fn strict_op(op: Strict) -> Op {
     match op {
@@ -458,6 +467,18 @@ mod tests {
             outer_and_inner(&times(&outer, &inner)),
             Some([outer, inner])
         );
+    }
+
+    #[test]
+    fn rounded_coefficients_do_not_hide_a_product() {
+        let (scale, code) = atoms();
+        for factor in [0.1, 0.3, 1.0 / 127.0, 0.7] {
+            for (a, b) in [(3.0, 5.0), (3.0, 7.0), (31.0, 4.0)] {
+                let outer = linear(&scale, factor, -factor * a);
+                let whole = times(&outer, &linear(&code, 1.0, -b));
+                assert!(outer_and_inner(&whole).is_some(), "{factor} {a} {b}");
+            }
+        }
     }
 
     #[test]

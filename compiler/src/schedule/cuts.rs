@@ -2,6 +2,7 @@
 //! cut, so that the codes of the tensors along it suit.
 
 use super::layout::{COUNTED, Cut, JOINT_BITS, joint_width, widths};
+use crate::divisors::lcm;
 use crate::format::recode;
 use crate::format::{BitWorths, BlockFormat, Codebook, Element, Field, FormatKind, Scope};
 use crate::spec::kernel::{IndexId, Kernel, Role, Subscript, TensorId};
@@ -121,19 +122,6 @@ fn goes_on(block: &BlockFormat) -> bool {
             && 8 * block.bytes == bits * block.len
     };
     block.rows == 1 && fields.all(in_order)
-}
-
-/// The greatest common divisor.
-pub(crate) fn gcd(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
-}
-
-/// The least common multiple.
-pub(super) fn lcm(a: u64, b: u64) -> u64 {
-    (a / gcd(a, b)).saturating_mul(b)
 }
 
 /// The most parts of codes that share a byte, where some are narrower than one.

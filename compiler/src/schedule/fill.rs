@@ -5,9 +5,9 @@
 //! statement may go on with them under a plan: they must vanish there, and what else they read must be there and be finite.
 
 use super::amounts::chosen_by;
-use super::cuts::lcm;
 use super::normal::{Normal, Step};
 use super::plan::{Layouts, Plan, facts, known_columns, known_extent, layouts_of, plans};
+use crate::divisors::lcm;
 use crate::format::FormatKind;
 use crate::spec::kernel::{
     Binary, Expr, ExprId, Func, IndexId, Kernel, Reduce, Role, Statement, Subscript, Target,

@@ -19,8 +19,6 @@ pub mod sums;
 pub mod term;
 pub mod views;
 
-pub(crate) use cuts::gcd;
-
 use thiserror::Error;
 
 /// Why a statement cannot be scheduled.

@@ -1,8 +1,8 @@
 //! The order of what a block holds: codes in several parts lie in as many planes one after the other, and are put side by side
 //! run by run, as a kernel reads them. Weights are then one stream of memory, which a processor fetches ahead.
 
-use super::cuts::lcm;
 use super::layout::Cut;
+use crate::divisors::lcm;
 use crate::format::{BlockFormat, Field, Part, Scope};
 
 /// Puts the planes of a block side by side, run by run, if its elements have several and all of them go on run by run.

@@ -74,8 +74,8 @@ pub enum When {
     NotConstant(&'static str),
     /// The term is in memory, or the value of a code.
     Coded(&'static str),
-    /// The first term is no signed integer with 128 added to it, or the second is an integer: products of floats would be many
-    /// times as large as what is left of them, and lose its bits.
+    /// The first term is no signed integer with 128 added to it, or the second is a byte. Other products, and their sums, may be
+    /// floats; the part that is taken away again would cost them the low bits of what is left.
     Unrounded(&'static str, &'static str),
     /// The (constant) term fits the type.
     FitsVar(&'static str, &'static str),
@@ -111,6 +111,9 @@ pub enum When {
     /// compiler has it, but tests move the limits of rules by it, to show that these are tight.
     Widened(&'static When, i32),
 }
+
+/// What bytes hold, with or without a sign.
+const BYTES: (f64, f64) = (-128.0, 255.0);
 
 /// Whether a term is an integer of a range.
 fn within(graph: &Graph, term: Id, (low, high): (f64, f64)) -> bool {
@@ -289,8 +292,7 @@ impl When {
             When::NotConstant(e) => real(graph, id(e)).is_some_and(|r| r.constant.is_none()),
             When::Unrounded(a, b) => {
                 let biased = |node: &Node| matches!(node, Node::Op(Op::Biased, _));
-                !graph[id(a)].nodes.iter().any(biased)
-                    || real(graph, id(b)).is_some_and(|r| r.integer)
+                !graph[id(a)].nodes.iter().any(biased) || within(graph, id(b), BYTES)
             }
             When::Coded(e) => graph[id(e)].nodes.iter().any(|node| match node {
                 Node::Op(op, _) => {

@@ -103,7 +103,7 @@ impl Statement<'_> {
                 let given = between(&format!("{}.bits", &x[1..]), least, most);
                 self.given.push(given);
             }
-            // Of a field beyond a byte, or bits of a term that may leave it: nothing about any one number.
+            // Of a field beyond a byte, or of what rounding loses: nothing about any one number.
             When::WideField(..) | When::Unrounded(..) => {}
             _ => return Err(odd()),
         }

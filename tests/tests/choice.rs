@@ -159,7 +159,7 @@ const FLIPS: &[Flip] = &[
         Op::VLookup32,
         30.0,
         "table look-up to f32",
-        "values in memory",
+        "in memory",
     ),
     (
         "nf4_linear",

@@ -129,6 +129,17 @@ fn a_free_reduction_has_a_largest_extent() {
 }
 
 #[test]
+fn extents_that_are_numbers_are_told_apart() {
+    let text = "language 1;
+        kernel f(input x: f32[N, K]) -> output y: f32[N] {
+            y[n] = (sum(k) x[n, k] * K) + N * 0.5; }";
+    let engine = Engine::host().expect("an engine");
+    let kernel = engine.compile(text, &[]).expect("it compiles");
+    let found = compare(&kernel, &[5, 11], &mut Random::new(3)).expect("it runs");
+    assert!(found.differences.is_empty(), "{:#?}", found.differences);
+}
+
+#[test]
 fn integers_that_32_bits_may_not_hold_are_refused() {
     let engine = Engine::host().expect("an engine");
     let text = |x: &str, value: &str| {

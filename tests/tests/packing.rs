@@ -57,6 +57,7 @@ fn under(block: &BlockFormat, layout: Layout) -> Arc<Format> {
         joint,
         copies,
         span: whole.max(run * copies),
+        beside: 1,
     };
     Arc::new(Format {
         name: "packed".into(),

@@ -97,7 +97,6 @@ const TOUCHING: &[(&str, &str, &str)] = &[
     ("binary_linear", "x86-64-vnni", COUNTS),
     ("binary_linear", "aarch64", COUNTS),
     ("binary_linear", "aarch64-dotprod", COUNTS),
-    ("binary_linear", "aarch64-i8mm", COUNTS),
 ];
 const COUNTS: &str = "the activations' bytes of both planes wait in registers until the second sixteen results have used them, too";
 const WAITING: &str = "sums that a long round adds to once wait on the stack, and what many operations of it use is loaded once";

@@ -42,12 +42,13 @@ const STEP: u64 = 256;
 pub const CHAINS: u16 = 8;
 
 /// Operations whose cost is not measured, and why.
-pub const DERIVED: [(Term, &str); 11] = [
+pub const DERIVED: [(Term, &str); 12] = [
     (
         Term::VNum,
         "a constant stands in a register before the loops",
     ),
     (Term::VExtent, "it is computed before the loops"),
+    (Term::VUnit, "a constant"),
     (Term::VStage, NEAREST),
     (Term::VPanel, NEAREST),
     (Term::VPlace, "a constant"),

@@ -6,7 +6,7 @@ use crate::format::{Element, UnOp};
 use crate::rewrite::extract::Picked;
 use crate::rewrite::lang::{Node, Op as Term, Ty};
 use crate::schedule::ScheduleError;
-use crate::schedule::index::AxisId;
+use crate::schedule::index::{Affine, AxisId};
 use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Shift, Type, Un, Value};
 
 /// What an accumulator starts from: 0, or minus infinity for a maximum.
@@ -128,8 +128,8 @@ impl Nest<'_, '_, '_> {
         env: &Env,
     ) -> Result<Value, ScheduleError> {
         let reference = |at: usize| match node.data.get(at) {
-            Some(Node::Ref(r)) => *r,
-            _ => 0,
+            Some(Node::Ref(r)) => Ok(*r),
+            _ => Err(ScheduleError::Internal("an operation without its number")),
         };
         let mut bin = |b: Bin| self.lower.put(ty, Op::Bin(b, c[0], c[1]), c);
         Ok(match node.op {
@@ -201,25 +201,26 @@ impl Nest<'_, '_, '_> {
                     .put(ty, Op::Bin(Bin::MulHigh, c[0], factor), &[c[0], factor])
             }
             Term::VNum => self.constant(node, ty),
-            Term::VExtent => self.extent(reference(0), ty)?,
+            Term::VUnit => self.unit(reference(2)?, ty, env)?,
+            Term::VExtent => self.extent(reference(1)?, ty)?,
             Term::VSpread => self.spread(node, ty, c[0]),
-            Term::VBits => self.bits(reference(0), ty, c[0], env)?,
-            Term::VLookup8 => self.lookup8(reference(1), ty, c[0]),
-            Term::VLookup32 => self.lookup32(reference(0), ty, c[0]),
+            Term::VBits => self.bits(reference(0)?, ty, c[0], env)?,
+            Term::VLookup8 => self.lookup8(reference(1)?, ty, c[0]),
+            Term::VLookup32 => self.lookup32(reference(0)?, ty, c[0]),
             Term::VFetch => {
-                let element = self.element(reference(1));
+                let element = self.element(reference(1)?);
                 self.lower.fetch_value(&element, ty, c[0])
             }
             Term::VTable => {
-                let entries = self.entries(reference(1));
+                let entries = self.entries(reference(1)?);
                 self.lower.table_value("table", &entries, ty, c[0])
             }
             Term::VSigned => {
-                let element = self.element(reference(1));
+                let element = self.element(reference(1)?);
                 self.lower.extend_sign(&element, ty, c[0])
             }
             Term::VDecode => {
-                let element = self.element(reference(0));
+                let element = self.element(reference(0)?);
                 self.lower.decode_value(&element, ty, c[0])?
             }
             Term::VFold => self.lower.put(ty, Op::Fold(c[0]), c),
@@ -270,6 +271,7 @@ impl Nest<'_, '_, '_> {
             | Term::StrictMax
             | Term::Ld
             | Term::Extent
+            | Term::Unit
             | Term::Bits
             | Term::Elem
             | Term::Lookup
@@ -317,6 +319,10 @@ impl Nest<'_, '_, '_> {
             Some(Node::Num(bits)) => f64::from_bits(*bits),
             _ => 0.0,
         };
+        self.number(number, ty)
+    }
+
+    fn number(&mut self, number: f64, ty: Type) -> Value {
         let op = if ty.elem == Elem::F32 {
             Op::FConst((number as f32).to_bits())
         } else {
@@ -392,11 +398,8 @@ impl Nest<'_, '_, '_> {
         env: &Env,
     ) -> Result<Value, ScheduleError> {
         let field = self.chosen.facts.terms.fields[number as usize].clone();
-        let shift = self
-            .lower
-            .known_affine(&field.shift, &self.lane_zeros(env))
-            .ok_or(ScheduleError::Internal("a shift that changes in a loop"))?;
-        let up = u64::from(field.up);
+        let shift = self.known_place(&field.shift, env)?;
+        let up = self.known_place(&field.up, env)?;
         let mut value = byte;
         let (moved, by) = match shift >= up {
             true => (Shift::UShr, shift - up),
@@ -414,13 +417,28 @@ impl Nest<'_, '_, '_> {
             };
         }
         if masked {
-            let mask = ((1 << field.width) - 1) << field.up;
+            let mask = ((1 << field.width) - 1) << up;
             let mask = self.lower.put_at(0, ty, Op::IConst(mask));
             value = self
                 .lower
                 .put(ty, Op::Bin(Bin::And, value, mask), &[value, mask]);
         }
         Ok(value)
+    }
+
+    /// A place in bytes, in a copy.
+    fn known_place(&self, place: &Affine, env: &Env) -> Result<u64, ScheduleError> {
+        let known = self.lower.known_affine(place, &self.lane_zeros(env));
+        known.ok_or(ScheduleError::Internal(
+            "bits whose place changes in a loop",
+        ))
+    }
+
+    /// What a number is worth, in a copy.
+    fn unit(&mut self, number: u32, ty: Type, env: &Env) -> Result<Value, ScheduleError> {
+        let unit = self.chosen.facts.terms.units[number as usize].clone();
+        let value = unit.at(self.known_place(&unit.bits, env)?);
+        Ok(self.number(value, ty))
     }
 
     fn entries(&self, number: u32) -> Vec<f64> {

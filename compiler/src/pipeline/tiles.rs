@@ -138,6 +138,7 @@ fn same_terms(a: &Placed, b: &Placed) -> bool {
         && x.terms == y.terms
         && x.fields == y.fields
         && x.elements == y.elements
+        && x.units == y.units
 }
 
 /// A plan with more or fewer rows as copies: of those that share a block all or some at a time, and distant ones where there is no
@@ -148,12 +149,13 @@ fn rows_of(plan: &Plan, weaves: bool) -> Vec<Plan> {
         ..plan.clone()
     };
     match (plan.turns, plan.woven) {
-        (Some(_), woven) => {
-            let at_once = WOVEN.into_iter().chain([woven]);
-            let at_once: BTreeSet<u64> = at_once.filter(|w| woven.is_multiple_of(*w)).collect();
+        (Some(turns), woven) => {
+            let all = woven * turns;
+            let at_once = WOVEN.into_iter().chain([woven, all]);
+            let at_once: BTreeSet<u64> = at_once.filter(|w| all.is_multiple_of(*w)).collect();
             let in_turn = |at_once: u64| Plan {
                 woven: at_once,
-                turns: Some(woven / at_once),
+                turns: Some(all / at_once),
                 ..plan.clone()
             };
             at_once.into_iter().map(in_turn).collect()

@@ -209,7 +209,7 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
             .fold(AxisSet::default(), |s, a| s.union(AxisSet::one(*a)))
     };
     match op {
-        Op::Vec | Op::VLoad | Op::VNum => Some((lanes(0), ty(1))),
+        Op::Vec | Op::VLoad | Op::VNum | Op::VUnit => Some((lanes(0), ty(1))),
         Op::VExtent => Some((lanes(0), Ty::F32)),
         Op::VSpread => Some((lanes(0), of(1)?.1)),
         Op::VBits => of(1),
@@ -285,6 +285,7 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         | Op::StrictMax
         | Op::Ld
         | Op::Extent
+        | Op::Unit
         | Op::Bits
         | Op::Elem
         | Op::Lookup
@@ -346,19 +347,31 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], operands: &[&Real], own: Id
             integer: true,
             ..unknown(free, false)
         },
+        Op::Unit => {
+            let Some(unit) = number.map(|u| &facts.terms.units[u as usize]) else {
+                return unknown(free, call);
+            };
+            let (low, high) = unit.range(&facts.axes);
+            Real {
+                low,
+                high,
+                integer: unit.is_integer(),
+                ..unknown(unit.bits.axes(), false)
+            }
+        }
         Op::Bits => {
             let Some(field) = number.map(|f| &facts.terms.fields[f as usize]) else {
                 return unknown(free, call);
             };
-            let free = free.union(field.shift.axes());
-            let table = match field.up {
-                0 => identity(own, field.width),
+            let free = free.union(field.axes());
+            let table = match field.fixed_up() {
+                Some(0) => identity(own, field.width),
                 _ => None,
             };
             Real {
                 free,
                 low: 0.0,
-                high: field.most(),
+                high: field.most(&facts.axes),
                 integer: true,
                 table,
                 ..unknown(free, call)

@@ -12,8 +12,8 @@ use super::facts::Facts;
 use super::lang::{Node, Op, func_op, select_op};
 use crate::divisors::gcd;
 use crate::hash::{SEED, fnv};
-use crate::schedule::index::{AxisKind, AxisSet, TableAxis};
-use crate::schedule::term::{Strict, Term, TermId};
+use crate::schedule::index::{Affine, AxisKind, AxisSet, TableAxis};
+use crate::schedule::term::{Strict, Term, TermId, Unit};
 use egg::Id;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +41,8 @@ pub(super) struct Canon<'a> {
     pub(super) graph: &'a mut Graph,
     done: BTreeMap<TermId, Poly>,
     classes: BTreeMap<u64, (Id, AxisSet)>,
+    /// The atoms that are worths of numbers which were moved up, and by how much.
+    moved: BTreeMap<u64, Affine>,
     /// Where sums are taken apart.
     pub(super) apart: Option<Apart>,
 }
@@ -58,6 +60,7 @@ impl<'a> Canon<'a> {
             graph,
             done: BTreeMap::new(),
             classes: BTreeMap::new(),
+            moved: BTreeMap::new(),
             apart,
         }
     }
@@ -154,6 +157,7 @@ impl<'a> Canon<'a> {
             Term::Load(load) => (Op::Ld, Some(Node::Ref(load.as_u32())), vec![]),
             Term::Scalar(s) => return self.extent(s),
             Term::Bits(field, e) => (Op::Bits, Some(Node::Ref(*field)), vec![*e]),
+            Term::Unit(unit) => (Op::Unit, Some(Node::Ref(*unit)), vec![]),
             Term::Element(element, e) => (Op::Elem, Some(Node::Ref(*element)), vec![*e]),
             Term::Div(a, b) => (Op::Div, None, vec![*a, *b]),
             Term::Min(a, b) => (Op::Min, None, vec![*a, *b]),
@@ -182,7 +186,10 @@ impl<'a> Canon<'a> {
                 call = self.facts().call_loads[load.as_u32() as usize];
             }
             if let (Op::Bits, Node::Ref(field)) = (op, &data) {
-                axes = self.facts().terms.fields[*field as usize].shift.axes();
+                axes = self.facts().terms.fields[*field as usize].axes();
+            }
+            if let (Op::Unit, Node::Ref(unit)) = (op, &data) {
+                axes = self.facts().terms.units[*unit as usize].bits.axes();
             }
             children.push(self.graph.add(data));
         }
@@ -197,9 +204,69 @@ impl<'a> Canon<'a> {
         if let Term::Sum(axis, _) | Term::MaxOver(axis, _) = term {
             axes = axes.minus(AxisSet::one(*axis));
         }
+        if let Term::Unit(unit) = term {
+            let bits = self.facts().terms.units[*unit as usize].bits.clone();
+            self.moved.insert(hash, bits);
+        }
         let id = self.graph.add(Node::Op(op, children));
         let atom = self.remember(id, hash, axes, call);
         [(vec![atom], 1.0)].into()
+    }
+
+    /// A polynomial where what is added to a code that was moved up is moved up by as much: `2^-n * b - 2` becomes
+    /// `2^-n * (b - 2 * 2^n)`, whose sums are integers as those of the code are.
+    fn levelled(&mut self, poly: &Poly) -> Poly {
+        let unit_of = |atoms: &[Atom]| {
+            atoms
+                .iter()
+                .find(|a| self.moved.contains_key(&a.hash))
+                .cloned()
+        };
+        let with_unit: Vec<(&Vec<Atom>, Atom)> = poly
+            .keys()
+            .filter_map(|atoms| Some((atoms, unit_of(atoms)?)))
+            .collect();
+        let beside = |atoms: &Vec<Atom>| {
+            let one = |(other, unit): &&(&Vec<Atom>, Atom)| {
+                let rest = without(other, atoms);
+                other.len() == atoms.len() + 2 && rest.len() == 2 && rest.contains(unit)
+            };
+            with_unit.iter().find(one).map(|(_, unit)| unit.clone())
+        };
+        let moved = poly.iter().map(|(atoms, coefficient)| {
+            let alone = unit_of(atoms).is_none() && coefficient.fract() == 0.0;
+            (atoms, *coefficient, beside(atoms).filter(|_| alone))
+        });
+        let moved: Vec<(&Vec<Atom>, f64, Option<Atom>)> = moved.collect();
+        let mut levelled = Poly::new();
+        for (atoms, coefficient, unit) in moved {
+            let Some(unit) = unit else {
+                levelled.insert(atoms.clone(), coefficient);
+                continue;
+            };
+            let up = self.moved_up(&unit, coefficient);
+            levelled.insert(sorted([&atoms[..], &[unit, up]].concat()), 1.0);
+        }
+        levelled
+    }
+
+    /// A number, moved up by as much as what a unit is the worth of.
+    fn moved_up(&mut self, unit: &Atom, times: f64) -> Atom {
+        let bits = self
+            .moved
+            .get(&unit.hash)
+            .cloned()
+            .unwrap_or_else(|| Affine::constant(0));
+        let axes = bits.axes();
+        let times = Some(times);
+        let number = self.graph.analysis.unit(Unit { bits, times });
+        let hash = fnv(
+            &self.facts().hashes.units[number as usize].to_le_bytes(),
+            SEED,
+        );
+        let leaf = self.graph.add(Node::Ref(number));
+        let id = self.graph.add(Node::Op(Op::Unit, vec![leaf]));
+        self.remember(id, hash, axes, false)
     }
 
     fn extent(&mut self, scalar: &crate::vector::ir::Scalar) -> Poly {
@@ -229,6 +296,7 @@ impl<'a> Canon<'a> {
         match (op, data) {
             (Op::Ld, Node::Ref(r)) => hashes.loads[*r as usize],
             (Op::Bits, Node::Ref(r)) => hashes.fields[*r as usize],
+            (Op::Unit, Node::Ref(r)) => hashes.units[*r as usize],
             (Op::Elem, Node::Ref(r)) => hashes.elements[*r as usize],
             (_, data) => fnv(data.to_string().as_bytes(), SEED),
         }
@@ -251,6 +319,8 @@ impl<'a> Canon<'a> {
         if poly.is_empty() {
             return (self.graph.add(Node::num(0.0)), hash, axes, call);
         }
+        let levelled = self.levelled(poly);
+        let poly = &levelled;
         let common = common(poly);
         let rest: Poly = poly
             .iter()

@@ -370,7 +370,10 @@ impl<'a> Search<'a> {
             runs = axes.minus(self.operations.lane_axes);
         }
         if let (Op::VBits, Some(Node::Ref(field))) = (op, data.first()) {
-            runs = runs.union(facts.terms.fields[*field as usize].shift.axes());
+            runs = runs.union(facts.terms.fields[*field as usize].axes());
+        }
+        if let (Op::VUnit, Some(Node::Ref(unit))) = (op, data.last()) {
+            runs = runs.union(facts.terms.units[*unit as usize].bits.axes());
         }
         let mut free = runs;
         if let (true, Some(Node::Axis(axis))) = (op.has_axis(), data.first()) {
@@ -423,6 +426,7 @@ fn leaf_hash(graph: &Graph, op: Op, leaf: &Node) -> u64 {
     match (op, leaf) {
         (Op::VLoad, Node::Ref(r)) => facts.hashes.loads[*r as usize],
         (Op::VBits, Node::Ref(r)) => facts.hashes.fields[*r as usize],
+        (Op::VUnit, Node::Ref(r)) => facts.hashes.units[*r as usize],
         (Op::VLookup8 | Op::VLookup32 | Op::VTable, Node::Ref(r)) => facts.tables[*r as usize]
             .iter()
             .fold(1, |h, e| fnv(&e.to_bits().to_le_bytes(), h)),

@@ -6,7 +6,7 @@ use super::lang::Ty;
 use crate::format::Element;
 use crate::schedule::index::{Axes, AxisId, AxisKind, TableAxis};
 use crate::schedule::layout::COUNTED;
-use crate::schedule::term::{BitField, Storage, Terms};
+use crate::schedule::term::{BitField, Storage, Terms, Unit};
 use crate::spec::kernel::Kernel;
 use crate::vector::ir::Scalar;
 use std::collections::BTreeMap;
@@ -43,6 +43,8 @@ pub struct Hashes {
     pub fields: Vec<u64>,
     /// Of elements.
     pub elements: Vec<u64>,
+    /// Of what numbers are worth.
+    pub units: Vec<u64>,
 }
 
 /// The largest extent at a call of a free dimension that a reduction runs over: it lets sums of integers be proved to fit.
@@ -61,6 +63,7 @@ impl Facts {
             loads: terms.loads.values().map(hash_of).collect(),
             fields: terms.fields.iter().map(hash_of).collect(),
             elements: terms.elements.iter().map(hash_of).collect(),
+            units: terms.units.iter().map(hash_of).collect(),
         };
         Facts {
             axes,
@@ -89,6 +92,10 @@ impl Facts {
     /// The number of a bit field, new or known.
     pub fn field(&mut self, field: BitField) -> u32 {
         intern(&mut self.terms.fields, &mut self.hashes.fields, field)
+    }
+    /// The number of a unit, new or known.
+    pub fn unit(&mut self, unit: Unit) -> u32 {
+        intern(&mut self.terms.units, &mut self.hashes.units, unit)
     }
     /// The number of an element, new or known.
     pub fn element(&mut self, element: Element) -> u32 {

@@ -50,7 +50,7 @@ fn magnitude(graph: &Graph, term: TermId) -> Option<f64> {
             let (low, high) = facts.load_ty(load.as_u32()).range();
             (high.is_finite()).then(|| high.max(-low))
         }
-        Term::Bits(field, _) => Some(facts.terms.fields[*field as usize].most()),
+        Term::Bits(field, _) => Some(facts.terms.fields[*field as usize].most(&facts.axes)),
         Term::Element(element, _) => {
             let element = &facts.terms.elements[*element as usize];
             let (low, high) = element.range();
@@ -69,7 +69,7 @@ fn magnitude(graph: &Graph, term: TermId) -> Option<f64> {
             Some(of(*e)? * most as f64)
         }
         Term::MaxOver(_, e) => of(*e),
-        Term::Div(..) | Term::Func(..) | Term::Strict(..) => None,
+        Term::Unit(_) | Term::Div(..) | Term::Func(..) | Term::Strict(..) => None,
     }
 }
 
@@ -81,6 +81,7 @@ fn is_ring(terms: &Terms, term: TermId) -> bool {
         Term::Add(list) | Term::Mul(list) => all(list),
         Term::Sum(_, e) => is_ring(terms, *e),
         Term::Scalar(_)
+        | Term::Unit(_)
         | Term::Div(..)
         | Term::Min(..)
         | Term::Max(..)

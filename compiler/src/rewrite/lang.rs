@@ -296,6 +296,10 @@ ops! {
     VStage = "v.stage" / 1,
     /// A value of weights kept in a buffer, computed before the loop over the batch.
     VPanel = "v.panel" / 1,
+    /// What a number is worth in the copies of rows: unit.
+    Unit = "unit" / 1,
+    /// What a number is worth, in every lane; copies differ in it: lanes, type, unit.
+    VUnit = "v.unit" / 3,
 }
 
 impl Op {

@@ -68,9 +68,10 @@ pub(super) fn leaf(facts: &Facts, op: Op, leaf: &Node) -> Option<String> {
         (Op::VLoad, Node::Ref(r)) => Some(format!("ld{r}")),
         (Op::VBits, Node::Ref(r)) => {
             let field = &facts.terms.fields[*r as usize];
-            Some(match field.up {
-                0 => format!("bits{}", field.width),
-                up => format!("bits{}<<{up}", field.width),
+            Some(match field.fixed_up() {
+                Some(0) => format!("bits{}", field.width),
+                Some(up) => format!("bits{}<<{up}", field.width),
+                None => format!("bits{} in place", field.width),
             })
         }
         (_, Node::Ref(r)) => Some(format!("#{r}")),

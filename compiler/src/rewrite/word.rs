@@ -86,7 +86,7 @@ impl Part {
         Some(BitField {
             shift: self.low.clone(),
             width: u8::try_from(self.width).ok()?,
-            up: 0,
+            up: Affine::constant(0),
         })
     }
 }

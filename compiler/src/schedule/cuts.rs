@@ -35,6 +35,8 @@ pub(super) struct Lanes {
     pub(super) rows: u64,
     pub(super) vector: u64,
     pub(super) joint: u64,
+    /// Groups of rows whose codes share bytes and are read where they are; 1 where they are moved to the low end.
+    pub(super) beside: u64,
 }
 
 impl Lanes {
@@ -43,6 +45,7 @@ impl Lanes {
             rows,
             vector,
             joint: 1,
+            beside: 1,
         }
     }
 }
@@ -266,6 +269,7 @@ pub(super) fn cut(
         joint,
         copies,
         span,
+        beside: list.beside,
     };
     let Some(inner) = inner else {
         // Nothing is packed: a few copies only spread the cost of the loop.

@@ -99,7 +99,7 @@ pub fn part_access(
             field: (!whole).then_some(BitField {
                 shift,
                 width: part.bits,
-                up: up as u8,
+                up: Affine::constant(u64::from(up)),
             }),
         };
         // The narrowest words, unless wider ones lie side by side in the lanes.

@@ -226,6 +226,23 @@ impl Affine {
             sum.wrapping_add(symbol(sym).wrapping_mul(constant(coefficient)))
         })
     }
+    /// The largest value, if it follows from the extents of axes and the entries of tables.
+    pub fn most(&self, axes: &Axes) -> Option<u64> {
+        let constant = |scalar: &Scalar| match scalar {
+            Scalar::Const(c) => Some(*c),
+            _ => None,
+        };
+        let symbol = |sym: &Sym| match sym {
+            Sym::Axis(axis) => bound(&axes[*axis].to)?.checked_sub(1),
+            Sym::Table(entries, _) => entries.iter().copied().max().map(u64::from),
+            Sym::Quotient(..) | Sym::Remainder(..) | Sym::Gather { .. } => None,
+        };
+        self.terms
+            .iter()
+            .try_fold(constant(&self.offset)?, |sum, (sym, coefficient)| {
+                sum.checked_add(symbol(sym)?.checked_mul(constant(coefficient)?)?)
+            })
+    }
     /// The axes it depends on.
     pub fn axes(&self) -> AxisSet {
         self.terms.iter().fold(AxisSet::default(), |set, (sym, _)| {

@@ -5,6 +5,7 @@
 //! reference codec.
 
 use super::order::in_order;
+use crate::divisors::gcd;
 use crate::format::recode;
 use crate::format::{BlockFormat, Codebook, Field, Frame, Part, Scope, Side};
 
@@ -21,6 +22,9 @@ pub struct Cut {
     pub copies: u64,
     /// Elements that the copies and the lanes cover together with the inner loop.
     pub span: u64,
+    /// Groups of rows whose codes share bytes before those of copies do: all codes of a sum then lie at the same place of their
+    /// bytes, and stay there; 1 where they are moved to the low end.
+    pub beside: u64,
 }
 
 /// Bits of a joint code: a look-up in a register has as many.
@@ -239,10 +243,11 @@ fn place_part(
     };
     let packs = u64::from(8 / unit.clamp(1, 8));
     // Of copies that are too few to fill a byte, several groups of rows do.
-    let beside = match packs.is_multiple_of(cut.copies) {
+    let too_few = match packs.is_multiple_of(cut.copies) {
         true => packs / cut.copies,
         false => 1,
     };
+    let beside = too_few.max(gcd(packs, cut.beside));
     let in_bytes = unit <= 8
         && 8 % unit == 0
         && (cut.copies * beside).is_multiple_of(packs)

@@ -93,6 +93,7 @@ mod tests {
         joint: 1,
         copies: 4,
         span: 16,
+        beside: 1,
     };
 
     fn block(text: &str) -> BlockFormat {

@@ -6,6 +6,7 @@ use super::cuts::{
     BlockUse, Facts, JOINT_COPIES, Lanes, MOST_COPIED, MOST_VECTORS, chunk, copies_wanted, cut,
     has_scattered_codes, joints, plain_len, suit,
 };
+use super::in_place;
 use super::layout::{Cut, interleave, is_little_more, shared_bytes};
 use crate::format::{BlockFormat, Element, Format, FormatKind};
 use crate::spec::kernel::{Expr, ExprId, IndexId, Kernel, Role, Statement, Subscript, TensorId};
@@ -96,7 +97,7 @@ impl Plan {
         self.vector.map_or(1, |(_, cut)| cut.joint)
     }
     /// The lane list with the names of the indices: `[n:4, k:4]`, neighbours in joint codes: `[n:16] joint k:4`, and copies that
-    /// share blocks with the lanes: `[n:4, k:4] woven n:4`.
+    /// share blocks with the lanes: `[n:4, k:4] woven n:4`, and `in place` where these share bytes, too.
     pub fn lane_list(&self, kernel: &Kernel) -> String {
         let mut parts = Vec::new();
         if let Some((row, lanes)) = self.row
@@ -121,7 +122,11 @@ impl Plan {
             }
             Some(_) | None => String::new(),
         };
-        format!("[{}]{joint}{woven}", parts.join(", "))
+        let place = match self.vector {
+            Some((_, cut)) if cut.beside > 1 => " in place",
+            Some(_) | None => "",
+        };
+        format!("[{}]{joint}{woven}{place}", parts.join(", "))
     }
 }
 
@@ -204,12 +209,23 @@ pub fn plans(
         // Registers hold powers of two.
         lists.retain(|l| l.rows.is_power_of_two() && rows.is_multiple_of(l.rows));
     }
+    let several = |l: &&Lanes| l.rows > 1 && l.vector > 1 && l.joint == 1;
+    if let Some(list) = lists.iter().copied().find(|l| several(&l)) {
+        let beside = in_place::groups(kernel, statement, &blocks, list.rows, target);
+        // Whole groups of rows, in blocks that are there or in those to come.
+        let whole = |groups: &u64| match interleaved {
+            Some(all) => all.is_multiple_of(list.rows * groups),
+            None => has_rows(kernel, row, list.rows * groups),
+        };
+        lists.extend(beside.filter(whole).map(|beside| Lanes { beside, ..list }));
+    }
     let fixed_blocks = blocks;
     for list in lists {
         let Lanes {
             rows,
             vector: lanes,
             joint,
+            beside,
         } = list;
         let mut blocks = fixed_blocks.clone();
         if rows > 1 {
@@ -217,7 +233,9 @@ pub fn plans(
         }
         // Rows that share blocks and are not lanes are copies.
         let woven = match interleaved {
+            Some(_) if beside > 1 => beside,
             Some(all) => all / rows,
+            None if beside > 1 => beside,
             None if rows <= u64::from(IN_BYTES) => first_weave(kernel, &facts, row, &blocks),
             // Values of rows in so many lanes take several registers each.
             None => 1,
@@ -253,6 +271,7 @@ pub fn plans(
                 joint,
                 copies: run / lanes,
                 span: run,
+                beside,
             }),
             None => cut(&blocks, inner, list, wanted, copied.then_some(chunk)),
         };
@@ -268,7 +287,7 @@ pub fn plans(
                 chunk,
                 row: row.map(|r| (r, rows)),
                 woven,
-                turns: interleaved.map(|_| 1),
+                turns: interleaved.map(|all| all / (rows * woven)),
                 row_tile: 1,
                 batch: batch.clone(),
                 batch_tile: 1,
@@ -294,6 +313,7 @@ pub fn plans(
             joint: 1,
             copies: 1,
             span: 1,
+            beside: 1,
         };
         plans.push(Plan {
             vector: vector.map(|v| (v, cut)),
@@ -588,12 +608,17 @@ fn first_weave(
         let mut fields = b.block.fields.values();
         b.free && fields.any(|f| shared_bytes(f, b.block.len, IN_BYTES).is_some())
     };
-    let enough = |r: IndexId| known_extent(kernel, r).is_none_or(|n| n >= 4 * u64::from(IN_BYTES));
-    let many = row.is_some_and(enough) && can_interleave(kernel, facts, row, blocks);
+    let enough = has_rows(kernel, row, 4 * u64::from(IN_BYTES));
+    let many = enough && can_interleave(kernel, facts, row, blocks);
     match many && blocks.iter().any(fills) {
         true => IN_BYTES.into(),
         false => 1,
     }
+}
+
+/// Whether there are so many rows, as far as is known.
+fn has_rows(kernel: &Kernel, row: Option<IndexId>, rows: u64) -> bool {
+    row.is_some_and(|row| known_extent(kernel, row).is_none_or(|n| n >= rows))
 }
 
 /// Groups of rows of which parts of two bits and more fill bytes.

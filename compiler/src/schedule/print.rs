@@ -143,9 +143,9 @@ impl Shown<'_> {
             }
             Term::Bits(field, e) => {
                 let field = &terms.fields[*field as usize];
-                let up = match field.up {
-                    0 => String::new(),
-                    up => format!(" << {up}"),
+                let up = match field.fixed_up() {
+                    Some(0) => String::new(),
+                    _ => format!(" << {}", self.affine(&field.up)),
                 };
                 format!(
                     "bits{}({} >> {}){up}",
@@ -153,6 +153,14 @@ impl Shown<'_> {
                     self.term(*e),
                     self.affine(&field.shift)
                 )
+            }
+            Term::Unit(unit) => {
+                let unit = &terms.units[*unit as usize];
+                let bits = self.affine(&unit.bits);
+                match unit.times {
+                    Some(times) => format!("{times} << {bits}"),
+                    None => format!("2^-({bits})"),
+                }
             }
             Term::Element(element, e) => format!("element{element}({})", self.term(*e)),
             Term::Add(parts) => all(parts, " + "),

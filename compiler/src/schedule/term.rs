@@ -1,7 +1,7 @@
 //! The term that the rewriter gets: the body of one statement under one schedule, over loads with interned addresses.
 //! A term denotes a real number for each value of its free axes.
 
-use super::index::{Affine, AxisId, AxisSet};
+use super::index::{Affine, Axes, AxisId, AxisSet};
 use crate::format::Element;
 use crate::spec::kernel::{Compare, Func, TensorId};
 use crate::vector::ir::Scalar;
@@ -57,7 +57,7 @@ pub struct Load {
     pub bit: Option<Affine>,
 }
 
-/// Bits of a number: `((number >> shift) & (2^width - 1)) << up`; the shift may depend on unrolled axes.
+/// Bits of a number: `((number >> shift) & (2^width - 1)) << up`; the shifts may depend on unrolled axes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BitField {
     /// Bits to shift right by.
@@ -65,7 +65,7 @@ pub struct BitField {
     /// How many bits.
     pub width: u8,
     /// The place of the lowest of them in the code.
-    pub up: u8,
+    pub up: Affine,
 }
 
 impl BitField {
@@ -74,12 +74,60 @@ impl BitField {
         BitField {
             shift,
             width: 1,
-            up: 0,
+            up: Affine::constant(0),
+        }
+    }
+    /// The axes that it changes with.
+    pub fn axes(&self) -> AxisSet {
+        self.shift.axes().union(self.up.axes())
+    }
+    /// Where the lowest bit is moved to, if that is the same for all copies.
+    pub fn fixed_up(&self) -> Option<u64> {
+        match (&self.up.terms[..], &self.up.offset) {
+            ([], Scalar::Const(up)) => Some(*up),
+            _ => None,
         }
     }
     /// The largest value it can have.
-    pub fn most(&self) -> f64 {
-        (2f64.powi(i32::from(self.width)) - 1.0) * 2f64.powi(i32::from(self.up))
+    pub fn most(&self, axes: &Axes) -> f64 {
+        let bits = 2f64.powi(i32::from(self.width)) - 1.0;
+        let up = self.up.most(axes);
+        up.map_or(f64::INFINITY, |up| bits * 2f64.powi(up.min(1 << 10) as i32))
+    }
+}
+
+/// What numbers are worth that were moved up, `2^-bits`, or what they are beside others that were, `times * 2^bits`; the bits may
+/// depend on unrolled axes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unit {
+    /// Bits by which numbers are moved up.
+    pub bits: Affine,
+    /// What to move up; `None` for the worth of what was moved.
+    pub times: Option<f64>,
+}
+
+impl Unit {
+    /// Its value where numbers are moved up by so many bits.
+    pub fn at(&self, bits: u64) -> f64 {
+        let bits = bits.min(1 << 10) as i32;
+        match self.times {
+            Some(times) => times * 2f64.powi(bits),
+            None => 2f64.powi(-bits),
+        }
+    }
+    /// The least and the largest value.
+    pub fn range(&self, axes: &Axes) -> (f64, f64) {
+        let none = self.at(0);
+        let all = match (self.bits.most(axes), self.times) {
+            (Some(bits), _) => self.at(bits),
+            (None, Some(times)) => times * f64::INFINITY,
+            (None, None) => 0.0,
+        };
+        (none.min(all), none.max(all))
+    }
+    /// Whether it is an integer whatever the bits are.
+    pub fn is_integer(&self) -> bool {
+        self.times.is_some_and(|times| times.fract() == 0.0)
     }
 }
 
@@ -111,6 +159,8 @@ pub enum Term {
     Load(LoadId),
     /// A code within a loaded byte.
     Bits(u32, TermId),
+    /// What a number is worth in the copies of rows.
+    Unit(u32),
     /// The value of a code.
     Element(u32, TermId),
     /// Sum of all.
@@ -146,6 +196,8 @@ pub struct Terms {
     pub fields: Vec<BitField>,
     /// Elements that are decoded.
     pub elements: Vec<Element>,
+    /// What numbers are worth.
+    pub units: Vec<Unit>,
 }
 
 impl Terms {
@@ -166,27 +218,18 @@ impl Terms {
     }
     /// Takes a code out of a byte.
     pub fn bits(&mut self, field: BitField, byte: TermId) -> TermId {
-        let at = self
-            .fields
-            .iter()
-            .position(|f| *f == field)
-            .unwrap_or_else(|| {
-                self.fields.push(field);
-                self.fields.len() - 1
-            });
-        self.add(Term::Bits(at as u32, byte))
+        let field = number_of(&mut self.fields, field);
+        self.add(Term::Bits(field, byte))
+    }
+    /// What a number is worth.
+    pub fn unit(&mut self, unit: Unit) -> TermId {
+        let unit = number_of(&mut self.units, unit);
+        self.add(Term::Unit(unit))
     }
     /// Decodes a code.
     pub fn element(&mut self, element: &Element, code: TermId) -> TermId {
-        let at = self
-            .elements
-            .iter()
-            .position(|e| e == element)
-            .unwrap_or_else(|| {
-                self.elements.push(element.clone());
-                self.elements.len() - 1
-            });
-        self.add(Term::Element(at as u32, code))
+        let element = number_of(&mut self.elements, element.clone());
+        self.add(Term::Element(element, code))
     }
     /// The axes a load depends on.
     pub fn load_axes(&self, load: LoadId) -> AxisSet {
@@ -195,4 +238,13 @@ impl Terms {
             .iter()
             .fold(load.address.axes(), |set, bit| set.union(bit.axes()))
     }
+}
+
+/// The number of a thing among those that are known, which it is added to if it is new.
+fn number_of<T: PartialEq>(known: &mut Vec<T>, new: T) -> u32 {
+    let at = known.iter().position(|k| *k == new).unwrap_or_else(|| {
+        known.push(new);
+        known.len() - 1
+    });
+    at as u32
 }

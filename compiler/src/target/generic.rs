@@ -8,6 +8,7 @@ use crate::rewrite::lang::Op;
 pub(super) const TABLE: &[Line] = &[
     (Op::VNum, Vector, 0.0, 0.0),
     (Op::VExtent, Vector, 0.0, 0.0),
+    (Op::VUnit, Vector, 0.0, 0.0),
     (Op::VSpread, Shuffle, 1.0, 1.0),
     (Op::VBits, Vector, 2.0, 2.0),
     (Op::VFetch, Shuffle, 12.0, 15.0),

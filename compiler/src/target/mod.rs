@@ -234,6 +234,11 @@ impl Target {
             })
     }
 
+    /// Whether it sums products of unsigned and signed bytes in 32 bits.
+    pub fn multiplies_bytes(&self) -> bool {
+        self.costs.contains_key(&Op::VDot4)
+    }
+
     /// Whether it looks up in tables that are made at run time.
     pub fn has_tables(&self) -> bool {
         self.costs.contains_key(&Op::VPick)

@@ -385,6 +385,7 @@ pub(crate) const CASES: &[Case] = &[
         tight: 0,
         over: -1,
         chain: &[("magic-float", 0), ("widen-codes", 0), ("lookup-unsigned-bytes", 0)],
+        without: &["offset-table"],
         ..CASE
     },
     Case {

@@ -16,7 +16,7 @@ pub(crate) const FORMS: [&str; 25] = [
     "elementwise",
     "dequantise",
     "dequantise",
-    "dequantise",
+    "in place",
     "select",
     "two sums",
     "maximum",
@@ -42,6 +42,8 @@ pub(crate) const FORMS: [&str; 25] = [
 const TABLES: &str = "look-up of";
 /// What lowerings that count bits say.
 const COUNTS: &str = "counts of bits";
+/// What lowerings that read codes where they lie say.
+const IN_PLACE: &str = "in place";
 
 /// The program of a seed.
 pub(crate) fn program(seed: u64) -> Program {
@@ -53,6 +55,7 @@ pub(crate) fn program(seed: u64) -> Program {
     let force = match FORMS[form] {
         "joint codes" => Some(TABLES),
         "counts" => Some(COUNTS),
+        "in place" => Some(IN_PLACE),
         _ => None,
     };
     let target = match joint {
@@ -248,6 +251,31 @@ fn digits(m: &mut Maker, name: &'static str) {
     m.formats.push(format!(
         "format {name}_digits = codebook c < 256, j < {width}: {digit} - {middle};\n\
          format {name} = block i < {len} {{ {place}: {name}_digits; {scale}value = {value}; }}\n"
+    ));
+}
+
+/// A format of few bits whose codes may be read where they lie.
+fn in_place(m: &mut Maker, name: &'static str) {
+    let len = m.pick(&[8, 16, 24, 32, 64]);
+    let code = m.pick(&[
+        "uint(1)",
+        "uint(2)",
+        "uint(3)",
+        "int(3)",
+        "codebook [-1, 1]",
+        "codebook [-3, -1, 1, 3]",
+        "codebook [-1, 0, 1] else 2",
+    ]);
+    let value = m.pick(&[
+        "s * q[i]",
+        "s * (q[i] - 2)",
+        "s * (2 * q[i] - 3)",
+        "q[i]",
+        "q[i] - 1",
+    ]);
+    let scale = if value.contains('s') { "s: f16; " } else { "" };
+    m.formats.push(format!(
+        "format {name} = block i < {len} {{ {scale}q[i]: {code}; value = {value}; }}\n"
     ));
 }
 
@@ -459,6 +487,15 @@ fn kernel(m: &mut Maker, form: usize) -> String {
             let value = body(m, "w[n, k]", "x[m, k]");
             format!(
                 "kernel k(weight w: w0[N, K], input x: x0[M, K]) -> output y: f32[M, N] {{ y[m, n] = sum(k) {value}; }}"
+            )
+        }
+        "in place" => {
+            m.dims[1].1 = m.pick(&[32, 33, 47, 64, 97]);
+            m.dims[2].1 = m.pick(&[1, 31, 64, 97, 160, 192]);
+            in_place(m, "w0");
+            let x = m.pick(&["q8_32", "i8", "f32"]);
+            format!(
+                "kernel k({r} w: w0[N, K], input x: {x}[M, K]) -> output y: f32[M, N] {{ y[m, n] = sum(k) w[n, k] * x[m, k]; }}"
             )
         }
         "digits" => {

@@ -140,6 +140,7 @@ impl Prices<'_> {
             Op::VPlace => plain,
             Op::VNum
             | Op::VExtent
+            | Op::VUnit
             | Op::VLookup8
             | Op::VSigned
             | Op::VBias
@@ -206,6 +207,7 @@ impl Prices<'_> {
             | Op::StrictMax
             | Op::Ld
             | Op::Extent
+            | Op::Unit
             | Op::Bits
             | Op::Elem
             | Op::Lookup
@@ -250,13 +252,11 @@ const WHOLE_CODE: f64 = 1.5;
 /// The same for codes that are part of a byte, or lie in two.
 const PART_CODE: f64 = 5.0;
 
-/// What taking bits out of bytes costs, relative to a shift and a mask: at the low end of a byte there is no shift.
+/// What taking bits out of bytes costs, relative to a shift and a mask: bits that stay where they are take no shift.
 pub(super) fn field_work(axes: &Axes, field: &BitField) -> f64 {
-    let places = copies_of(axes, field.shift.axes());
-    let work = |at: &BTreeMap<AxisId, u64>| match (field.shift.known_part(at), field.up) {
-        (0, 0) => 0.5,
-        _ => 1.0,
-    };
+    let places = copies_of(axes, field.axes());
+    let stay = |at: &&BTreeMap<AxisId, u64>| field.shift.known_part(at) == field.up.known_part(at);
+    let work = |at: &BTreeMap<AxisId, u64>| if stay(&at) { 0.5 } else { 1.0 };
     let count = places.len() as f64;
     places.iter().map(work).sum::<f64>() / count
 }

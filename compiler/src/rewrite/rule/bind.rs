@@ -5,7 +5,7 @@ use crate::format::{Codebook, Element};
 use crate::rewrite::analysis::{Graph, TABLE, axis, real, reference};
 use crate::rewrite::lang::Node;
 use crate::rewrite::word;
-use crate::schedule::index::AxisSet;
+use crate::schedule::index::{Affine, AxisSet};
 use crate::schedule::term::BitField;
 use egg::Subst;
 
@@ -199,9 +199,9 @@ fn product_table(
 fn above(graph: &Graph, subst: &Subst, field: &str, table: &str) -> Option<BitField> {
     let number = reference(graph, get(subst, field))?;
     let field = graph.analysis.terms.fields.get(number as usize)?;
-    let bits = table_of(graph, subst, table)?.len().ilog2() as u8;
+    let bits = table_of(graph, subst, table)?.len().ilog2();
     Some(BitField {
-        up: field.up + bits,
+        up: field.up.clone().plus(&Affine::constant(bits.into())),
         ..field.clone()
     })
 }

@@ -68,6 +68,8 @@ pub enum When {
     WideField(&'static str, &'static str),
     /// The load is of unsigned 16-bit numbers.
     StoredAs16(&'static str),
+    /// The unit is an integer of 32 bits in all copies.
+    WholeUnit(&'static str),
     /// The term is a constant.
     Constant(&'static str),
     /// The term is not a constant.
@@ -173,6 +175,7 @@ impl When {
             | When::OverRows(a)
             | When::WideCode(a)
             | When::StoredAs16(a)
+            | When::WholeUnit(a)
             | When::Constant(a)
             | When::NotConstant(a)
             | When::Coded(a)
@@ -282,12 +285,17 @@ impl When {
                 code(x).is_none_or(|c| code(y) != Some(c))
             }
             When::WideField(f, e) => {
-                let wide = |f: u32| facts.terms.fields[f as usize].most() > 255.0;
+                let wide = |f: u32| facts.terms.fields[f as usize].most(&facts.axes) > 255.0;
                 reference(graph, id(f)).is_some_and(wide) || !within(graph, id(e), range(Ty::U8))
             }
             When::StoredAs16(x) => {
                 reference(graph, id(x)).is_some_and(|l| facts.load_ty(l) == Ty::U16)
             }
+            When::WholeUnit(u) => reference(graph, id(u)).is_some_and(|u| {
+                let unit = &facts.terms.units[u as usize];
+                let ((low, high), (least, most)) = (unit.range(&facts.axes), Ty::I32.range());
+                unit.is_integer() && low >= least && high <= most
+            }),
             When::Constant(e) => real(graph, id(e)).is_some_and(|r| r.constant.is_some()),
             When::NotConstant(e) => real(graph, id(e)).is_some_and(|r| r.constant.is_none()),
             When::Unrounded(a, b) => {
@@ -383,7 +391,7 @@ impl When {
             }
             When::FieldFree(a, f) => on_axis(a, &|a| {
                 let field = reference(graph, id(f)).map(|f| &facts.terms.fields[f as usize]);
-                field.is_some_and(|f| !f.shift.axes().has(a))
+                field.is_some_and(|f| !f.axes().has(a))
             }),
             When::Lanes(l, a) => on_axis(a, &|a| {
                 lanes(graph, subst, l).is_some_and(|set| set == AxisSet::one(a))

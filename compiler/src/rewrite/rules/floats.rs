@@ -89,6 +89,14 @@ pub const RULES: &[Rule] = &[
         why: "a number known before the call",
     },
     Rule {
+        name: "unit",
+        left: "(vec ?l f32 (unit ?u))",
+        right: "(v.unit ?l f32 ?u)",
+        when: &[],
+        bind: &[],
+        why: "a power of two, known in each copy",
+    },
+    Rule {
         name: "sum-f32",
         left: "(vec ?l f32 (sum ?i ?e))",
         right: "(v.sum ?i (vec ?l f32 ?e))",

@@ -131,6 +131,14 @@ pub const RULES: &[Rule] = &[
         why: "wraps only where the product itself does not fit",
     },
     Rule {
+        name: "unit-i32",
+        left: "(vec ?l i32 (unit ?u))",
+        right: "(v.unit ?l i32 ?u)",
+        when: &[WholeUnit("?u")],
+        bind: &[],
+        why: "what is added to numbers that were moved up is moved up, too",
+    },
+    Rule {
         name: "mul-low",
         left: "(vec ?l i16 (wrap (mul ?a ?b)))",
         right: "(v.mul-low (vec ?l i16 ?a) (vec ?l i16 ?b))",

@@ -42,6 +42,14 @@ pub const RULES: &[Rule] = &[
         why: "factors of fewer axes come first, so that sums can leave them outside",
     },
     Rule {
+        name: "unit-outwards",
+        left: "(mul ?a (mul (unit ?u) ?b))",
+        right: "(mul (unit ?u) (mul ?a ?b))",
+        when: &[],
+        bind: &[],
+        why: "what rows differ in alone goes out of all sums, which stay integers",
+    },
+    Rule {
         name: "add-zero",
         left: "(add 0 ?x)",
         right: "?x",

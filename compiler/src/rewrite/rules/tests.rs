@@ -23,7 +23,7 @@ const FIRED: usize = 20;
 /// Instances that it is enough to match.
 const ENOUGH: usize = 400;
 /// Instances that are drawn for a rule at most.
-const DRAWN: u64 = 8000;
+const DRAWN: u64 = 10000;
 
 #[test]
 fn both_sides_of_every_rule_agree() {

@@ -255,6 +255,7 @@ impl Placer<'_> {
         }
         let planes = self.planes(block, field);
         let joint_sign = self.has_joint_sign(block, field);
+        let in_place = self.in_place(block, field);
         let mut parts = Vec::new();
         let mut stored = None;
         for (up, part) in field.placed_parts() {
@@ -273,6 +274,11 @@ impl Placer<'_> {
             stored = Some(access.storage);
             // The sign of a joint code is no part of the number of its entry.
             let alone = joint_sign && up > 0;
+            if let Some((_, worths)) = &in_place {
+                let worth = worths[parts.len()];
+                parts.push(self.part_in_place(tensor, worth, access));
+                continue;
+            }
             match &planes {
                 Some(planes) => {
                     for bit in 0..u32::from(part.bits) {
@@ -302,6 +308,9 @@ impl Placer<'_> {
         }
         if let Some(planes) = planes {
             return Ok(self.sum_of_bits(planes.zero, parts));
+        }
+        if let Some((zero, _)) = in_place {
+            return Ok(self.sum_of_bits(zero, parts));
         }
         match (parts.as_slice(), stored) {
             ([code], Some(storage)) => Ok(self.number(&field.element, storage, *code)),
@@ -532,7 +541,7 @@ fn whole_code(element: &Element) -> BitField {
     BitField {
         shift: Affine::constant(0),
         width: element.bits() as u8,
-        up: 0,
+        up: Affine::constant(0),
     }
 }
 

@@ -4,9 +4,10 @@ use super::Placer;
 use crate::format::{BitWorths, BlockFormat, Element, Field, Scope};
 use crate::schedule::cuts::few_bits;
 use crate::schedule::fit::FieldAccess;
+use crate::schedule::in_place::parts_of;
 use crate::schedule::index::Affine;
 use crate::schedule::layout::COUNTED;
-use crate::schedule::term::{BitField, Term, TermId};
+use crate::schedule::term::{BitField, Term, TermId, Unit};
 use crate::spec::kernel::TensorId;
 
 impl Placer<'_> {
@@ -52,7 +53,10 @@ impl Placer<'_> {
 
     /// A bit as a number.
     pub(super) fn bit(&mut self, tensor: TensorId, access: FieldAccess) -> TermId {
-        let field = access.field.map(|field| BitField { up: 0, ..field });
+        let field = access.field.map(|field| BitField {
+            up: Affine::constant(0),
+            ..field
+        });
         self.part(tensor, 0, FieldAccess { field, ..access })
     }
 
@@ -67,6 +71,40 @@ impl Placer<'_> {
         let bit = self.part(tensor, 0, access);
         let worth = planes.bits.get(up as usize).copied().unwrap_or(0.0);
         self.worth(worth, bit)
+    }
+
+    /// What the parts of a field are worth, if its codes are read where they lie.
+    pub(super) fn in_place(&self, block: &BlockFormat, field: &Field) -> Option<(f64, Vec<f64>)> {
+        let beside = self.plan.vector.map_or(1, |(_, cut)| cut.beside);
+        (beside > 1).then(|| parts_of(block, field))?
+    }
+
+    /// A part of a code, as what it is worth, read where it lies.
+    pub(super) fn part_in_place(
+        &mut self,
+        tensor: TensorId,
+        worth: f64,
+        access: FieldAccess,
+    ) -> TermId {
+        let field = access.field.map(|field| BitField {
+            up: Affine::constant(0),
+            ..field
+        });
+        let kept = field.as_ref().and_then(|field| field.in_place(&self.axes));
+        let access = FieldAccess {
+            field: kept.clone().or(field),
+            ..access
+        };
+        let part = self.part(tensor, 0, access);
+        let Some(kept) = kept else {
+            return self.worth(worth, part);
+        };
+        let unit = self.terms.unit(Unit {
+            bits: kept.up,
+            times: None,
+        });
+        let part = self.terms.add(Term::Mul(vec![unit, part]));
+        self.worth(worth, part)
     }
 
     fn worth(&mut self, worth: f64, bit: TermId) -> TermId {

@@ -27,6 +27,7 @@ fn formats(rows: u32, columns: u64) -> Vec<(Format, Format)> {
         joint: 1,
         copies: 2,
         span: 8,
+        beside: 1,
     };
     let keeping = |format: &Format| {
         let block = match &format.kind {

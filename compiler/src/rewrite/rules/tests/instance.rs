@@ -75,6 +75,7 @@ enum Sort {
     Place,
     Table,
     Extent,
+    Unit,
     Data,
 }
 
@@ -88,6 +89,7 @@ fn sort_of(op: Op, operand: usize, first: u32, facts: &Facts) -> Sort {
     match (op, operand) {
         (Op::Ld, 0) => Sort::Load,
         (Op::Extent, 0) => Sort::Extent,
+        (Op::Unit, 0) => Sort::Unit,
         (Op::Bits, 0) => Sort::Field,
         (Op::Bits, _) => Sort::Word(top(facts, first)),
         (Op::Elem, 0) => Sort::Element,
@@ -391,6 +393,10 @@ impl Builder<'_> {
                 let table = self.table();
                 self.add(Node::Ref(table))
             }
+            Sort::Unit => {
+                let unit = self.unit(free);
+                self.add(Node::Ref(unit))
+            }
             Sort::Extent => {
                 let extent = self.random.below(3) as u32;
                 self.add(Node::Ref(extent))
@@ -509,6 +515,11 @@ impl Builder<'_> {
                 let extent = self.random.below(3) as u32;
                 let leaf = vec![self.add(Node::Ref(extent))];
                 self.op(Op::Extent, leaf)
+            }
+            12 if self.random.one_in(8) => {
+                let unit = self.unit(free);
+                let leaf = vec![self.add(Node::Ref(unit))];
+                self.op(Op::Unit, leaf)
             }
             _ => {
                 let numbers = [

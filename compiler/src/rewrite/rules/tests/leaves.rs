@@ -4,7 +4,7 @@ use super::instance::{Builder, top};
 use crate::format::{Codebook, Element, FloatSpec, Specials};
 use crate::rewrite::lang::{Node, Op};
 use crate::schedule::index::{Affine, AxisKind, AxisSet};
-use crate::schedule::term::{BitField, Load, Storage};
+use crate::schedule::term::{BitField, Load, Storage, Unit};
 use crate::spec::kernel::TensorId;
 use egg::Id;
 
@@ -68,20 +68,39 @@ impl Builder<'_> {
         let field = BitField {
             shift,
             width,
-            up: 0,
+            up: Affine::constant(0),
         };
         self.instance.facts.terms.fields.push(field);
         self.instance.facts.terms.fields.len() as u32 - 1
     }
 
-    /// A field of so many bits, in half of the cases higher in its code than 0, and then often beyond a byte.
+    /// A field of so many bits, in half of the cases higher in its code than 0, and then often beyond a byte or left where copies
+    /// have it.
     pub(super) fn part(&mut self, width: u8, free: AxisSet) -> u32 {
         let field = self.field(width, free);
-        if self.random.one_in(2) {
-            let up = self.random.below(12) as u8;
-            self.instance.facts.terms.fields[field as usize].up = up;
-        }
+        let up = match self.random.below(4) {
+            0 => Affine::constant(self.random.below(12)),
+            1 => self.instance.facts.terms.fields[field as usize]
+                .shift
+                .clone(),
+            _ => return field,
+        };
+        self.instance.facts.terms.fields[field as usize].up = up;
         field
+    }
+
+    /// What a number is worth, which copies may differ in.
+    pub(super) fn unit(&mut self, free: AxisSet) -> u32 {
+        let copies = self.axes(|a| a.kind == AxisKind::Unroll).intersect(free);
+        let each = 1 + self.random.below(10);
+        let bits = match copies.iter().next() {
+            Some(axis) => Affine::axis(axis, each),
+            None => Affine::constant(each),
+        };
+        let times = [None, Some(1.0), Some(-8.0), Some(0.5), Some(65536.0)];
+        let times = self.random.pick(&times);
+        self.instance.facts.terms.units.push(Unit { bits, times });
+        self.instance.facts.terms.units.len() as u32 - 1
     }
 
     /// An integer in memory to take a code from that ends at some bit.

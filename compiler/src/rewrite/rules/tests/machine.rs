@@ -124,7 +124,10 @@ impl<'a> Machine<'a> {
             }
             Node::Op(Op::Bits, c) => {
                 let field = &facts.terms.fields[self.number(c[0]) as usize];
-                free = free.union(field.shift.axes());
+                free = free.union(field.axes());
+            }
+            Node::Op(Op::Unit, c) => {
+                free = facts.terms.units[self.number(c[0]) as usize].bits.axes();
             }
             Node::Op(Op::Sum | Op::MaxOver | Op::PackBits, c) => {
                 free = free.minus(AxisSet::one(self.axis(c[0])))
@@ -136,7 +139,7 @@ impl<'a> Machine<'a> {
             }
             Node::Op(Op::At, c) => {
                 let field = &facts.terms.fields[self.number(c[1]) as usize];
-                free = free.union(field.shift.axes());
+                free = free.union(field.axes());
                 free = free.union(AxisSet::one(self.axis(c[0])));
             }
             _ => {}
@@ -184,8 +187,12 @@ impl<'a> Machine<'a> {
 
     /// Bits that a field shifts by.
     pub(super) fn shift(&self, field: u32, env: Env) -> Result<u64, Bad> {
-        let shift = &self.facts().terms.fields[field as usize].shift;
-        affine(shift, env)
+        affine(&self.facts().terms.fields[field as usize].shift, env)
+    }
+
+    /// Bits that a field is moved up by.
+    pub(super) fn up(&self, field: u32, env: Env) -> Result<u64, Bad> {
+        affine(&self.facts().terms.fields[field as usize].up, env)
     }
 
     /// The value of a class of reals.
@@ -211,6 +218,10 @@ impl<'a> Machine<'a> {
         match op {
             Op::Ld => self.load(self.number(c[0]), env),
             Op::Extent => Num::of((mix(self.seed, u64::from(self.number(c[0])) + 77) % 9) as f64),
+            Op::Unit => {
+                let unit = &facts.terms.units[self.number(c[0]) as usize];
+                Num::of(unit.at(affine(&unit.bits, env)?))
+            }
             Op::Bits => {
                 let field = self.number(c[0]);
                 let Some(word) = self.real(c[1], env)?.integer() else {
@@ -218,7 +229,9 @@ impl<'a> Machine<'a> {
                 };
                 let bits = &facts.terms.fields[field as usize];
                 let shifted = word >> self.shift(field, env)?;
-                Ok(Num::Int((shifted & ((1 << bits.width) - 1)) << bits.up))
+                Ok(Num::Int(
+                    (shifted & ((1 << bits.width) - 1)) << self.up(field, env)?,
+                ))
             }
             Op::Elem => {
                 let element = &facts.terms.elements[self.number(c[0]) as usize];

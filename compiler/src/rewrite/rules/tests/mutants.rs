@@ -41,7 +41,7 @@ fn without_conditions(rule: &Rule) -> Vec<Mutant> {
 /// Operands at the front of an operation that are data and no terms.
 fn data_operands(op: Op) -> usize {
     match op {
-        Op::VLoad | Op::VNum | Op::At => 3,
+        Op::VLoad | Op::VNum | Op::VUnit | Op::At => 3,
         Op::Vec | Op::VExtent | Op::VLookup8 | Op::VFetch | Op::VTable | Op::VSigned => 2,
         Op::Ld
         | Op::Place
@@ -54,6 +54,7 @@ fn data_operands(op: Op) -> usize {
         | Op::PackBits
         | Op::VPackBits
         | Op::Extent
+        | Op::Unit
         | Op::Bits
         | Op::Elem
         | Op::Lookup

@@ -91,6 +91,14 @@ impl Machine<'_> {
                 }
                 self.each(self.lanes(c[0]), ty, env, |_| Ok(lane))
             }
+            Op::VUnit => {
+                let (ty, unit) = (self.ty(c[1]), Node::Op(Op::Unit, vec![c[2]]));
+                let lane = hold(ty, self.real_node(&unit, env)?)?;
+                if lane.wrapped {
+                    return Err(Bad::Fault("a unit that the type does not hold"));
+                }
+                self.each(self.lanes(c[0]), ty, env, |_| Ok(lane))
+            }
             Op::VExtent => {
                 let extent = self.real_node(&Node::Op(Op::Extent, vec![c[1]]), env)?;
                 self.each(self.lanes(c[0]), Ty::F32, env, |_| hold(Ty::F32, extent))
@@ -109,7 +117,7 @@ impl Machine<'_> {
                 let field = self.number(c[0]);
                 let shift = self.shift(field, env)?;
                 let bits = &self.facts().terms.fields[field as usize];
-                let (mask, up) = ((1 << bits.width) - 1, bits.up);
+                let (mask, up) = ((1 << bits.width) - 1, self.up(field, env)?);
                 let words = operand(1)?;
                 let ty = words.ty;
                 if !matches!(ty, Ty::U8 | Ty::I32) {

@@ -60,6 +60,10 @@ impl Statement<'_> {
                 let bits = self.of(e).into_iter().map(|(_, x)| between(&x, 0, 1));
                 self.given.extend(bits);
             }
+            When::WholeUnit(u) => {
+                let unit = self.symbol(format!("{}.unit", &u[1..]), NUMBER);
+                self.holds(&unit, Ty::I32);
+            }
             When::FitsVar(e, t) => {
                 let Bound::Ty(ty) = self.bound(t)? else {
                     return Err(odd());

@@ -139,6 +139,19 @@ pub(super) fn extent_of(
     s.each(p, c[0], Ty::F32, env, |_, _| Ok(number.clone()))
 }
 
+pub(super) fn unit_of(
+    s: &mut Statement<'_>,
+    p: &Pattern,
+    c: &[Id],
+    env: Env,
+) -> Result<Vector, Stop> {
+    let (ty, number) = (s.ty(p, c[1])?, s.leaf(p, c[2], "unit")?);
+    if ty != Ty::F32 {
+        s.bad.push(format!("(not {})", fits(&number, ty)));
+    }
+    s.each(p, c[0], ty, env, |_, _| Ok(number.clone()))
+}
+
 pub(super) fn spread(
     s: &mut Statement<'_>,
     p: &Pattern,

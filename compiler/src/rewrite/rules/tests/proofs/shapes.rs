@@ -188,7 +188,7 @@ fn choice(role: Role) -> Choice {
         (Op::Vec, 1) => Choice::Ty,
         (Op::Sum | Op::MaxOver | Op::PackBits, 0) => Choice::Axis,
         (Op::Ld, 0) => Choice::Load,
-        (Op::Extent | Op::Bits | Op::Elem | Op::Lookup, 0) => Choice::Leaf,
+        (Op::Extent | Op::Unit | Op::Bits | Op::Elem | Op::Lookup, 0) => Choice::Leaf,
         _ => Choice::Term,
     }
 }
@@ -341,6 +341,7 @@ impl Shape {
             | When::SumFits(..)
             | When::ProductSumFits(..)
             | When::FitsVar(..)
+            | When::WholeUnit(..)
             | When::TableFits(..)
             | When::ElementFits(..)
             | When::WideField(..)

@@ -13,6 +13,7 @@ pub(super) const UNSTATED: &[(&str, &str)] = &[
     ("distribute-left", LAW),
     ("distribute-right", LAW),
     ("associate", LAW),
+    ("unit-outwards", LAW),
     ("split-sum", LAW),
     ("add-zero", LAW),
     ("factor-sum", LAW),

@@ -1,0 +1,165 @@
+//! Codes that are read where they lie in their bytes: such lowerings give what the interpreter does, for whatever shape, batch and
+//! bits; they shift nothing, and are not considered where what is not shifted would change results.
+
+use lowbit::check::{Random, compare};
+use lowbit::compiler::target::Target;
+use lowbit::{Engine, Kernel, Options, Stage};
+
+/// What the lanes of such lowerings say.
+const IN_PLACE: &str = "in place";
+
+const FORMATS: [(&str, &str); 6] = [
+    (
+        "one bit",
+        "block i < 16 { d: f16; q[i]: uint(1); value = d * (2 * q[i] - 1); }",
+    ),
+    (
+        "two bits",
+        "block i < 32 { d: f16; q[i]: uint(2); value = d * (q[i] - 2); }",
+    ),
+    (
+        "odd numbers",
+        "block i < 24 { d: f32; q[i]: codebook [-3, -1, 1, 3]; value = d * q[i]; }",
+    ),
+    (
+        "ternary",
+        "block i < 8 { q[i]: codebook [-1, 0, 1] else 2; value = q[i]; }",
+    ),
+    (
+        "three bits",
+        "block i < 32 { d: f16; m: f16; q[i]: uint(3); value = d * q[i] + m; }",
+    ),
+    (
+        "signed planes",
+        "block i < 64 { d: f16; q[i]: int(3); value = d * q[i]; }",
+    ),
+];
+
+fn text(format: &str, activations: &str) -> String {
+    let (quantised, x) = match activations {
+        "f32" => (String::new(), "x"),
+        _ => ("let q[m, k] = quantize x[m, k] as bytes;".to_owned(), "q"),
+    };
+    format!(
+        "language 1;
+        format f = {format}
+        format bytes = block i < 8 {{ d: f32; q[i]: int(8); value = d * q[i];
+            encode x {{ d = max(i) abs(x[i]) / 127; q[i] = x[i] / d; }} }}
+        kernel linear(weight w: f[N, K], input x: f32[M, K]) -> output y: f32[M, N] {{
+            {quantised} y[m, n] = sum(k) w[n, k] * {x}[m, k]; }}"
+    )
+}
+
+fn compile(engine: &Engine, text: &str, extents: &[(&str, u64)], force: Option<&str>) -> Kernel {
+    let options = Options {
+        force: force.map(str::to_owned),
+        ..Options::default()
+    };
+    engine
+        .compile_with(text, extents, &options)
+        .unwrap_or_else(|e| panic!("{text}\n{e}"))
+}
+
+/// The lanes of what was chosen for the last step.
+fn chosen(kernel: &Kernel) -> String {
+    let explanation = kernel.explain().expect("an explanation");
+    let step = explanation.steps.last().expect("a step");
+    let chosen = step.candidates.iter().find(|c| c.chosen).expect("one");
+    chosen.lanes.clone()
+}
+
+/// Whether one of the candidates reads codes in place.
+fn is_considered(kernel: &Kernel) -> bool {
+    let explanation = kernel.explain().expect("an explanation");
+    let mut steps = explanation.steps.iter();
+    steps.any(|s| s.candidates.iter().any(|c| c.lanes.contains(IN_PLACE)))
+}
+
+fn vnni() -> Engine {
+    Engine::new(Target::named("x86-64-vnni").expect("a target")).expect("an engine")
+}
+
+#[test]
+fn codes_in_place_are_worth_what_the_interpreter_says() {
+    let host = Target::named("host").expect("a target");
+    if !host.multiplies_bytes() {
+        eprintln!("skipped: this machine sums no products of bytes in 32 bits");
+        return;
+    }
+    let engine = Engine::new(host).expect("an engine");
+    let mut random = Random::new(5);
+    for (name, format) in FORMATS {
+        for activations in ["bytes", "f32"] {
+            for (n, k) in [
+                (32, 64),
+                (33, 192),
+                (61, 97),
+                (97, 200),
+                (128, 31),
+                (130, 448),
+            ] {
+                let text = text(format, activations);
+                let kernel = compile(&engine, &text, &[("N", n), ("K", k)], Some(IN_PLACE));
+                assert!(
+                    chosen(&kernel).contains(IN_PLACE),
+                    "{name} × {activations} {n} {k}"
+                );
+                for m in [1, 2, 3, 5, 9] {
+                    let found = compare(&kernel, &[m], &mut random).expect("it runs");
+                    let differences = found.differences;
+                    assert!(
+                        differences.is_empty(),
+                        "{name} × {activations}: {m} {n} {k}: {differences:#?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn codes_in_place_take_a_mask_and_no_shift() {
+    let (engine, extents) = (vnni(), [("N", 64), ("K", 256), ("M", 1)]);
+    let kernel = compile(
+        &engine,
+        &text(FORMATS[1].1, "bytes"),
+        &extents,
+        Some(IN_PLACE),
+    );
+    let listing = kernel.stage(Stage::Vector).expect("a listing");
+    let step = listing.rsplit("compute y").next().expect("the step");
+    let count = |op: &str| step.matches(op).count();
+    assert!(count("= dot4") >= 8, "{step}");
+    assert!(count(": i8x16 = and") >= count("= dot4"), "{step}");
+    assert_eq!(count("= ushr"), 0, "{step}");
+}
+
+#[test]
+fn fewer_rows_than_share_bytes_take_other_layouts() {
+    let text = text(FORMATS[1].1, "bytes");
+    let few = compile(&vnni(), &text, &[("N", 31), ("K", 256), ("M", 1)], None);
+    assert!(!is_considered(&few));
+    let enough = compile(&vnni(), &text, &[("N", 32), ("K", 256), ("M", 1)], None);
+    assert!(is_considered(&enough));
+}
+
+#[test]
+fn integers_and_steps_are_not_made_of_fractions() {
+    let kernel = |output: &str, value: &str| {
+        format!(
+            "language 1;
+            format g = block i < 8 {{ q[i]: uint(2); value = q[i] - 1; }}
+            kernel k(weight w: g[N, K], input x: i8[M, K]) -> output y: {output}[M, N] {{
+                y[m, n] = {value}; }}"
+        )
+    };
+    let extents = [("N", 64), ("K", 256), ("M", 1)];
+    let considered = |output: &str, value: &str| {
+        is_considered(&compile(&vnni(), &kernel(output, value), &extents, None))
+    };
+    let sum = "sum(k) w[n, k] * x[m, k]";
+    assert!(considered("f32", sum));
+    assert!(!considered("i32", &format!("round({sum})")));
+    assert!(!considered("f32", "round((sum(k) w[n, k] * x[m, k]) / 3)"));
+    assert!(!considered("f32", "max(k) w[n, k] * x[m, k]"));
+}

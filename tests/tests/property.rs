@@ -27,7 +27,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Fixed seeds: `0 .. PROGRAMS`.
-const PROGRAMS: u64 = 2200;
+const PROGRAMS: u64 = 2500;
 /// Programs from a seed of the day.
 const FRESH: u64 = 32;
 

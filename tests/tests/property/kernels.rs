@@ -13,10 +13,10 @@ const LONG: &[u64] = &[
 pub(crate) const FORMS: [&str; 25] = [
     "linear",
     "elementwise",
-    "elementwise",
-    "dequantise",
-    "dequantise",
     "in place",
+    "dequantise",
+    "dequantise",
+    "dequantise",
     "select",
     "two sums",
     "maximum",
@@ -59,6 +59,7 @@ pub(crate) fn program(seed: u64) -> Program {
         _ => None,
     };
     let target = match joint {
+        _ if force == Some(IN_PLACE) => "host",
         true => m.pick(&["host", "x86-64-v2", "x86-64-v3"]),
         false => m.pick(&["host", "host", "x86-64", "x86-64-v2", "x86-64-v3"]),
     };
@@ -495,7 +496,7 @@ fn kernel(m: &mut Maker, form: usize) -> String {
             in_place(m, "w0");
             let x = m.pick(&["q8_32", "i8", "f32"]);
             format!(
-                "kernel k({r} w: w0[N, K], input x: {x}[M, K]) -> output y: f32[M, N] {{ y[m, n] = sum(k) w[n, k] * x[m, k]; }}"
+                "kernel k(weight w: w0[N, K], input x: {x}[M, K]) -> output y: f32[M, N] {{ y[m, n] = sum(k) w[n, k] * x[m, k]; }}"
             )
         }
         "digits" => {

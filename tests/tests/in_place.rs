@@ -3,7 +3,7 @@
 
 use lowbit::check::{Random, compare};
 use lowbit::compiler::target::Target;
-use lowbit::{Engine, Kernel, Options, Stage};
+use lowbit::{Engine, Kernel, Options, Stage, Tensor};
 
 /// What the lanes of such lowerings say.
 const IN_PLACE: &str = "in place";
@@ -162,4 +162,62 @@ fn integers_and_steps_are_not_made_of_fractions() {
     assert!(!considered("i32", &format!("round({sum})")));
     assert!(!considered("f32", "round((sum(k) w[n, k] * x[m, k]) / 3)"));
     assert!(!considered("f32", "max(k) w[n, k] * x[m, k]"));
+}
+
+#[test]
+fn codes_with_a_sign_bit_are_no_sums_of_doubled_bits() {
+    let format = "block i < 32 { q[i]: int(2); value = q[i]; }";
+    let extents = [("N", 64), ("K", 256), ("M", 1)];
+    let kernel = compile(&vnni(), &text(format, "bytes"), &extents, None);
+    assert!(!is_considered(&kernel));
+}
+
+/// Blocks of so many rows, whose groups of four share bytes: all groups, or two of them.
+fn by_the_author(rows: u32, bytes: u32, place: &str) -> String {
+    let codes = 16 * rows;
+    format!(
+        "block r < {rows}, i < 64, bytes {bytes} {{ d[r]: f16 at 16 * r;
+            q[r, i]: uint(2) at {codes} + 8 * (i % 4) + 32 * (r % 4) + {place}; value = d[r] * (q[r, i] - 1);
+            encode x {{ d[r] = max(i) abs(x[r, i]); q[r, i] = x[r, i] / d[r] + 1; }} }}"
+    )
+}
+
+#[test]
+fn layouts_of_the_author_are_read_as_they_are() {
+    let engine = Engine::host().expect("an engine");
+    let mut random = Random::new(7);
+    for format in [
+        by_the_author(16, 288, "2 * (r / 4) + 128 * (i / 4)"),
+        by_the_author(8, 144, "4 * (r / 4) + 2 * (i / 4 % 2) + 128 * (i / 8)"),
+    ] {
+        for (n, k, m) in [(64, 128, 1), (48, 192, 3), (33, 64, 5)] {
+            let text = text(&format, "bytes");
+            let kernel = compile(&engine, &text, &[("N", n), ("K", k)], None);
+            let found = compare(&kernel, &[m], &mut random).expect("it runs");
+            assert!(
+                found.differences.is_empty(),
+                "{format}: {:#?}",
+                found.differences
+            );
+        }
+    }
+}
+
+#[test]
+fn sums_near_the_largest_float_do_not_overflow() {
+    let engine = Engine::host().expect("an engine");
+    if !engine.target().multiplies_bytes() {
+        eprintln!("skipped: this machine sums no products of bytes in 32 bits");
+        return;
+    }
+    let text = text(FORMATS[2].1, "bytes");
+    let extents = [("N", 64), ("K", 120), ("M", 1)];
+    let kernel = compile(&engine, &text, &extents, Some(IN_PLACE));
+    let mut x = vec![0.0; 120];
+    x[5] = 3e37;
+    let x = Tensor::from_f32(&[1, 120], &x).expect("a row");
+    let w = kernel.pack("w", &[-3.0; 64 * 120]).expect("it packs");
+    let y = kernel.call(&[("w", &w), ("x", &x)]).expect("a call");
+    let y = y.to_f32().expect("numbers");
+    assert!(y.iter().all(|y| (y + 9e37).abs() < 1e35), "{y:?}");
 }

@@ -95,7 +95,7 @@ pub(super) fn tiles(
         let batches = batches.filter(|b| *b == 1 || batch_index.is_some() && *b <= most);
         let batches: Vec<u64> = batches.collect();
         for rows in rows_of(&weave.plan, weaves.len() > 1) {
-            for batch in &batches {
+            for batch in batches.iter().filter(|b| rows.holds_sums(**b)) {
                 let plan = Plan {
                     batch_tile: *batch,
                     ..rows.clone()

@@ -204,12 +204,14 @@ impl<'a> Canon<'a> {
         if let Term::Sum(axis, _) | Term::MaxOver(axis, _) = term {
             axes = axes.minus(AxisSet::one(*axis));
         }
+        let id = self.graph.add(Node::Op(op, children));
+        let mut atom = self.remember(id, hash, axes, call);
         if let Term::Unit(unit) = term {
             let bits = self.facts().terms.units[*unit as usize].bits.clone();
             self.moved.insert(hash, bits);
+            // Beside what was moved up, not beside scales: floats would overflow where those times sums do not.
+            atom.depth = u32::MAX;
         }
-        let id = self.graph.add(Node::Op(op, children));
-        let atom = self.remember(id, hash, axes, call);
         [(vec![atom], 1.0)].into()
     }
 
@@ -217,46 +219,41 @@ impl<'a> Canon<'a> {
     /// `2^-n * (b - 2 * 2^n)`, whose sums are integers as those of the code are.
     fn levelled(&mut self, poly: &Poly) -> Poly {
         let unit_of = |atoms: &[Atom]| {
-            atoms
-                .iter()
-                .find(|a| self.moved.contains_key(&a.hash))
-                .cloned()
+            let unit = |atom: &Atom| Some((atom.clone(), self.moved.get(&atom.hash)?.clone()));
+            atoms.iter().find_map(unit)
         };
-        let with_unit: Vec<(&Vec<Atom>, Atom)> = poly
-            .keys()
-            .filter_map(|atoms| Some((atoms, unit_of(atoms)?)))
-            .collect();
-        let beside = |atoms: &Vec<Atom>| {
-            let one = |(other, unit): &&(&Vec<Atom>, Atom)| {
-                let rest = without(other, atoms);
-                other.len() == atoms.len() + 2 && rest.len() == 2 && rest.contains(unit)
+        let codes = poly.keys();
+        let codes = codes.filter_map(|atoms| Some((atoms, unit_of(atoms)?)));
+        let codes: Vec<(&Vec<Atom>, (Atom, Affine))> = codes.collect();
+        if codes.is_empty() {
+            return poly.clone();
+        }
+        // The unit of a product that has a code beside the same factors.
+        let unit_for = |atoms: &Vec<Atom>| {
+            let same = |(product, (unit, _)): &&(&Vec<Atom>, (Atom, Affine))| {
+                let rest = without(product, atoms);
+                product.len() == atoms.len() + 2 && rest.len() == 2 && rest.contains(unit)
             };
-            with_unit.iter().find(one).map(|(_, unit)| unit.clone())
+            codes.iter().find(same).map(|(_, unit)| unit.clone())
         };
-        let moved = poly.iter().map(|(atoms, coefficient)| {
-            let alone = unit_of(atoms).is_none() && coefficient.fract() == 0.0;
-            (atoms, *coefficient, beside(atoms).filter(|_| alone))
-        });
-        let moved: Vec<(&Vec<Atom>, f64, Option<Atom>)> = moved.collect();
         let mut levelled = Poly::new();
-        for (atoms, coefficient, unit) in moved {
-            let Some(unit) = unit else {
-                levelled.insert(atoms.clone(), coefficient);
-                continue;
-            };
-            let up = self.moved_up(&unit, coefficient);
+        let mut numbers = Vec::new();
+        for (atoms, coefficient) in poly {
+            let has_code = codes.iter().any(|(product, _)| *product == atoms);
+            match unit_for(atoms).filter(|_| !has_code && coefficient.fract() == 0.0) {
+                Some(unit) => numbers.push((atoms, *coefficient, unit)),
+                None => drop(levelled.insert(atoms.clone(), *coefficient)),
+            }
+        }
+        for (atoms, times, (unit, bits)) in numbers {
+            let up = self.moved_up(bits, times);
             levelled.insert(sorted([&atoms[..], &[unit, up]].concat()), 1.0);
         }
         levelled
     }
 
-    /// A number, moved up by as much as what a unit is the worth of.
-    fn moved_up(&mut self, unit: &Atom, times: f64) -> Atom {
-        let bits = self
-            .moved
-            .get(&unit.hash)
-            .cloned()
-            .unwrap_or_else(|| Affine::constant(0));
+    /// A number, moved up by so many bits.
+    fn moved_up(&mut self, bits: Affine, times: f64) -> Atom {
         let axes = bits.axes();
         let times = Some(times);
         let number = self.graph.analysis.unit(Unit { bits, times });

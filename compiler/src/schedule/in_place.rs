@@ -14,7 +14,7 @@ use crate::spec::kernel::{Binary, Expr, ExprId, Func, Kernel, Reduce, Statement}
 use crate::target::Target;
 
 /// Sums that registers hold beside each other: as many as hide how long each waits for its products.
-const SUMS: u64 = 8;
+pub(super) const SUMS: u64 = 8;
 
 /// Codes of a byte of which most would be shifted.
 const WORTHWHILE: u64 = 4;
@@ -107,7 +107,7 @@ fn found(block: &BlockFormat, rows: u64) -> Option<u64> {
             let bit = |row: u32| part.address.get((row * field.count) as usize);
             let byte = |row: u32| bit(row).map(|bit| bit / 8);
             let first = (0..block.rows).step_by(rows as usize);
-            first.filter(|row| byte(*row) == byte(0)).count() as u64
+            first.take_while(|row| byte(*row) == byte(0)).count() as u64
         };
         field.parts.iter().map(of_part).max()
     };

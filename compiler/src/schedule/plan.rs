@@ -85,6 +85,12 @@ impl Plan {
     pub fn vector_lanes(&self) -> u64 {
         self.vector.map_or(1, |(_, cut)| cut.lanes)
     }
+    /// Whether registers hold the sums of so many rows of a batch beside each other, where codes are read in place: all groups
+    /// that share bytes are summed at a time.
+    pub fn holds_sums(&self, batch: u64) -> bool {
+        let in_place = self.vector.is_some_and(|(_, cut)| cut.beside > 1);
+        !in_place || batch == 1 || self.woven * batch <= in_place::SUMS
+    }
     /// What an index counts of a batch, where its extent is not known: the last over batches all of it, others one. `None` for
     /// an index that is not over batches.
     pub fn of_batch(&self, index: IndexId, batch: u64) -> Option<u64> {

@@ -12,6 +12,8 @@ const NARROW: &str = "the law holds without it; codes of at most a byte are take
 const BIAS: &str = "the law holds without it; sums of floats that are 128 too large lose bits";
 const ROUNDING: &str =
     "the law holds without it; no sum with a constant of 16 bits is rounded by f32";
+const OVERFLOW: &str =
+    "the law holds without it; floats that a unit has left are larger and overflow earlier";
 const MODULAR: &str =
     "the instruction wraps as the register of the left side does, and is not made to";
 
@@ -20,6 +22,9 @@ const BINDERS: &str =
 
 /// Rule, change, and why nothing is wrong with it.
 pub(super) const UNCAUGHT: &[(&str, &str, &str)] = &[
+    ("unit-outwards", "without Integer(\"?a\")", OVERFLOW),
+    ("unit-outwards", "without Integer(\"?b\")", OVERFLOW),
+    ("unit-first", "without Integer(\"?a\")", OVERFLOW),
     ("count-sum", "without Octet(\"?i\")", SEARCH),
     ("pack-product", "without Octet(\"?i\")", SEARCH),
     ("pick-bytes", "without Fits(\"?c\", U8)", CODES),

@@ -14,6 +14,7 @@ pub(super) const UNSTATED: &[(&str, &str)] = &[
     ("distribute-right", LAW),
     ("associate", LAW),
     ("unit-outwards", LAW),
+    ("unit-first", LAW),
     ("split-sum", LAW),
     ("add-zero", LAW),
     ("factor-sum", LAW),

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the peers that can be had from package registries, pinned, each in a place of its own under target/peers/. The
-# benchmark uses those that are there. Python 3.11 and npm are needed.
+# benchmark uses those that are there. Python 3.11, npm and cargo are needed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -35,3 +35,8 @@ environment openvino numpy==2.4.6 openvino==2026.4.1
 environment llamacpp numpy==2.4.6
 npm_package llamacpp @node-llama-cpp/linux-x64@3.22.1 \
     0d953e1503d5ab4608d8ed5b739132308c81ac05ffeb760d2a7f30e08a9f90e0
+
+# candle chooses its instructions when it is compiled.
+RUSTFLAGS="-C target-cpu=native" cargo build --quiet --release --locked \
+    --manifest-path benches/peers/candle/Cargo.toml --target-dir target/peers/candle/build
+cp target/peers/candle/build/release/candle-peer target/peers/candle/peer

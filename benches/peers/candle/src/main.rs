@@ -36,6 +36,10 @@ const ROWS: usize = 61;
 /// How far results may be from those of decoded weights, over the largest: activations are bytes.
 const TOLERANCE: f32 = 0.05;
 
+/// How often candle's threads look for work before they sleep: some 30 µs, so that they are awake for the next call of a run, but
+/// not while others are timed. Of itself candle has them spin for longer than a call takes.
+const SPINS: &str = "2000";
+
 /// The part of glibc's settings that has it ask for pages of 2 MiB, as the benchmark does for its own weights.
 const LARGE_PAGES: &str = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1048576";
 
@@ -61,6 +65,7 @@ impl Process {
             .arg(&threads)
             .env("RAYON_NUM_THREADS", &threads)
             .env("CANDLE_NUM_THREADS", &threads)
+            .env("CANDLE_BARRIER_POOL_SPIN_LIMIT", SPINS)
             .env("GLIBC_TUNABLES", LARGE_PAGES)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

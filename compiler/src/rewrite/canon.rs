@@ -15,6 +15,7 @@ use crate::hash::{SEED, fnv};
 use crate::schedule::index::{Affine, AxisKind, AxisSet, TableAxis};
 use crate::schedule::term::{Strict, Term, TermId, Unit};
 use egg::Id;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An atom of a polynomial: a class of the graph, with what orders it.
@@ -217,7 +218,7 @@ impl<'a> Canon<'a> {
 
     /// A polynomial where what is added to a code that was moved up is moved up by as much: `2^-n * b - 2` becomes
     /// `2^-n * (b - 2 * 2^n)`, whose sums are integers as those of the code are.
-    fn levelled(&mut self, poly: &Poly) -> Poly {
+    fn levelled<'p>(&mut self, poly: &'p Poly) -> Cow<'p, Poly> {
         let unit_of = |atoms: &[Atom]| {
             let unit = |atom: &Atom| Some((atom.clone(), self.moved.get(&atom.hash)?.clone()));
             atoms.iter().find_map(unit)
@@ -226,7 +227,7 @@ impl<'a> Canon<'a> {
         let codes = codes.filter_map(|atoms| Some((atoms, unit_of(atoms)?)));
         let codes: Vec<(&Vec<Atom>, (Atom, Affine))> = codes.collect();
         if codes.is_empty() {
-            return poly.clone();
+            return Cow::Borrowed(poly);
         }
         // The unit of a product that has a code beside the same factors.
         let unit_for = |atoms: &Vec<Atom>| {
@@ -249,7 +250,7 @@ impl<'a> Canon<'a> {
             let up = self.moved_up(bits, times);
             levelled.insert(sorted([&atoms[..], &[unit, up]].concat()), 1.0);
         }
-        levelled
+        Cow::Owned(levelled)
     }
 
     /// A number, moved up by so many bits.
@@ -316,8 +317,7 @@ impl<'a> Canon<'a> {
         if poly.is_empty() {
             return (self.graph.add(Node::num(0.0)), hash, axes, call);
         }
-        let levelled = self.levelled(poly);
-        let poly = &levelled;
+        let poly = &*self.levelled(poly);
         let common = common(poly);
         let rest: Poly = poly
             .iter()

@@ -101,8 +101,7 @@ fn wanted(block: &BlockFormat) -> Option<u64> {
 fn found(block: &BlockFormat, rows: u64) -> Option<u64> {
     let narrow = block.fields.values().filter(|f| is_narrow(block, f));
     let of_field = |field: &Field| {
-        let widths: Vec<u32> = field.parts.iter().map(|p| p.bits.into()).collect();
-        worths(&field.element, &widths)?;
+        worths(&field.element, &part_widths(field))?;
         let of_part = |part: &Part| {
             let bit = |row: u32| part.address.get((row * field.count) as usize);
             let byte = |row: u32| bit(row).map(|bit| bit / 8);
@@ -138,9 +137,12 @@ fn worths(element: &Element, widths: &[u32]) -> Option<(f64, Vec<f64>)> {
 
 /// What the parts of a field are worth that may be read in place.
 pub(super) fn parts_of(block: &BlockFormat, field: &Field) -> Option<(f64, Vec<f64>)> {
-    let widths: Vec<u32> = field.parts.iter().map(|p| p.bits.into()).collect();
     let narrow = is_narrow(block, field) && is_linear_value(&block.value);
-    worths(&field.element, &widths).filter(|_| narrow)
+    worths(&field.element, &part_widths(field)).filter(|_| narrow)
+}
+
+fn part_widths(field: &Field) -> Vec<u32> {
+    field.parts.iter().map(|p| p.bits.into()).collect()
 }
 
 impl BitField {

@@ -8,7 +8,7 @@ mod cuts;
 pub mod fill;
 pub mod fit;
 pub mod groups;
-pub mod in_place;
+mod in_place;
 pub mod index;
 pub mod layout;
 pub mod normal;

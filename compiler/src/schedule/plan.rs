@@ -85,11 +85,14 @@ impl Plan {
     pub fn vector_lanes(&self) -> u64 {
         self.vector.map_or(1, |(_, cut)| cut.lanes)
     }
+    /// Whether codes are read where they lie in their bytes.
+    pub fn reads_in_place(&self) -> bool {
+        self.vector.is_some_and(|(_, cut)| cut.beside > 1)
+    }
     /// Whether registers hold the sums of so many rows of a batch beside each other, where codes are read in place: all groups
     /// that share bytes are summed at a time.
     pub fn holds_sums(&self, batch: u64) -> bool {
-        let in_place = self.vector.is_some_and(|(_, cut)| cut.beside > 1);
-        !in_place || batch == 1 || self.woven * batch <= in_place::SUMS
+        !self.reads_in_place() || batch == 1 || self.woven * batch <= in_place::SUMS
     }
     /// What an index counts of a batch, where its extent is not known: the last over batches all of it, others one. `None` for
     /// an index that is not over batches.
@@ -128,9 +131,10 @@ impl Plan {
             }
             Some(_) | None => String::new(),
         };
-        let place = match self.vector {
-            Some((_, cut)) if cut.beside > 1 => " in place",
-            Some(_) | None => "",
+        let place = if self.reads_in_place() {
+            " in place"
+        } else {
+            ""
         };
         format!("[{}]{joint}{woven}{place}", parts.join(", "))
     }
@@ -239,9 +243,8 @@ pub fn plans(
         }
         // Rows that share blocks and are not lanes are copies.
         let woven = match interleaved {
-            Some(_) if beside > 1 => beside,
+            _ if beside > 1 => beside,
             Some(all) => all / rows,
-            None if beside > 1 => beside,
             None if rows <= u64::from(IN_BYTES) => first_weave(kernel, &facts, row, &blocks),
             // Values of rows in so many lanes take several registers each.
             None => 1,

@@ -255,8 +255,10 @@ const PART_CODE: f64 = 5.0;
 /// What taking bits out of bytes costs, relative to a shift and a mask: bits that stay where they are take no shift.
 pub(super) fn field_work(axes: &Axes, field: &BitField) -> f64 {
     let places = copies_of(axes, field.axes());
-    let stay = |at: &&BTreeMap<AxisId, u64>| field.shift.known_part(at) == field.up.known_part(at);
-    let work = |at: &BTreeMap<AxisId, u64>| if stay(&at) { 0.5 } else { 1.0 };
+    let work = |at: &BTreeMap<AxisId, u64>| match field.shift.known_part(at) {
+        low if low == field.up.known_part(at) => 0.5,
+        _ => 1.0,
+    };
     let count = places.len() as f64;
     places.iter().map(work).sum::<f64>() / count
 }

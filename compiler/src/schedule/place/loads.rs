@@ -306,10 +306,8 @@ impl Placer<'_> {
                 }
             };
         }
-        if let Some(planes) = planes {
-            return Ok(self.sum_of_bits(planes.zero, parts));
-        }
-        if let Some((zero, _)) = in_place {
+        let of_bits = planes.map(|planes| planes.zero);
+        if let Some(zero) = of_bits.or(in_place.map(|(zero, _)| zero)) {
             return Ok(self.sum_of_bits(zero, parts));
         }
         match (parts.as_slice(), stored) {

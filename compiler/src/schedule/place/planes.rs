@@ -51,7 +51,7 @@ impl Placer<'_> {
         self.terms.add(Term::Add(parts))
     }
 
-    /// A bit as a number.
+    /// Bits as a number of their own.
     pub(super) fn bit(&mut self, tensor: TensorId, access: FieldAccess) -> TermId {
         let field = access.field.map(|field| BitField {
             up: Affine::constant(0),
@@ -75,8 +75,7 @@ impl Placer<'_> {
 
     /// What the parts of a field are worth, if its codes are read where they lie.
     pub(super) fn in_place(&self, block: &BlockFormat, field: &Field) -> Option<(f64, Vec<f64>)> {
-        let beside = self.plan.vector.map_or(1, |(_, cut)| cut.beside);
-        (beside > 1).then(|| parts_of(block, field))?
+        self.plan.reads_in_place().then(|| parts_of(block, field))?
     }
 
     /// A part of a code, as what it is worth, read where it lies.
@@ -86,19 +85,16 @@ impl Placer<'_> {
         worth: f64,
         access: FieldAccess,
     ) -> TermId {
-        let field = access.field.map(|field| BitField {
-            up: Affine::constant(0),
-            ..field
-        });
-        let kept = field.as_ref().and_then(|field| field.in_place(&self.axes));
+        let field = access.field.as_ref();
+        let Some(kept) = field.and_then(|field| field.in_place(&self.axes)) else {
+            let part = self.bit(tensor, access);
+            return self.worth(worth, part);
+        };
         let access = FieldAccess {
-            field: kept.clone().or(field),
+            field: Some(kept.clone()),
             ..access
         };
         let part = self.part(tensor, 0, access);
-        let Some(kept) = kept else {
-            return self.worth(worth, part);
-        };
         let unit = self.terms.unit(Unit {
             bits: kept.up,
             times: None,

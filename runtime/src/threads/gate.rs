@@ -25,7 +25,7 @@
 //!    exchange fails. A wake before the sleep is kept by `park`.
 
 use super::spin::Patience;
-use super::sync::{AtomicU64, Condvar, Mutex, Ordering, held, thread};
+use super::sync::{AtomicU64, Condvar, Mutex, Ordering, held};
 
 const INSIDE: u64 = 1;
 const ASLEEP: u64 = 1 << 12;
@@ -126,15 +126,17 @@ impl Gate {
         self.word.fetch_or(STOPPED, Ordering::Relaxed);
     }
 
-    /// Waits until worker `thread` is called, and goes in; `None` if the team ends.
+    /// Waits until worker `thread` is called, and goes in; `None` if the team ends. To sleep it calls `park`, which returns
+    /// after it was unparked, and may do so before.
     pub(super) fn enter(
         &self,
         thread: usize,
         seen: &mut Seen,
         patience: Patience,
+        park: &dyn Fn(),
     ) -> Option<Inside<'_>> {
         loop {
-            let word = self.called(thread, *seen, patience);
+            let word = self.called(thread, *seen, patience, park);
             if word.has(STOPPED) {
                 return None;
             }
@@ -147,7 +149,7 @@ impl Gate {
     }
 
     /// The word, when it calls.
-    fn called(&self, thread: usize, seen: Seen, patience: Patience) -> Word {
+    fn called(&self, thread: usize, seen: Seen, patience: Patience, park: &dyn Fn()) -> Word {
         loop {
             let mut spin = patience.begin();
             let mut word = self.read(Ordering::Relaxed);
@@ -158,16 +160,16 @@ impl Gate {
                 return word;
             }
             // Who was woken looks for a while again, even if it came too late: calls rarely come alone.
-            self.sleep(word, thread, seen);
+            self.sleep(word, thread, seen, park);
         }
     }
 
     /// Sleeps until it is woken, if the word, last read as `word`, does not call.
-    fn sleep(&self, mut word: Word, thread: usize, seen: Seen) {
+    fn sleep(&self, mut word: Word, thread: usize, seen: Seen, park: &dyn Fn()) {
         while !word.calls(thread, seen) {
             match self.exchange(word, Word(word.0 + ASLEEP), Ordering::Relaxed) {
                 Ok(()) => {
-                    thread::park();
+                    park();
                     self.word.fetch_sub(ASLEEP, Ordering::Relaxed);
                     return;
                 }

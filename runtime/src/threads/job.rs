@@ -63,15 +63,16 @@ impl Job {
         })
     }
 
-    /// Waits for a region that calls worker `thread`, and attends it; false if the team ends.
+    /// Waits for a region that calls worker `thread`, and attends it; false if the team ends. `park` is how it sleeps.
     pub(super) fn visit(
         &self,
         thread: usize,
         seen: &mut Seen,
         patience: Patience,
+        park: &dyn Fn(),
         attend: impl FnOnce(&Region<'_>),
     ) -> bool {
-        let Some(inside) = self.lent.gate.enter(thread, seen, patience) else {
+        let Some(inside) = self.lent.gate.enter(thread, seen, patience, park) else {
             return false;
         };
         // SAFETY: this worker came in while the gate was open, by promise (1) of the gate, and is inside until `inside` is

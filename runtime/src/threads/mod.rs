@@ -3,12 +3,14 @@
 //! A call of [`Pool::run`] is a region. Its pieces are cut into a run for each thread of the team (`runs.rs`); the caller is
 //! one of them, the others come through a gate (`gate.rs`), and may come late or not at all: who is there takes what others
 //! have not. The region ends when all pieces are taken and those that entered have left. Threads that wait look for a while
-//! before they sleep (`spin.rs`). `region.rs` is what the threads share in a region, `job.rs` how it is lent to them: the only
-//! file with unsafe code. `sync.rs` names the atomics, which are loom's when `model.rs` runs all interleavings.
+//! before they sleep (`spin.rs`), and are woken on cores that no other of the team is on (`cores.rs`). `region.rs` is what the
+//! threads share in a region, `job.rs` how it is lent to them: the only file with unsafe code. `sync.rs` names the atomics,
+//! which are loom's when `model.rs` runs all interleavings.
 //!
 //! Kernels know nothing of it, and it knows nothing of kernels.
 #![deny(unsafe_code)]
 
+mod cores;
 mod gate;
 #[allow(
     unsafe_code,
@@ -25,6 +27,7 @@ mod sync;
 mod tests;
 
 use crate::Error;
+use cores::Cores;
 use gate::{MOST_THREADS, Seen};
 use job::Job;
 use region::Region;
@@ -67,6 +70,7 @@ struct Team {
     job: Job,
     runs: Runs,
     patience: Patience,
+    cores: Cores,
 }
 
 impl Pool {
@@ -101,6 +105,7 @@ impl Pool {
                 job: Job::new(),
                 runs: Runs::new(threads),
                 patience,
+                cores: Cores::new(threads - 1),
             }),
             workers: Vec::new(),
         };
@@ -150,6 +155,7 @@ impl Pool {
 
     /// Wakes the workers of a region for so many threads.
     fn wake(&self, size: usize) {
+        self.team.cores.part(size - 1);
         for worker in self.workers.iter().take(size - 1) {
             worker.thread().unpark();
         }
@@ -160,8 +166,9 @@ impl Team {
     /// What a worker does: attends regions until the team ends.
     fn serve(&self, thread: usize) {
         let mut seen = Seen::default();
+        let park = || self.cores.asleep(thread - 1, thread::park);
         let attend = |region: &Region<'_>| region.attend(thread);
-        while self.job.visit(thread, &mut seen, self.patience, attend) {}
+        while (self.job).visit(thread, &mut seen, self.patience, &park, attend) {}
     }
 }
 

@@ -205,7 +205,7 @@ fn a_gate_is_passed_in_every_way() {
         let worker = thread::spawn(move || {
             let mut seen = Seen::default();
             let mut entered = false;
-            while let Some(_inside) = same.enter(1, &mut seen, Patience::NONE) {
+            while let Some(_inside) = same.enter(1, &mut seen, Patience::NONE, &thread::park) {
                 entered = true;
             }
             entered

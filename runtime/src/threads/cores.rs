@@ -1,0 +1,216 @@
+//! The cores that the workers of a team went to sleep on, and waking each on one that no other of the team is on.
+//!
+//! A thread is woken where it last ran, or where its waker runs, unless the system finds an idle core for it; and a busy system
+//! hardly looks for one (Linux, when its cores were nearly all in use of late). A worker on the core of its caller waits until
+//! the caller is interrupted, some milliseconds in which the caller does all pieces, and goes to sleep again on the same core:
+//! so a team of two took as long as one thread, for as long as a benchmark ran. Who wakes the team therefore takes the cores
+//! of the others off the list that the system chooses from for a worker; the worker puts them back as soon as it runs.
+
+use super::sync::{held, held_at_once};
+use os::{Id, Whole};
+use std::sync::Mutex;
+
+/// Where the workers of a team sleep.
+pub(super) struct Cores(Box<[Mutex<Option<Asleep>>]>);
+
+/// A worker that sleeps, or is about to.
+struct Asleep {
+    id: Id,
+    /// Where it last ran.
+    core: usize,
+    /// All cores that it may run on, if it is kept off some of them.
+    whole: Option<Whole>,
+}
+
+impl Cores {
+    /// Of a team with so many workers.
+    pub(super) fn new(workers: usize) -> Cores {
+        Cores((0..workers).map(|_| Mutex::new(None)).collect())
+    }
+
+    /// Runs `sleep` as a worker, the calling thread, whose core is known meanwhile.
+    pub(super) fn asleep(&self, worker: usize, sleep: impl FnOnce()) {
+        let Some((slot, core)) = self.0.get(worker).zip(os::core()) else {
+            return sleep();
+        };
+        *held(slot.lock()) = Some(Asleep {
+            id: os::id(),
+            core,
+            whole: None,
+        });
+        sleep();
+        let was = held(slot.lock()).take();
+        if let Some((id, whole)) = was.and_then(|a| Some((a.id, a.whole?))) {
+            os::allow(id, &whole);
+        }
+    }
+
+    /// Before the first workers, so many of them, are woken by the calling thread: each will wake where it went to sleep, or
+    /// on a core that none of the team is on, if there is one.
+    pub(super) fn part(&self, workers: usize) {
+        let Some(here) = os::core() else { return };
+        let workers = &self.0[..workers.min(self.0.len())];
+        let mut all = Set::of(here);
+        for slot in workers {
+            asleep_in(slot, |asleep| _ = all.insert(asleep.core));
+        }
+        let mut taken = Set::of(here);
+        for slot in workers {
+            asleep_in(slot, |asleep| {
+                let own = taken.insert(asleep.core).then_some(asleep.core);
+                if asleep.whole.is_none() {
+                    asleep.whole = os::keep_off(asleep.id, all.cores().filter(|c| Some(*c) != own));
+                }
+            });
+        }
+    }
+}
+
+/// Does something with a worker if it sleeps. One that is just waking or going to sleep is not waited for.
+fn asleep_in(slot: &Mutex<Option<Asleep>>, then: impl FnOnce(&mut Asleep)) {
+    let mut guard = held_at_once(slot.try_lock());
+    if let Some(asleep) = guard.as_mut().and_then(|g| g.as_mut()) {
+        then(asleep);
+    }
+}
+
+/// Cores, of the first 1024; there are no others in it.
+struct Set([u64; 16]);
+
+impl Set {
+    fn of(core: usize) -> Set {
+        let mut set = Set([0; 16]);
+        set.insert(core);
+        set
+    }
+
+    /// Whether the core was not in it.
+    fn insert(&mut self, core: usize) -> bool {
+        let bit = 1 << (core % 64);
+        let new = |word: &mut u64| {
+            let new = *word & bit == 0;
+            *word |= bit;
+            new
+        };
+        self.0.get_mut(core / 64).is_none_or(new)
+    }
+
+    fn cores(&self) -> impl Iterator<Item = usize> {
+        (0..64 * self.0.len()).filter(|core| self.0[core / 64] >> (core % 64) & 1 == 1)
+    }
+}
+
+/// What Linux says of cores, and lets choose.
+#[cfg(all(target_os = "linux", not(loom)))]
+mod os {
+    use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_getcpu, sched_setaffinity};
+
+    pub(super) type Id = Pid;
+    pub(super) type Whole = CpuSet;
+
+    /// The calling thread.
+    pub(super) fn id() -> Id {
+        gettid()
+    }
+
+    /// The core of the calling thread.
+    pub(super) fn core() -> Option<usize> {
+        Some(sched_getcpu())
+    }
+
+    /// Takes cores off the list that a thread may run on, if others are left; gives the list as it was. A system that refuses
+    /// leaves things as they are.
+    pub(super) fn keep_off(thread: Id, cores: impl Iterator<Item = usize>) -> Option<Whole> {
+        let whole = sched_getaffinity(Some(thread)).ok()?;
+        let mut rest = whole;
+        let known = cores.take_while(|c| *c < CpuSet::MAX_CPU);
+        known.for_each(|core| rest.unset(core));
+        if rest.count() == 0 {
+            return None;
+        }
+        sched_setaffinity(Some(thread), &rest).ok()?;
+        Some(whole)
+    }
+
+    /// Sets the list that a thread may run on.
+    pub(super) fn allow(thread: Id, cores: &Whole) {
+        // A system that let the list be shortened lets it be as it was; if not, the worker stays where it is.
+        let _ = sched_setaffinity(Some(thread), cores);
+    }
+}
+
+/// Other systems are not asked.
+#[cfg(not(all(target_os = "linux", not(loom))))]
+mod os {
+    #[derive(Clone, Copy)]
+    pub(super) struct Id;
+    pub(super) enum Whole {}
+
+    pub(super) fn id() -> Id {
+        Id
+    }
+
+    pub(super) fn core() -> Option<usize> {
+        None
+    }
+
+    pub(super) fn keep_off(_: Id, _: impl Iterator<Item = usize>) -> Option<Whole> {
+        None
+    }
+
+    pub(super) fn allow(_: Id, whole: &Whole) {
+        match *whole {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_knows_what_was_in_it() {
+        let mut set = Set::of(63);
+        assert!(set.insert(64) && set.insert(0) && set.insert(1023) && set.insert(5000));
+        assert!(!set.insert(63) && !set.insert(64) && set.insert(5000));
+        assert_eq!(set.cores().collect::<Vec<_>>(), [0, 63, 64, 1023]);
+    }
+
+    #[cfg(all(target_os = "linux", not(loom)))]
+    #[test]
+    fn a_worker_is_kept_off_the_core_of_its_caller_until_it_runs() {
+        use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+        let whole = sched_getaffinity(None).expect("the list of cores");
+        if whole.count() < 2 {
+            return;
+        }
+        let cores = Cores::new(1);
+        let (ready, wake) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                let mut inside = None;
+                cores.asleep(0, || {
+                    ready.wait();
+                    wake.wait();
+                    inside = Some((os::core(), sched_getaffinity(None)));
+                });
+                (inside.expect("it slept"), sched_getaffinity(None))
+            });
+            ready.wait();
+            let slept_on = held(cores.0[0].lock()).as_ref().expect("asleep").core;
+            // The calling thread goes where the worker is.
+            let mut one = CpuSet::new();
+            one.set(slept_on);
+            sched_setaffinity(None, &one).expect("a core of the list");
+            cores.part(1);
+            let listed = held(cores.0[0].lock()).as_ref().expect("asleep").id;
+            let kept = sched_getaffinity(Some(listed)).expect("the list of the worker");
+            sched_setaffinity(None, &whole).expect("as it was");
+            wake.wait();
+            let ((core, within), after) = worker.join().expect("no panic");
+            assert!(!kept.is_set(slept_on), "{kept:?}");
+            assert_eq!(within.expect("a list"), kept);
+            assert_ne!(core, Some(slept_on));
+            assert_eq!(after.expect("a list"), whole);
+        });
+    }
+}

@@ -3,9 +3,10 @@
 use crate::cases::Case;
 use crate::peers::{Order, Peer, Ready};
 use crate::report::{Line, PeerLine, best};
-use lowbit::Engine;
 use lowbit::bench::{Bench, CompileTimes, Data, Effort, Limits, STREAMED, Source, Spread, Stream};
+use lowbit::{Engine, Pool};
 use std::error::Error;
+use std::num::NonZeroUsize;
 
 /// What is measured of each case.
 pub(crate) struct Plan {
@@ -141,10 +142,14 @@ impl Bed<'_> {
             return Err(format!("a result is wrong: {difference}").into());
         }
         let threads = bench.threads();
-        let mut streams = Vec::new();
+        let pool = Pool::new(NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN))?;
+        let (mut streams, mut at_once) = (Vec::new(), Vec::new());
         for _ in 0..plan.rounds {
             streams.push(self.stream.read(threads));
             bench.round()?;
+            if threads > 1 {
+                at_once.push(self.stream.at_once(&pool));
+            }
             self.round_of_peers(&mut others);
         }
         let stream = Spread::of(&streams).median;
@@ -184,6 +189,7 @@ impl Bed<'_> {
             compile: *compile,
             checked: checked.compared,
             stream,
+            at_once: (threads > 1).then(|| Spread::of(&at_once).median),
             times_best_peer: best(&peers, case.activations.class()).map(|p| p.ratio),
             peers,
             summary,

@@ -43,6 +43,8 @@ pub(crate) struct Line {
     pub(crate) checked: usize,
     /// Bytes a second that as many threads read in the same rounds.
     pub(crate) stream: f64,
+    /// How many times as fast as one thread as many compute in the same rounds; nothing of one thread.
+    pub(crate) at_once: Option<f64>,
     /// Peers in the same rounds.
     pub(crate) peers: Vec<PeerLine>,
     /// The time of the best peer with activations of the same class over ours: more than 1 is faster than all.
@@ -89,6 +91,7 @@ impl Report {
                 out += &row(line);
             }
         }
+        out += &self.on_threads();
         out += &self.against_peers();
         if !self.missing.is_empty() {
             out += "\n## Not measured\n\n";
@@ -136,6 +139,36 @@ impl Report {
         out
     }
 
+    /// Several threads beside one.
+    fn on_threads(&self) -> String {
+        let mut out = String::new();
+        for (line, factor) in self.lines.iter().filter_map(|l| Some((l, l.at_once?))) {
+            let same =
+                |l: &&Line| (&l.case, l.n, l.k, l.rows) == (&line.case, line.n, line.k, line.rows);
+            let Some(one) = self.lines.iter().find(|l| l.threads == 1 && same(l)) else {
+                continue;
+            };
+            let (alone, time) = (one.summary.seconds.median, line.summary.seconds.median);
+            let _ = writeln!(
+                out,
+                "| {} | {} × {} | {} | {} | {:.3} | {:.3} | {:.2} | {factor:.2} | {:.0} % |",
+                line.case,
+                line.n,
+                line.k,
+                line.rows,
+                line.threads,
+                alone * 1e3,
+                time * 1e3,
+                alone / time,
+                line.summary.bandwidth / line.stream * 100.0,
+            );
+        }
+        if out.is_empty() {
+            return out;
+        }
+        format!("{THREADS}{out}")
+    }
+
     fn against_peers(&self) -> String {
         let lines = || self.lines.iter().filter(|l| !l.peers.is_empty());
         if lines().next().is_none() {
@@ -172,6 +205,16 @@ impl Report {
 const TABLE: &str = "\
 | case | bits | in memory | rows | threads | ms | ± | GB/s | GOPS | of the nearest limit | predicted, ms | best peer, ms | × best peer |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|
+";
+
+const THREADS: &str = "
+## On several threads
+
+What the machine gives to computing on as many threads, in the same rounds: less than their number where its processors are not \
+cores of their own. And the share of what they read from memory at most.
+
+| case | shape | rows | threads | ms, one thread | ms | × as fast | the machine | of memory |
+|---|---|--:|--:|--:|--:|--:|--:|--:|
 ";
 
 fn row(line: &Line) -> String {

@@ -2,7 +2,7 @@
 
 use super::summary::Spread;
 use crate::memory::Memory;
-use crate::{Error, SharedBytes, calibrate};
+use crate::{Error, Pool, SharedBytes, calibrate};
 use lowbit_compiler::lower::sample::{Peak, peak};
 use lowbit_compiler::target::Target;
 use serde::Serialize;
@@ -66,7 +66,29 @@ impl Stream {
         });
         memory.len() as f64 / start.elapsed().as_secs_f64()
     }
+
+    /// How many times as fast as one thread the threads of a pool compute together, on what their nearest caches hold: as many
+    /// times as there are threads, if each has a core. Processors of a virtual machine may be halves of one, for moments only.
+    pub fn at_once(&self, pool: &Pool) -> f64 {
+        let memory = (*self.memory).as_ref();
+        let near = &memory[..memory.len().min(NEAR)];
+        let passes = |_| (0..PASSES).for_each(|_| _ = black_box(sum(black_box(near))));
+        let team = || pool.run(pool.threads(), &|piece| passes(piece.index));
+        // Workers that sleep are woken before.
+        team();
+        let start = Instant::now();
+        team();
+        let at_once = start.elapsed();
+        let start = Instant::now();
+        passes(0);
+        let alone = start.elapsed();
+        pool.threads() as f64 * alone.as_secs_f64() / at_once.as_secs_f64()
+    }
 }
+
+/// Bytes in the nearest cache of every machine, and how often they are read in some tenths of a millisecond.
+const NEAR: usize = 16 << 10;
+const PASSES: usize = 1 << 10;
 
 /// Reads everything once, in independent sums.
 fn sum(bytes: &[u8]) -> u64 {

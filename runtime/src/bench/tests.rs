@@ -2,8 +2,9 @@
 
 use super::{Account, Bench, CompileTimes, Data, Effort, Limits, Source, Spread, Stream};
 use crate::check::CheckError;
-use crate::{Axis, Engine, Error};
+use crate::{Axis, Engine, Error, Pool};
 use lowbit_compiler::target::Target;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 const TEXT: &str = "language 1; import \"std/ints\";
@@ -46,6 +47,17 @@ fn limits_are_rates_and_bandwidths_can_be_replaced() -> Result<(), Error> {
         (Some(5.0), None)
     );
     assert_eq!(limits.bandwidth.len(), 2);
+    Ok(())
+}
+
+#[test]
+fn threads_compute_at_once() -> Result<(), Error> {
+    let stream = Stream::new(1 << 16)?;
+    let one = Pool::new(NonZeroUsize::MIN)?;
+    for pool in [one, Pool::host()?] {
+        let factor = stream.at_once(&pool);
+        assert!(factor.is_finite() && factor > 0.0, "{factor}");
+    }
     Ok(())
 }
 

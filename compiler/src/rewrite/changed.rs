@@ -131,12 +131,13 @@ fn search<'a>(
     apart: &[usize],
     depth: usize,
 ) -> Vec<SearchMatches<'a, Node>> {
+    let pattern = rule.searcher.get_pattern_ast();
     let near = |id: &Id| apart[usize::from(*id)] <= depth;
     let on = |id: Id| {
-        rule.searcher
-            .search_eclass_with_limit(graph, id, usize::MAX)
+        let may = pattern.is_none_or(|p| may_match(graph, p, id));
+        let search = || (rule.searcher).search_eclass_with_limit(graph, id, usize::MAX);
+        may.then(search).flatten()
     };
-    let pattern = rule.searcher.get_pattern_ast();
     if pattern.is_some_and(|p| !is_anywhere(graph, p)) {
         return Vec::new();
     }
@@ -151,6 +152,27 @@ fn search<'a>(
             classes.filter(near).filter_map(on).collect()
         }
     }
+}
+
+/// Whether a class has a node whose operands have the operations that a pattern wants of them: a look at two levels, which spares
+/// most of the searches that find nothing.
+fn may_match(graph: &Graph, pattern: &PatternAst<Node>, id: Id) -> bool {
+    let Some(ENodeOrVar::ENode(root)) = pattern.last() else {
+        return true;
+    };
+    let has = |wanted: &Id, class: &Id| match &pattern[*wanted] {
+        ENodeOrVar::Var(_) => true,
+        ENodeOrVar::ENode(node) => graph[*class].iter().any(|n| n.matches(node)),
+    };
+    let fits = |node: &Node| {
+        node.matches(root)
+            && root
+                .children()
+                .iter()
+                .zip(node.children())
+                .all(|(w, c)| has(w, c))
+    };
+    graph[id].iter().any(fits)
 }
 
 /// Whether all operations of a pattern are in the graph: few rules are about all that a kernel computes.

@@ -14,12 +14,15 @@ use lowbit_compiler::spec::kernel::{
     Expr, Extent, IndexId, Kernel as Spec, Role, Subscript, TensorId,
 };
 use lowbit_compiler::vector::ir::{ParamKind, Scalar};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Memory for intermediates, kept between calls so that they need not allocate.
 #[derive(Debug, Default)]
 pub struct Scratch {
     buffers: Vec<Vec<u64>>,
+    /// What code was passed last.
+    words: Vec<u64>,
 }
 
 /// What code is passed for a parameter: the address of a buffer, or a number.
@@ -40,14 +43,20 @@ pub struct Prepared<'a> {
     kernel: &'a Kernel,
     made: &'a Made,
     batch: u64,
-    inputs: Vec<Option<&'a Tensor>>,
-    dims: Vec<u64>,
+    inputs: Few<Option<&'a Tensor>>,
+    dims: Few<u64>,
 }
+
+/// As many as kernels usually have, without memory of their own: a call allocates nothing.
+type Few<T> = SmallVec<[T; 8]>;
+
+/// Addresses and lengths of outputs.
+type Outputs = SmallVec<[(*mut u8, usize); 4]>;
 
 /// A part of a call: some rows of the results. Parts of one call write disjoint memory and can run on any thread.
 pub struct Rows<'c, 'a> {
     prepared: &'c Prepared<'a>,
-    outputs: Vec<(*mut u8, usize)>,
+    outputs: Outputs,
     from: u64,
     to: u64,
     _borrow: std::marker::PhantomData<&'c mut [u8]>,
@@ -69,8 +78,8 @@ impl<'a> Prepared<'a> {
         args: &[(&str, &'a Tensor)],
     ) -> Result<Prepared<'a>, Error> {
         let spec = kernel.spec();
-        let mut inputs: Vec<Option<&'a Tensor>> = vec![None; spec.tensors.len()];
-        let mut dims: Vec<Option<u64>> = spec.dims.values().map(|d| d.bound).collect();
+        let mut inputs: Few<Option<&'a Tensor>> = SmallVec::from_elem(None, spec.tensors.len());
+        let mut dims: Few<Option<u64>> = spec.dims.values().map(|d| d.bound).collect();
         for (name, tensor) in args {
             let argument = |what: String| Error::Argument {
                 name: (*name).into(),
@@ -135,7 +144,7 @@ impl<'a> Prepared<'a> {
                     what: "this dimension is in no argument; bind it when compiling".into(),
                 })
             })
-            .collect::<Result<Vec<u64>, Error>>()?;
+            .collect::<Result<Few<u64>, Error>>()?;
         check_quotients(spec, &inputs, &dims)?;
         check_positions(spec, &|e| Some(value(e, &dims)))?;
         check_reductions(kernel, &dims)?;
@@ -207,9 +216,9 @@ impl<'a> Prepared<'a> {
 
     /// Zeroed memory for the outputs, with their shapes.
     pub(crate) fn outputs(&self) -> Result<Vec<Output>, Error> {
-        self.output_shapes()
-            .into_iter()
+        self.results()
             .map(|(id, shape)| {
+                let shape = shape.into_vec();
                 let bytes = self.kernel.spec().tensors[id]
                     .format
                     .tensor_bytes(&shape)
@@ -222,12 +231,11 @@ impl<'a> Prepared<'a> {
             .collect()
     }
 
-    fn output_shapes(&self) -> Vec<(TensorId, Vec<u64>)> {
-        let spec = self.kernel.spec();
-        let outputs = spec.tensors.iter().filter(|(_, t)| t.role == Role::Output);
-        outputs
-            .map(|(id, t)| (id, t.shape.iter().map(|e| self.extent(*e)).collect()))
-            .collect()
+    /// The outputs with their shapes.
+    fn results(&self) -> impl Iterator<Item = (TensorId, Few<u64>)> {
+        let tensors = self.kernel.spec().tensors.iter();
+        let outputs = tensors.filter(|(_, t)| t.role == Role::Output);
+        outputs.map(|(id, t)| (id, t.shape.iter().map(|e| self.extent(*e)).collect()))
     }
 
     /// Runs the whole call.
@@ -248,6 +256,15 @@ impl<'a> Prepared<'a> {
         outputs: &'c mut [&mut [u8]],
         parts: u64,
     ) -> Result<Vec<Rows<'c, 'a>>, Error> {
+        Ok(self.parts(outputs, parts)?.collect())
+    }
+
+    /// The same, part by part.
+    pub(crate) fn parts<'c>(
+        &'c self,
+        outputs: &'c mut [&mut [u8]],
+        parts: u64,
+    ) -> Result<impl Iterator<Item = Rows<'c, 'a>>, Error> {
         let pointers = self.checked(outputs)?;
         let tasks = self.tasks();
         let parts = if divisible(&self.made.program) {
@@ -255,51 +272,43 @@ impl<'a> Prepared<'a> {
         } else {
             1
         };
-        Ok((0..parts)
-            .map(|p| Rows {
-                prepared: self,
-                outputs: pointers.clone(),
-                from: tasks * p / parts,
-                to: if p + 1 == parts {
-                    tasks + 1
-                } else {
-                    tasks * (p + 1) / parts
-                },
-                _borrow: std::marker::PhantomData,
-            })
-            .collect())
+        Ok((0..parts).map(move |p| Rows {
+            prepared: self,
+            outputs: pointers.clone(),
+            from: tasks * p / parts,
+            to: if p + 1 == parts {
+                tasks + 1
+            } else {
+                tasks * (p + 1) / parts
+            },
+            _borrow: std::marker::PhantomData,
+        }))
     }
 
     /// The outputs as pointers, if they are as many and as long as they must be.
-    fn checked(&self, outputs: &mut [&mut [u8]]) -> Result<Vec<(*mut u8, usize)>, Error> {
-        let shapes = self.output_shapes();
-        if shapes.len() != outputs.len() {
-            let what = format!(
-                "has {} outputs, but {} were given",
-                shapes.len(),
-                outputs.len()
-            );
+    fn checked(&self, outputs: &mut [&mut [u8]]) -> Result<Outputs, Error> {
+        let count = self.results().count();
+        if count != outputs.len() {
+            let what = format!("has {count} outputs, but {} were given", outputs.len());
             return Err(Error::Argument {
                 name: self.kernel.name().into(),
                 what,
             });
         }
-        for ((id, shape), output) in shapes.iter().zip(outputs.iter()) {
-            let format = &self.kernel.spec().tensors[*id].format;
-            let wanted = format.tensor_bytes(shape);
+        for ((id, shape), output) in self.results().zip(outputs.iter()) {
+            let format = &self.kernel.spec().tensors[id].format;
+            let wanted = format.tensor_bytes(&shape);
             if wanted != Some(output.len() as u64) {
                 return Err(Error::Length {
                     format: format.name.clone(),
-                    shape: shape.clone(),
+                    shape: shape.into_vec(),
                     wanted,
                     found: output.len() as u64,
                 });
             }
         }
-        Ok(outputs
-            .iter_mut()
-            .map(|o| (o.as_mut_ptr(), o.len()))
-            .collect())
+        let pointers = outputs.iter_mut().map(|o| (o.as_mut_ptr(), o.len()));
+        Ok(pointers.collect())
     }
 
     fn execute(
@@ -320,11 +329,28 @@ impl<'a> Prepared<'a> {
             // Without columns there may be any number of rows, and nothing to do for them.
             return Ok(());
         }
-        let count = self.made.program.function.params.len();
-        let mut pointers: Vec<u64> = Vec::with_capacity(count);
+        let mut words = std::mem::take(&mut scratch.words);
+        let passed = self.pass(outputs, scratch, (from, to), &mut words);
+        debug_assert_eq!(self.kernel.spec().dims.len(), self.dims.len());
+        if passed.is_ok() {
+            run(code, &words);
+        }
+        scratch.words = words;
+        passed
+    }
+
+    /// Writes what code is passed for some of the tasks.
+    fn pass(
+        &self,
+        outputs: &[(*mut u8, usize)],
+        scratch: &mut Scratch,
+        (from, to): (u64, u64),
+        words: &mut Vec<u64>,
+    ) -> Result<(), Error> {
+        words.clear();
         let mut used = 0;
         for word in self.words_of(from, to) {
-            pointers.push(match word? {
+            words.push(match word? {
                 Word::Input(bytes) => bytes.as_ptr() as u64,
                 Word::Output(at) => outputs.get(at).map_or(0, |(pointer, _)| *pointer as u64),
                 Word::Scratch(bytes) => {
@@ -335,8 +361,6 @@ impl<'a> Prepared<'a> {
                 Word::Number(number) => number,
             });
         }
-        debug_assert_eq!(self.kernel.spec().dims.len(), self.dims.len());
-        run(code, &pointers);
         Ok(())
     }
 

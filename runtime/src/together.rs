@@ -4,6 +4,7 @@
 
 use crate::call::{Prepared, Rows, Scratch};
 use crate::{Error, Kernel, Pool, Tensor};
+use smallvec::SmallVec;
 use std::sync::{Mutex, PoisonError};
 
 /// Memory for the intermediates of calls on several threads, kept between calls so that they need not allocate.
@@ -32,7 +33,7 @@ pub struct Call<'c, 'a> {
 }
 
 /// The parts of all calls that one thread computes, one after the other.
-type Share<'c, 'a> = Mutex<Vec<(Rows<'c, 'a>, &'c mut Scratch)>>;
+type Share<'c, 'a> = Mutex<SmallVec<[(Rows<'c, 'a>, &'c mut Scratch); 1]>>;
 
 /// Runs calls that do not depend on each other as one region of a pool: each thread computes its part of each. A call whose rows
 /// cannot be divided is computed by one of them.
@@ -42,13 +43,26 @@ type Share<'c, 'a> = Mutex<Vec<(Rows<'c, 'a>, &'c mut Scratch)>>;
 /// If the outputs of a call are not as many and as long as they must be; then none is run. If a call fails, others may have been
 /// run.
 pub fn together<'c, 'a>(pool: &Pool, calls: Vec<Call<'c, 'a>>) -> Result<(), Error> {
+    let calls = calls.into_iter();
+    at_once(pool, calls.map(|c| (c.prepared, c.outputs, c.scratches)))
+}
+
+/// Threads whose shares need no memory of their own.
+const FEW: usize = 16;
+
+/// A prepared call, its outputs and its intermediates.
+type Borrowed<'c, 'o, 'a> = (&'c Prepared<'a>, &'c mut [&'o mut [u8]], &'c mut Scratches);
+
+fn at_once<'c, 'o: 'c, 'a: 'c>(
+    pool: &Pool,
+    calls: impl IntoIterator<Item = Borrowed<'c, 'o, 'a>>,
+) -> Result<(), Error> {
     let threads = pool.threads();
-    let mut shares: Vec<Share<'c, 'a>> = Vec::new();
+    let mut shares: SmallVec<[Share<'c, 'a>; FEW]> = SmallVec::new();
     shares.resize_with(threads, Mutex::default);
-    for (at, call) in calls.into_iter().enumerate() {
-        let parts = call.prepared.split(call.outputs, threads as u64)?;
-        for ((part, scratch), number) in parts.into_iter().zip(call.scratches.of(threads)).zip(0..)
-        {
+    for (at, (prepared, outputs, scratches)) in calls.into_iter().enumerate() {
+        let parts = prepared.parts(outputs, threads as u64)?;
+        for ((part, scratch), number) in parts.zip(scratches.of(threads)).zip(0..) {
             // What is one part goes to one thread after the other.
             let share = &mut shares[(number + at) % threads];
             let share = share.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -88,13 +102,7 @@ impl Prepared<'_> {
         if let (1, [scratch]) = (pool.threads(), scratches.of(1)) {
             return self.run(outputs, scratch);
         }
-        let mut outputs: Vec<&mut [u8]> = outputs.iter_mut().map(|o| &mut **o).collect();
-        let call = Call {
-            prepared: self,
-            outputs: &mut outputs,
-            scratches,
-        };
-        together(pool, vec![call])
+        at_once(pool, [(self, outputs, scratches)])
     }
 }
 

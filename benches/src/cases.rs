@@ -250,14 +250,14 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "TQ2_0 × int8",
         (GGML, "tq2_0"),
-        Int8,
+        Int8By256,
         ("256", "f16"),
         &["tq2_0"],
     ),
     case(
         "TQ1_0 × int8",
         (GGML, "tq1_0"),
-        Int8,
+        Int8By256,
         ("256", "f16"),
         &["tq1_0"],
     ),

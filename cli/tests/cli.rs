@@ -353,6 +353,9 @@ fn bench_says_how_fast_and_what_bounds_it() {
     };
     let err = place.line(&format!("{line} --target {elsewhere}")).bad(1);
     assert!(err.contains("does not run on this machine"), "{err}");
+    let bound = "lowbit bench dsl-examples/int2_int8.lowbit --dim N=96 --dim K=256 --dim M=8";
+    let err = place.line(&format!("{bound} --rows 1,5")).bad(1);
+    assert!(err.contains("all dimensions are bound"), "{err}");
     for wrong in ["--seconds -1", "--rows 0", "--threads 0"] {
         let words = format!("lowbit bench dsl-examples/int2_int8.lowbit {wrong}");
         place.line(&words).bad(2);

@@ -493,7 +493,7 @@ fn check_reductions(kernel: &Kernel, dims: &[u64]) -> Result<(), Error> {
 }
 
 /// Rows of activations of a call: the values of all indices over batches together.
-fn batch(kernel: &Kernel, dims: &[u64]) -> u64 {
+pub(crate) fn batch(kernel: &Kernel, dims: &[u64]) -> u64 {
     let Ok(program) = kernel.program() else {
         return 1;
     };

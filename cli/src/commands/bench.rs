@@ -141,6 +141,11 @@ impl Bench {
 
     /// The limits of the machine, a line for each number of rows and of threads, and what was compared with the interpreter.
     fn measured(&self, kernel: &Kernel) -> Result<(Limits, Vec<Line>, String), Failure> {
+        let bound = kernel.spec().dims.values().all(|d| d.bound.is_some());
+        if bound && self.rows.len() > 1 {
+            let what = "all dimensions are bound: there are no several numbers of rows to measure";
+            return Err(Failure::Input(what.into()));
+        }
         let threads: Vec<usize> = self.threads.iter().map(|t| usize::from(*t)).collect();
         let streamed = if self.cached { 0 } else { STREAMED };
         let first = Data::new(kernel, self.rows[0], streamed)?;

@@ -1,6 +1,7 @@
 //! What a kernel is called on: random tensors, and copies of its weights in the layouts that it chose.
 
 use super::memory;
+use crate::call::batch;
 use crate::measure::data::{MOST_COPIES, inputs};
 use crate::measure::dims_to_measure;
 use crate::{Error, Kernel, Tensor};
@@ -41,7 +42,7 @@ impl Data {
         let all =
             |(id, tensor): &(TensorId, Tensor)| Ok((*id, memory::copies(tensor, copies as usize)?));
         Ok(Data {
-            rows,
+            rows: rows_of(kernel, rows, &dims),
             dims,
             packed: packed.iter().map(all).collect::<Result<_, Error>>()?,
             declared,
@@ -52,7 +53,7 @@ impl Data {
     pub fn with_rows(&self, kernel: &Kernel, rows: u64) -> Result<Data, Error> {
         let dims = dims_to_measure(kernel, rows)?;
         Ok(Data {
-            rows,
+            rows: rows_of(kernel, rows, &dims),
             declared: inputs(kernel, &dims)?,
             dims,
             packed: self.packed.clone(),
@@ -88,4 +89,10 @@ impl Data {
             None => self.declared.get(id.as_u32() as usize)?.as_ref(),
         }
     }
+}
+
+/// The rows that a call has: those asked for where a dimension is free, and otherwise what is bound.
+fn rows_of(kernel: &Kernel, rows: u64, dims: &[u64]) -> u64 {
+    let free = kernel.spec().dims.values().any(|d| d.bound.is_none());
+    if free { rows } else { batch(kernel, dims) }
 }

@@ -51,6 +51,16 @@ fn limits_are_rates_and_bandwidths_can_be_replaced() -> Result<(), Error> {
 }
 
 #[test]
+fn rows_that_are_bound_are_told() -> Result<(), Error> {
+    let engine = Engine::host()?;
+    let bound = engine.compile(TEXT, &[("N", 64), ("K", 64), ("M", 8)])?;
+    let data = Data::new(&bound, 1, 0)?;
+    let bench = Bench::new(&bound, &data, 1, EFFORT.run)?;
+    assert_eq!(bench.summary(&limits(&engine)?)?.rows, 8);
+    Ok(())
+}
+
+#[test]
 fn threads_compute_at_once() -> Result<(), Error> {
     let stream = Stream::new(1 << 16)?;
     let one = Pool::new(NonZeroUsize::MIN)?;

@@ -8,6 +8,7 @@
 
 use super::sync::{held, held_at_once};
 use os::{Id, Whole};
+use std::num::NonZero;
 use std::sync::Mutex;
 
 /// Where the workers of a team sleep.
@@ -23,9 +24,12 @@ struct Asleep {
 }
 
 impl Cores {
-    /// Of a team with so many workers.
-    pub(super) fn new(workers: usize) -> Cores {
-        Cores((0..workers).map(|_| Mutex::new(None)).collect())
+    /// Of a team of so many threads, its caller included. Nothing is known of a team that has not a core for each: its threads
+    /// sleep wherever they are put.
+    pub(super) fn of(threads: usize) -> Cores {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let known = if threads <= cores { threads } else { 1 };
+        Cores((1..known).map(|_| Mutex::new(None)).collect())
     }
 
     /// Runs `sleep` as a worker, the calling thread, whose core is known meanwhile.
@@ -58,10 +62,21 @@ impl Cores {
         for slot in workers {
             asleep_in(slot, |asleep| {
                 let own = taken.insert(asleep.core).then_some(asleep.core);
-                if asleep.whole.is_none() {
-                    asleep.whole = os::keep_off(asleep.id, all.cores().filter(|c| Some(*c) != own));
-                }
+                asleep.keep_off(all.cores().filter(|core| Some(*core) != own));
             });
+        }
+    }
+}
+
+impl Asleep {
+    /// Takes cores off the list that it may run on, if others are left.
+    fn keep_off(&mut self, cores: impl Iterator<Item = usize>) {
+        // Who was kept off others before, and has not run since, has the whole list still.
+        let Some(whole) = self.whole.or_else(|| os::allowed(self.id)) else {
+            return;
+        };
+        if os::keep_off(self.id, whole, cores) {
+            self.whole = Some(whole);
         }
     }
 }
@@ -118,18 +133,17 @@ mod os {
         Some(sched_getcpu())
     }
 
-    /// Takes cores off the list that a thread may run on, if others are left; gives the list as it was. A system that refuses
-    /// leaves things as they are.
-    pub(super) fn keep_off(thread: Id, cores: impl Iterator<Item = usize>) -> Option<Whole> {
-        let whole = sched_getaffinity(Some(thread)).ok()?;
+    /// The cores that a thread may run on.
+    pub(super) fn allowed(thread: Id) -> Option<Whole> {
+        sched_getaffinity(Some(thread)).ok()
+    }
+
+    /// Lets a thread run on the cores of a list without some of them, if others are left; false if it was left as it is.
+    pub(super) fn keep_off(thread: Id, whole: Whole, cores: impl Iterator<Item = usize>) -> bool {
         let mut rest = whole;
         let known = cores.take_while(|c| *c < CpuSet::MAX_CPU);
         known.for_each(|core| rest.unset(core));
-        if rest.count() == 0 {
-            return None;
-        }
-        sched_setaffinity(Some(thread), &rest).ok()?;
-        Some(whole)
+        rest.count() > 0 && sched_setaffinity(Some(thread), &rest).is_ok()
     }
 
     /// Sets the list that a thread may run on.
@@ -144,6 +158,7 @@ mod os {
 mod os {
     #[derive(Clone, Copy)]
     pub(super) struct Id;
+    #[derive(Clone, Copy)]
     pub(super) enum Whole {}
 
     pub(super) fn id() -> Id {
@@ -154,8 +169,12 @@ mod os {
         None
     }
 
-    pub(super) fn keep_off(_: Id, _: impl Iterator<Item = usize>) -> Option<Whole> {
+    pub(super) fn allowed(_: Id) -> Option<Whole> {
         None
+    }
+
+    pub(super) fn keep_off(_: Id, whole: Whole, _: impl Iterator<Item = usize>) -> bool {
+        match whole {}
     }
 
     pub(super) fn allow(_: Id, whole: &Whole) {
@@ -183,7 +202,7 @@ mod tests {
         if whole.count() < 2 {
             return;
         }
-        let cores = Cores::new(1);
+        let cores = Cores::of(2);
         let (ready, wake) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
         std::thread::scope(|scope| {
             let worker = scope.spawn(|| {

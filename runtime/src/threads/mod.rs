@@ -105,7 +105,7 @@ impl Pool {
                 job: Job::new(),
                 runs: Runs::new(threads),
                 patience,
-                cores: Cores::new(threads - 1),
+                cores: Cores::of(threads),
             }),
             workers: Vec::new(),
         };

@@ -7,7 +7,7 @@
 
 use super::analysis::Graph;
 use super::facts::Facts;
-use super::lang::Node;
+use super::lang::{Node, Op};
 use super::{NODES, ROUNDS, RuleSet};
 use egg::{ENodeOrVar, Id, Language, PatternAst, Rewrite, SearchMatches};
 use std::collections::BTreeMap;
@@ -80,10 +80,98 @@ fn search_all<'a>(
         Some(seen) => distances(graph, &changed[seen..], sight),
         None => vec![0; graph.nodes().len()],
     };
+    let here = Here::of(graph);
     let rules = rules.iter().zip(depths);
     rules
-        .map(|(rule, depth)| search(graph, rule, &apart, *depth))
+        .map(|(rule, depth)| search(graph, &here, rule, |id| apart[usize::from(id)] <= *depth))
         .collect()
+}
+
+/// Where the operations of a graph are.
+struct Here<'g> {
+    /// The operations of each class, by number.
+    of_class: Vec<Ops>,
+    /// The nodes of each operation, with their classes.
+    nodes: BTreeMap<Op, Vec<(Id, &'g [Id])>>,
+}
+
+/// A set of operations.
+#[derive(Clone, Copy, Default)]
+struct Ops(u128);
+
+const _: () = assert!(Op::ALL.len() <= u128::BITS as usize);
+
+impl Ops {
+    fn with(self, op: Op) -> Ops {
+        Ops(self.0 | 1 << op as u32)
+    }
+
+    fn has(self, op: Op) -> bool {
+        self.0 >> op as u32 & 1 == 1
+    }
+}
+
+impl<'g> Here<'g> {
+    fn of(graph: &'g Graph) -> Here<'g> {
+        let mut here = Here {
+            of_class: vec![Ops::default(); graph.nodes().len()],
+            nodes: BTreeMap::new(),
+        };
+        for class in graph.classes() {
+            let ops = &mut here.of_class[usize::from(class.id)];
+            for node in &class.nodes {
+                if let Node::Op(op, operands) = node {
+                    *ops = ops.with(*op);
+                    let same = here.nodes.entry(*op).or_default();
+                    same.push((class.id, operands));
+                }
+            }
+        }
+        here
+    }
+
+    /// Whether all operations of a pattern are in the graph: few rules are about all that a kernel computes.
+    fn has_all(&self, pattern: &PatternAst<Node>) -> bool {
+        pattern.iter().all(|node| match node {
+            ENodeOrVar::ENode(Node::Op(op, _)) => self.nodes.contains_key(op),
+            ENodeOrVar::ENode(_) | ENodeOrVar::Var(_) => true,
+        })
+    }
+
+    /// Whether operands have the operations that a pattern wants of them.
+    fn fit(&self, graph: &Graph, pattern: &PatternAst<Node>, wanted: &[Id], found: &[Id]) -> bool {
+        let fits = |wanted: &Id, class: &Id| match &pattern[*wanted] {
+            ENodeOrVar::Var(_) => true,
+            ENodeOrVar::ENode(Node::Op(op, _)) => {
+                self.of_class[usize::from(graph.find(*class))].has(*op)
+            }
+            ENodeOrVar::ENode(leaf) => graph[*class].iter().any(|n| n.matches(leaf)),
+        };
+        wanted.len() == found.len() && wanted.iter().zip(found).all(|(w, c)| fits(w, c))
+    }
+
+    /// Classes with a node whose operands have the operations that a pattern wants of them, near a change: a look at two levels,
+    /// which spares most of the searches that find nothing.
+    fn candidates(
+        &self,
+        graph: &Graph,
+        pattern: &PatternAst<Node>,
+        near: impl Fn(Id) -> bool,
+    ) -> Vec<Id> {
+        let Some(ENodeOrVar::ENode(Node::Op(op, wanted))) = pattern.last() else {
+            return graph
+                .classes()
+                .map(|c| c.id)
+                .filter(|id| near(*id))
+                .collect();
+        };
+        let nodes = self.nodes.get(op).into_iter().flatten();
+        let fit = nodes.filter(|(id, found)| near(*id) && self.fit(graph, pattern, wanted, found));
+        let mut classes: Vec<Id> = fit.map(|(id, _)| *id).collect();
+        // The nodes of a class lie beside each other.
+        classes.dedup();
+        classes
+    }
 }
 
 /// How many steps below its root a rule sees.
@@ -124,64 +212,24 @@ fn distances(graph: &Graph, changed: &[Id], sight: usize) -> Vec<usize> {
     apart
 }
 
-/// What a rule matches in classes that are no more than its depth above a change.
+/// What a rule matches in classes near a change.
 fn search<'a>(
     graph: &Graph,
+    here: &Here<'_>,
     rule: &'a Rewrite<Node, Facts>,
-    apart: &[usize],
-    depth: usize,
+    near: impl Fn(Id) -> bool,
 ) -> Vec<SearchMatches<'a, Node>> {
-    let pattern = rule.searcher.get_pattern_ast();
-    let near = |id: &Id| apart[usize::from(*id)] <= depth;
-    let on = |id: Id| {
-        let may = pattern.is_none_or(|p| may_match(graph, p, id));
-        let search = || (rule.searcher).search_eclass_with_limit(graph, id, usize::MAX);
-        may.then(search).flatten()
+    let classes = match rule.searcher.get_pattern_ast() {
+        Some(pattern) if !here.has_all(pattern) => return Vec::new(),
+        Some(pattern) => here.candidates(graph, pattern, near),
+        None => graph
+            .classes()
+            .map(|c| c.id)
+            .filter(|id| near(*id))
+            .collect(),
     };
-    if pattern.is_some_and(|p| !is_anywhere(graph, p)) {
-        return Vec::new();
-    }
-    match pattern.and_then(|p| p.last()) {
-        Some(ENodeOrVar::ENode(node)) => {
-            let op = node.discriminant();
-            let classes = graph.classes_for_op(&op).into_iter().flatten();
-            classes.filter(near).filter_map(on).collect()
-        }
-        Some(ENodeOrVar::Var(_)) | None => {
-            let classes = graph.classes().map(|class| class.id);
-            classes.filter(near).filter_map(on).collect()
-        }
-    }
-}
-
-/// Whether a class has a node whose operands have the operations that a pattern wants of them: a look at two levels, which spares
-/// most of the searches that find nothing.
-fn may_match(graph: &Graph, pattern: &PatternAst<Node>, id: Id) -> bool {
-    let Some(ENodeOrVar::ENode(root)) = pattern.last() else {
-        return true;
-    };
-    let has = |wanted: &Id, class: &Id| match &pattern[*wanted] {
-        ENodeOrVar::Var(_) => true,
-        ENodeOrVar::ENode(node) => graph[*class].iter().any(|n| n.matches(node)),
-    };
-    let fits = |node: &Node| {
-        node.matches(root)
-            && root
-                .children()
-                .iter()
-                .zip(node.children())
-                .all(|(w, c)| has(w, c))
-    };
-    graph[id].iter().any(fits)
-}
-
-/// Whether all operations of a pattern are in the graph: few rules are about all that a kernel computes.
-fn is_anywhere(graph: &Graph, pattern: &PatternAst<Node>) -> bool {
-    let mut nodes = pattern.iter().filter_map(|node| match node {
-        ENodeOrVar::ENode(node) => Some(node.discriminant()),
-        ENodeOrVar::Var(_) => None,
-    });
-    nodes.all(|op| graph.classes_for_op(&op).is_some())
+    let on = |id: Id| (rule.searcher).search_eclass_with_limit(graph, id, usize::MAX);
+    classes.into_iter().filter_map(on).collect()
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ use crate::schedule::index::AxisSet;
 use crate::schedule::term::LoadId;
 use crate::target::{UNITS, Unit};
 use egg::Id;
+use smallvec::SmallVec;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::sync::Arc;
 
 /// An operation of an extracted term.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +20,7 @@ pub struct Picked {
     /// The operation.
     pub op: Op,
     /// Its data operands (lanes, type, axis, numbers of tables …), in order.
-    pub data: Vec<Node>,
+    pub data: Arc<[Node]>,
     /// Its vector operands, as positions in the term.
     pub children: Vec<usize>,
     /// Lanes of the result.
@@ -80,6 +82,8 @@ struct Operation {
     lanes: AxisSet,
     ty: Ty,
     children: Vec<Child>,
+    /// The operands that are data, in order.
+    data: Arc<[Node]>,
     planes: usize,
 }
 
@@ -87,15 +91,15 @@ struct Operation {
 enum Child {
     /// A class of vectors.
     Vector(usize),
-    /// Data, and its hash.
-    Data(Node, u64),
+    /// The hash of data.
+    Data(u64),
 }
 
 impl Operation {
     fn operands(&self) -> impl Iterator<Item = usize> {
         self.children.iter().filter_map(|c| match c {
             Child::Vector(class) => Some(*class),
-            Child::Data(..) => None,
+            Child::Data(_) => None,
         })
     }
 }
@@ -121,15 +125,16 @@ impl<'a> Operations<'a> {
                 let Node::Op(op, ids) = node else {
                     continue;
                 };
-                let children: Option<Vec<Child>> = ids
-                    .iter()
-                    .map(|id| child(graph, &classes, *op, *id))
+                let mut data = Vec::new();
+                let operands = ids.iter();
+                let children: Option<Vec<Child>> = operands
+                    .map(|id| child(graph, &classes, *op, *id, &mut data))
                     .collect();
                 let (Some(children), false) = (children, *op == Op::Vec) else {
                     continue;
                 };
-                let planes = match (op, children.first()) {
-                    (Op::VLookup32, Some(Child::Data(Node::Ref(table), _))) => {
+                let planes = match (op, data.first()) {
+                    (Op::VLookup32, Some(Node::Ref(table))) => {
                         float_planes(&facts.tables[*table as usize])
                     }
                     _ => 0,
@@ -140,6 +145,7 @@ impl<'a> Operations<'a> {
                     lanes,
                     ty,
                     children,
+                    data: data.into(),
                     planes,
                 });
             }
@@ -166,17 +172,25 @@ impl<'a> Operations<'a> {
     }
 }
 
-/// An operand of an operation; `None` for a real one that is no constant.
-fn child(graph: &Graph, classes: &HashMap<Id, usize>, op: Op, id: Id) -> Option<Child> {
-    Some(match &graph[id].data {
-        Fact::Vector { .. } => Child::Vector(*classes.get(&graph.find(id))?),
-        Fact::Data(leaf) => Child::Data(leaf.clone(), leaf_hash(graph, op, leaf)),
+/// An operand of an operation, which is put beside the others if it is data; `None` for a real one that is no constant.
+fn child(
+    graph: &Graph,
+    classes: &HashMap<Id, usize>,
+    op: Op,
+    id: Id,
+    data: &mut Vec<Node>,
+) -> Option<Child> {
+    let (leaf, hash) = match &graph[id].data {
+        Fact::Vector { .. } => return Some(Child::Vector(*classes.get(&graph.find(id))?)),
+        Fact::Data(leaf) => (leaf.clone(), leaf_hash(graph, op, leaf)),
         Fact::Real(real) => {
             let number = Node::num(real.constant?);
             let hash = word(&number);
-            Child::Data(number, hash)
+            (number, hash)
         }
-    })
+    };
+    data.push(leaf);
+    Some(Child::Data(hash))
 }
 
 /// Extracts a term for the roots, without the operations banned. `None` if there is none on the target.
@@ -347,7 +361,8 @@ impl<'a> Search<'a> {
         let facts = &self.operations.graph.analysis;
         let mut cost = 0.0;
         let mut hash = fnv(op.name().as_bytes(), mode as u64 + 17);
-        let (mut data, mut operands) = (Vec::new(), Vec::new());
+        let data = operation.data.clone();
+        let mut operands: SmallVec<[&Picked; 4]> = SmallVec::new();
         let (mut runs, mut bound) = (AxisSet::default(), AxisSet::default());
         for child in &operation.children {
             match child {
@@ -359,10 +374,7 @@ impl<'a> Search<'a> {
                     bound = bound.union(chosen.picked.bound);
                     operands.push(&chosen.picked);
                 }
-                Child::Data(leaf, contents) => {
-                    hash = fnv(&contents.to_le_bytes(), hash);
-                    data.push(leaf.clone());
-                }
+                Child::Data(contents) => hash = fnv(&contents.to_le_bytes(), hash),
             }
         }
         if let (Op::VLoad, Some(Node::Ref(load))) = (op, data.last()) {

@@ -7,20 +7,33 @@
 //! of the others off the list that the system chooses from for a worker; the worker puts them back as soon as it runs.
 
 use super::sync::{held, held_at_once};
-use os::{Id, Whole};
+use os::{Id, List};
 use std::num::NonZero;
 use std::sync::Mutex;
 
 /// Where the workers of a team sleep.
-pub(super) struct Cores(Box<[Mutex<Option<Asleep>>]>);
+pub(super) struct Cores {
+    workers: Box<[Mutex<Option<Asleep>>]>,
+    /// The process that they are threads of. One that was forked from it has none of them.
+    process: u32,
+}
 
 /// A worker that sleeps, or is about to.
 struct Asleep {
     id: Id,
     /// Where it last ran.
     core: usize,
-    /// All cores that it may run on, if it is kept off some of them.
-    whole: Option<Whole>,
+    /// If it is kept off some cores.
+    kept: Option<Kept>,
+}
+
+/// The lists of cores of a worker that is kept off some.
+#[derive(Clone, Copy)]
+struct Kept {
+    /// As it was.
+    whole: List,
+    /// As it is until the worker runs.
+    rest: List,
 }
 
 impl Cores {
@@ -29,31 +42,41 @@ impl Cores {
     pub(super) fn of(threads: usize) -> Cores {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let known = if threads <= cores { threads } else { 1 };
-        Cores((1..known).map(|_| Mutex::new(None)).collect())
+        Cores {
+            workers: (1..known).map(|_| Mutex::new(None)).collect(),
+            process: std::process::id(),
+        }
     }
 
     /// Runs `sleep` as a worker, the calling thread, whose core is known meanwhile.
     pub(super) fn asleep(&self, worker: usize, sleep: impl FnOnce()) {
-        let Some((slot, core)) = self.0.get(worker).zip(os::core()) else {
+        let Some((slot, core)) = self.workers.get(worker).zip(os::core()) else {
             return sleep();
         };
+        let id = os::id();
         *held(slot.lock()) = Some(Asleep {
-            id: os::id(),
+            id,
             core,
-            whole: None,
+            kept: None,
         });
         sleep();
         let was = held(slot.lock()).take();
-        if let Some((id, whole)) = was.and_then(|a| Some((a.id, a.whole?))) {
-            os::allow(id, &whole);
+        if let Some(Kept { whole, rest }) = was.and_then(|a| a.kept)
+            // Another list is that of somebody else, who wants it.
+            && os::list(id) == Some(rest)
+        {
+            os::set_list(id, &whole);
         }
     }
 
-    /// Before the first workers, so many of them, are woken by the calling thread: each will wake where it went to sleep, or
-    /// on a core that none of the team is on, if there is one.
+    /// Before the first workers, so many of them, are woken by the calling thread: each will wake where it went to sleep, or on a
+    /// core that none of these is on, if there is one. Also those that sleep apart are kept off the core of the caller, which
+    /// the system likes to wake them on.
     pub(super) fn part(&self, workers: usize) {
-        let Some(here) = os::core() else { return };
-        let workers = &self.0[..workers.min(self.0.len())];
+        let Some(here) = os::core().filter(|_| std::process::id() == self.process) else {
+            return;
+        };
+        let workers = &self.workers[..workers.min(self.workers.len())];
         let mut all = Set::of(here);
         for slot in workers {
             asleep_in(slot, |asleep| _ = all.insert(asleep.core));
@@ -72,11 +95,13 @@ impl Asleep {
     /// Takes cores off the list that it may run on, if others are left.
     fn keep_off(&mut self, cores: impl Iterator<Item = usize>) {
         // Who was kept off others before, and has not run since, has the whole list still.
-        let Some(whole) = self.whole.or_else(|| os::allowed(self.id)) else {
+        let known = self.kept.map(|kept| kept.whole);
+        let Some(whole) = known.or_else(|| os::list(self.id)) else {
             return;
         };
-        if os::keep_off(self.id, whole, cores) {
-            self.whole = Some(whole);
+        let rest = os::without(whole, cores);
+        if rest.is_some_and(|rest| os::set_list(self.id, &rest)) {
+            self.kept = rest.map(|rest| Kept { whole, rest });
         }
     }
 }
@@ -121,7 +146,8 @@ mod os {
     use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
     pub(super) type Id = Pid;
-    pub(super) type Whole = CpuSet;
+    /// Cores that a thread may run on.
+    pub(super) type List = CpuSet;
 
     /// The calling thread.
     pub(super) fn id() -> Id {
@@ -133,23 +159,22 @@ mod os {
         Some(sched_getcpu())
     }
 
-    /// The cores that a thread may run on.
-    pub(super) fn allowed(thread: Id) -> Option<Whole> {
+    /// The list of a thread.
+    pub(super) fn list(thread: Id) -> Option<List> {
         sched_getaffinity(Some(thread)).ok()
     }
 
-    /// Lets a thread run on the cores of a list without some of them, if others are left; false if it was left as it is.
-    pub(super) fn keep_off(thread: Id, whole: Whole, cores: impl Iterator<Item = usize>) -> bool {
-        let mut rest = whole;
+    /// A list without some cores, if others are left.
+    pub(super) fn without(list: List, cores: impl Iterator<Item = usize>) -> Option<List> {
+        let mut rest = list;
         let known = cores.take_while(|c| *c < CpuSet::MAX_CPU);
         known.for_each(|core| rest.unset(core));
-        rest.count() > 0 && sched_setaffinity(Some(thread), &rest).is_ok()
+        (rest.count() > 0).then_some(rest)
     }
 
-    /// Sets the list that a thread may run on.
-    pub(super) fn allow(thread: Id, cores: &Whole) {
-        // A system that let the list be shortened lets it be as it was; if not, the worker stays where it is.
-        let _ = sched_setaffinity(Some(thread), cores);
+    /// Sets the list of a thread; false if the system refuses, which leaves it as it is.
+    pub(super) fn set_list(thread: Id, list: &List) -> bool {
+        sched_setaffinity(Some(thread), list).is_ok()
     }
 }
 
@@ -158,8 +183,8 @@ mod os {
 mod os {
     #[derive(Clone, Copy)]
     pub(super) struct Id;
-    #[derive(Clone, Copy)]
-    pub(super) enum Whole {}
+    #[derive(Clone, Copy, PartialEq)]
+    pub(super) enum List {}
 
     pub(super) fn id() -> Id {
         Id
@@ -169,16 +194,16 @@ mod os {
         None
     }
 
-    pub(super) fn allowed(_: Id) -> Option<Whole> {
+    pub(super) fn list(_: Id) -> Option<List> {
         None
     }
 
-    pub(super) fn keep_off(_: Id, whole: Whole, _: impl Iterator<Item = usize>) -> bool {
-        match whole {}
+    pub(super) fn without(list: List, _: impl Iterator<Item = usize>) -> Option<List> {
+        match list {}
     }
 
-    pub(super) fn allow(_: Id, whole: &Whole) {
-        match *whole {}
+    pub(super) fn set_list(_: Id, list: &List) -> bool {
+        match *list {}
     }
 }
 
@@ -199,10 +224,10 @@ mod tests {
     fn a_worker_is_kept_off_the_core_of_its_caller_until_it_runs() {
         use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
         let whole = sched_getaffinity(None).expect("the list of cores");
-        if whole.count() < 2 {
+        let cores = Cores::of(2);
+        if whole.count() < 2 || cores.workers.is_empty() {
             return;
         }
-        let cores = Cores::of(2);
         let (ready, wake) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
         std::thread::scope(|scope| {
             let worker = scope.spawn(|| {
@@ -215,13 +240,13 @@ mod tests {
                 (inside.expect("it slept"), sched_getaffinity(None))
             });
             ready.wait();
-            let slept_on = held(cores.0[0].lock()).as_ref().expect("asleep").core;
+            let slept_on = held(cores.workers[0].lock()).as_ref().expect("asleep").core;
             // The calling thread goes where the worker is.
             let mut one = CpuSet::new();
             one.set(slept_on);
             sched_setaffinity(None, &one).expect("a core of the list");
             cores.part(1);
-            let listed = held(cores.0[0].lock()).as_ref().expect("asleep").id;
+            let listed = held(cores.workers[0].lock()).as_ref().expect("asleep").id;
             let kept = sched_getaffinity(Some(listed)).expect("the list of the worker");
             sched_setaffinity(None, &whole).expect("as it was");
             wake.wait();
@@ -230,6 +255,22 @@ mod tests {
             assert_eq!(within.expect("a list"), kept);
             assert_ne!(core, Some(slept_on));
             assert_eq!(after.expect("a list"), whole);
+        });
+    }
+
+    #[test]
+    fn a_forked_process_leaves_the_workers_of_its_parent_alone() {
+        let Some(core) = os::core() else { return };
+        let parent = Cores {
+            workers: [Mutex::new(None)].into(),
+            process: std::process::id() + 1,
+        };
+        parent.asleep(0, || {
+            // It sleeps where the caller runs, and would be kept off.
+            parent.part(1);
+            let slot = held(parent.workers[0].lock());
+            let asleep = slot.as_ref().expect("it is asleep");
+            assert!(asleep.kept.is_none(), "on core {core}");
         });
     }
 }

@@ -217,8 +217,8 @@ impl<'a> Prepared<'a> {
     /// Zeroed memory for the outputs, with their shapes.
     pub(crate) fn outputs(&self) -> Result<Vec<Output>, Error> {
         self.results()
-            .map(|(id, shape)| {
-                let shape = shape.into_vec();
+            .map(|id| {
+                let shape = self.shape(id).into_vec();
                 let bytes = self.kernel.spec().tensors[id]
                     .format
                     .tensor_bytes(&shape)
@@ -231,11 +231,15 @@ impl<'a> Prepared<'a> {
             .collect()
     }
 
-    /// The outputs with their shapes.
-    fn results(&self) -> impl Iterator<Item = (TensorId, Few<u64>)> {
+    /// The outputs.
+    fn results(&self) -> impl Iterator<Item = TensorId> {
         let tensors = self.kernel.spec().tensors.iter();
-        let outputs = tensors.filter(|(_, t)| t.role == Role::Output);
-        outputs.map(|(id, t)| (id, t.shape.iter().map(|e| self.extent(*e)).collect()))
+        tensors.filter_map(|(id, t)| (t.role == Role::Output).then_some(id))
+    }
+
+    fn shape(&self, id: TensorId) -> Few<u64> {
+        let shape = &self.kernel.spec().tensors[id].shape;
+        shape.iter().map(|e| self.extent(*e)).collect()
     }
 
     /// Runs the whole call.
@@ -295,7 +299,8 @@ impl<'a> Prepared<'a> {
                 what,
             });
         }
-        for ((id, shape), output) in self.results().zip(outputs.iter()) {
+        for (id, output) in self.results().zip(outputs.iter()) {
+            let shape = self.shape(id);
             let format = &self.kernel.spec().tensors[id].format;
             let wanted = format.tensor_bytes(&shape);
             if wanted != Some(output.len() as u64) {

@@ -150,20 +150,19 @@ impl<'g> Here<'g> {
         wanted.len() == found.len() && wanted.iter().zip(found).all(|(w, c)| fits(w, c))
     }
 
-    /// Classes with a node whose operands have the operations that a pattern wants of them, near a change: a look at two levels,
-    /// which spares most of the searches that find nothing.
+    /// Classes near a change in which a pattern may be: those with a node whose operands have the operations that it wants of
+    /// them, a look at two levels, which spares most of the searches that find nothing. All that are near where there is no such
+    /// pattern.
     fn candidates(
         &self,
         graph: &Graph,
-        pattern: &PatternAst<Node>,
+        pattern: Option<&PatternAst<Node>>,
         near: impl Fn(Id) -> bool,
     ) -> Vec<Id> {
-        let Some(ENodeOrVar::ENode(Node::Op(op, wanted))) = pattern.last() else {
-            return graph
-                .classes()
-                .map(|c| c.id)
-                .filter(|id| near(*id))
-                .collect();
+        let root = pattern.and_then(|p| Some((p, p.last()?)));
+        let Some((pattern, ENodeOrVar::ENode(Node::Op(op, wanted)))) = root else {
+            let classes = graph.classes().map(|class| class.id);
+            return classes.filter(|id| near(*id)).collect();
         };
         let nodes = self.nodes.get(op).into_iter().flatten();
         let fit = nodes.filter(|(id, found)| near(*id) && self.fit(graph, pattern, wanted, found));
@@ -219,15 +218,11 @@ fn search<'a>(
     rule: &'a Rewrite<Node, Facts>,
     near: impl Fn(Id) -> bool,
 ) -> Vec<SearchMatches<'a, Node>> {
-    let classes = match rule.searcher.get_pattern_ast() {
-        Some(pattern) if !here.has_all(pattern) => return Vec::new(),
-        Some(pattern) => here.candidates(graph, pattern, near),
-        None => graph
-            .classes()
-            .map(|c| c.id)
-            .filter(|id| near(*id))
-            .collect(),
-    };
+    let pattern = rule.searcher.get_pattern_ast();
+    if pattern.is_some_and(|pattern| !here.has_all(pattern)) {
+        return Vec::new();
+    }
+    let classes = here.candidates(graph, pattern, near);
     let on = |id: Id| (rule.searcher).search_eclass_with_limit(graph, id, usize::MAX);
     classes.into_iter().filter_map(on).collect()
 }

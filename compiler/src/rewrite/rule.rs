@@ -65,25 +65,16 @@ impl Rule {
         for when in self.when {
             self.check(&bound, when.names())?;
         }
+        // All names that are used are bound.
+        if let Some(name) = bound.into_iter().find(|name| name.len() > LONGEST) {
+            return Err(RuleError::LongName(self.name.to_owned(), name));
+        }
         let applier = Guarded {
             rule: *self,
-            right: self.numbered(&right)?,
+            right: numbered(&right),
         };
-        Rewrite::new(self.name, self.numbered(&left)?, applier)
+        Rewrite::new(self.name, numbered(&left), applier)
             .map_err(|e| RuleError::Pattern(self.name.to_owned(), e))
-    }
-
-    /// A pattern whose variables have the numbers of their names, by which conditions find them.
-    fn numbered(&self, pattern: &Pattern<Node>) -> Result<Pattern<Node>, RuleError> {
-        let node = |node: &ENodeOrVar<Node>| match node {
-            ENodeOrVar::ENode(node) => Ok(ENodeOrVar::ENode(node.clone())),
-            ENodeOrVar::Var(named) => match named.to_string() {
-                name if name.len() > LONGEST => Err(RuleError::LongName(self.name.into(), name)),
-                name => Ok(ENodeOrVar::Var(var(&name))),
-            },
-        };
-        let nodes: Result<Vec<_>, RuleError> = pattern.ast.iter().map(node).collect();
-        Ok(Pattern::new(PatternAst::from(nodes?)))
     }
 
     fn check<S: ToString>(
@@ -100,6 +91,16 @@ impl Rule {
             None => Ok(()),
         }
     }
+}
+
+/// A pattern whose variables have the numbers of their names, by which conditions find them.
+fn numbered(pattern: &Pattern<Node>) -> Pattern<Node> {
+    let node = |node: &ENodeOrVar<Node>| match node {
+        ENodeOrVar::ENode(node) => ENodeOrVar::ENode(node.clone()),
+        ENodeOrVar::Var(named) => ENodeOrVar::Var(var(&named.to_string())),
+    };
+    let nodes: Vec<ENodeOrVar<Node>> = pattern.ast.iter().map(node).collect();
+    Pattern::new(PatternAst::from(nodes))
 }
 
 fn element<'g>(graph: &'g Graph, subst: &Subst, name: &str) -> Option<&'g Element> {

@@ -6,9 +6,9 @@
 //! so a team of two took as long as one thread, for as long as a benchmark ran. Who wakes the team therefore takes the cores
 //! of the others off the list that the system chooses from for a worker; the worker puts them back as soon as it runs.
 
+use super::spin::core_for_each;
 use super::sync::{held, held_at_once};
 use os::{Id, List};
-use std::num::NonZero;
 use std::sync::Mutex;
 
 /// Where the workers of a team sleep.
@@ -40,8 +40,7 @@ impl Cores {
     /// Of a team of so many threads, its caller included. Nothing is known of a team that has not a core for each: its threads
     /// sleep wherever they are put.
     pub(super) fn of(threads: usize) -> Cores {
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let known = if threads <= cores { threads } else { 1 };
+        let known = if core_for_each(threads) { threads } else { 1 };
         Cores {
             workers: (1..known).map(|_| Mutex::new(None)).collect(),
             process: std::process::id(),

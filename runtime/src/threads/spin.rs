@@ -29,6 +29,11 @@ pub(super) struct Spin {
     since: Option<Instant>,
 }
 
+/// Whether there is a core for each of so many threads.
+pub(super) fn core_for_each(threads: usize) -> bool {
+    threads <= std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 impl Patience {
     /// Threads sleep at once.
     pub(super) const NONE: Patience = Patience(Duration::ZERO);
@@ -36,8 +41,7 @@ impl Patience {
     /// Of a team of so many threads. A team that has not a core for each of its threads does not wait at the cost of those
     /// that work.
     pub(super) fn of(threads: usize) -> Patience {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        match threads <= cores {
+        match core_for_each(threads) {
             true => Patience(LOOKING),
             false => Patience::NONE,
         }

@@ -565,7 +565,7 @@ fn products_of_other_than_bytes_take_no_biased_codes() {
             let kernel = compile(&engine, &text);
             let program = kernel.program().expect("a program");
             for (_, _, rewritten, _) in &program.stages.last().expect("a step").parts {
-                for lowering in &rewritten.lowerings {
+                for lowering in rewritten.lowerings.iter() {
                     let nodes = &lowering.term.nodes;
                     let products = nodes.iter().filter(|n| n.op == Op::VFMul);
                     let mut factors = products.flat_map(|product| &product.children);

@@ -133,9 +133,9 @@ fn considered(kernel: &Kernel) -> String {
             text.push_str(&format!("{candidate:?}\n"));
         }
         for (_, _, rewritten, lowering) in &stage.parts {
-            text.push_str(&format!("{} {:?}\n", lowering.term.hash, lowering.cost));
-            for other in &rewritten.lowerings {
-                text.push_str(&format!("{} {:?}\n", other.name, other.cost));
+            text.push_str(&format!("{}\n", lowering.term.hash));
+            for other in rewritten.lowerings.iter() {
+                text.push_str(&format!("{} {}\n", other.name, other.term.hash));
             }
         }
     }

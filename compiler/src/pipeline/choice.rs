@@ -12,13 +12,15 @@ use crate::schedule::plan::{Layouts, Plan, known_extent, layouts_of, plans, sett
 use crate::schedule::sums::keeping_sums;
 use crate::spec::kernel::{Kernel, Statement};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A plan with its rewritten main part.
 struct Tried {
     plan: Plan,
     layouts: Layouts,
     placed: Placed,
-    rewritten: Rewritten,
+    /// Of its outline.
+    rewritten: Arc<Rewritten>,
     /// An e-graph that was made for it and is not used.
     dropped: Option<Graph>,
 }
@@ -269,9 +271,9 @@ impl Choice {
             ..
         } = &self.contenders[at.contender];
         let (tried, plan) = (*tried, tiles[at.tile].plan.clone());
-        let rewritten = self.tried[tried].rewritten.clone();
-        let lowering = rewritten.lowerings[*which].clone();
         let placed = place(kernel, statement, &plan, layouts, Part::MAIN, request.batch)?;
+        let rewritten = self.tried[tried].rewritten.of(&placed);
+        let lowering = rewritten.lowerings[*which].clone();
         let used = self.tried.iter().map(|t| Graph::of(&t.rewritten));
         let dropped = self.tried.iter().filter_map(|t| t.dropped);
         let mut graphs: Vec<Graph> = used.chain(dropped).collect();
@@ -280,8 +282,10 @@ impl Choice {
         for part in rest(kernel, statement, &plan, layouts) {
             let rest = self.rest(settled, tried, &plan, part, layouts)?;
             graphs.push(Graph::of(&rest.rewritten));
-            let lowering = rest.rewritten.lowerings[0].clone();
-            parts.push((part, rest.placed.clone(), rest.rewritten.clone(), lowering));
+            let best = rest.rewritten.best(&rest.placed, request.target);
+            let lowering = best.ok_or_else(|| not_there(kernel, request, None))?;
+            let rewritten = rest.rewritten.of(&rest.placed);
+            parts.push((part, rest.placed.clone(), rewritten, lowering.clone()));
         }
         let amounts = amounts::nominal(kernel, statement, &plan, request.batch);
         Ok(Stage {
@@ -448,7 +452,7 @@ fn try_sums(
         }
         Err(error) => return Err(error.into()),
     };
-    let best = rewritten.lowerings.first();
+    let best = rewritten.best(&placed, request.target);
     let read = best.is_some_and(|best| apart::reads_kept(&placed, &best.term));
     if !read || !rewritten.saturated {
         return Ok(Sums::NotRead(Graph::of(&rewritten)));

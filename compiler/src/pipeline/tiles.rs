@@ -106,10 +106,7 @@ pub(super) fn tiles(
                 if !same_terms(&placed, first) {
                     continue;
                 }
-                // Rewriting made fields of joint codes, and elements.
-                let made = &rewritten.facts.terms;
-                placed.terms.fields = made.fields.clone();
-                placed.terms.elements = made.elements.clone();
+                rewritten.facts.put_made(&mut placed.terms);
                 tiles.push(Tile {
                     plan,
                     layouts: weave.layouts,

@@ -4,7 +4,7 @@
 use super::facts::Facts;
 use super::lang::{Node, Op, Ty};
 use super::word::{self, Word};
-use crate::schedule::index::{AxisId, AxisSet};
+use crate::schedule::index::{AxisId, AxisKind, AxisSet};
 use crate::schedule::term::Storage;
 use egg::{Analysis, DidMerge, EGraph, Id};
 
@@ -408,16 +408,13 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], operands: &[&Real], own: Id
                 return unknown(free, call);
             };
             let free = free.minus(AxisSet::one(axis));
-            let (low, high) = match facts.most(axis) {
-                Some(n) => (scale(e.low.min(0.0), n), scale(e.high.max(0.0), n)),
-                None => (
-                    scale(e.low.min(0.0), u64::MAX),
-                    scale(e.high.max(0.0), u64::MAX),
-                ),
-            };
+            // Nothing asks how large sums of loops are that are no integers.
+            let counts = e.integer || facts.axes[axis].kind != AxisKind::Loop;
+            let most = counts.then(|| facts.most(axis)).flatten();
+            let most = most.unwrap_or(u64::MAX);
             Real {
-                low,
-                high,
+                low: scale(e.low.min(0.0), most),
+                high: scale(e.high.max(0.0), most),
                 integer: e.integer,
                 ..unknown(free, call)
             }

@@ -9,6 +9,7 @@ use super::analysis::{Graph, real};
 use super::canon::{Atom, Canon, Poly, number, sorted, times};
 use super::extract::Extracted;
 use super::lang::{Node, Op};
+use super::outline::Outline;
 use crate::schedule::index::AxisId;
 use crate::schedule::place::{Kept, Placed};
 use crate::schedule::term::{Term, TermId};
@@ -30,9 +31,10 @@ pub(super) struct Apart {
 
 /// Whether some result of a statement has a form with a kept sum.
 pub fn is_useful(placed: &Placed, kernel: &Kernel) -> bool {
-    let mut graph = super::start(placed, kernel);
-    let mut roots = placed.roots.iter();
-    roots.any(|root| second_form(&mut graph, root.term, &placed.kept).is_some())
+    let outline = Outline::of(placed, kernel);
+    let mut graph = Graph::new(outline.facts());
+    let mut roots = outline.roots.iter();
+    roots.any(|root| second_form(&mut graph, root.term, &outline.kept).is_some())
 }
 
 /// Whether a term reads what is kept.
@@ -138,10 +140,12 @@ impl Canon<'_> {
                 continue;
             }
             let (mut key, mut factor) = (outside, c);
-            match (inside.is_empty(), self.graph.analysis.extent(axis)) {
-                (true, Some(n)) => factor *= n as f64,
-                (true, None) => key.push(self.sum_over(axis, &number(1.0))),
-                (false, _) => key.push(self.sum_over(axis, &[(inside, 1.0)].into())),
+            if !inside.is_empty() {
+                key.push(self.sum_over(axis, &[(inside, 1.0)].into()));
+            } else if let Some(n) = self.graph.analysis.constant_extent(axis) {
+                factor *= n as f64;
+            } else {
+                key.push(self.sum_over(axis, &number(1.0)));
             }
             *sum.entry(sorted(key)).or_insert(0.0) += factor;
         }

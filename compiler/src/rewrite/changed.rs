@@ -230,7 +230,9 @@ fn search<'a>(
 #[cfg(test)]
 mod tests {
     use super::saturate;
-    use crate::rewrite::{RuleSet, roots, start};
+    use crate::rewrite::analysis::Graph;
+    use crate::rewrite::outline::Outline;
+    use crate::rewrite::{RuleSet, roots};
     use crate::schedule::normal::{Step, normalize};
     use crate::schedule::place::{Part, place};
     use crate::schedule::plan::{layouts_of, plans};
@@ -283,8 +285,9 @@ mod tests {
                     let chosen = layouts_of(&normal.kernel, statement, &plan, &layouts);
                     let placed = place(&normal.kernel, statement, &plan, &chosen, Part::MAIN, 1);
                     let placed = placed.expect("it has a place");
-                    let mut graph = start(&placed, &normal.kernel);
-                    roots(&mut graph, &placed, &normal.kernel).expect("it fits");
+                    let outline = Outline::of(&placed, &normal.kernel);
+                    let mut graph = Graph::new(outline.facts());
+                    roots(&mut graph, &outline, &normal.kernel).expect("it fits");
                     let found = saturate(graph, &rules);
                     if !found.complete {
                         continue;

@@ -4,8 +4,9 @@ use super::analysis::{Fact, Graph};
 use super::extract::Extracted;
 use super::facts::Facts;
 use super::lang::{Node, Op};
+use super::outline::Outline;
 use super::print::leaf;
-use super::{RuleSet, roots, saturate, start_again};
+use super::{RuleSet, roots, saturate};
 use crate::schedule::place::Placed;
 use crate::spec::kernel::Kernel;
 use egg::Id;
@@ -56,9 +57,10 @@ pub fn picture(
     rules: &RuleSet,
     (facts, term): (&Facts, &Extracted),
 ) -> Picture {
-    let mut graph = start_again(placed, facts);
+    let outline = Outline::of(placed, kernel);
+    let mut graph = Graph::new(outline.facts_again(facts));
     // A statement with a term for it has passed this before.
-    let roots = roots(&mut graph, placed, kernel).unwrap_or_default();
+    let roots = roots(&mut graph, &outline, kernel).unwrap_or_default();
     let graph = saturate(graph, rules).graph;
     let marked = marked(&graph, term);
     let mut numbers: BTreeMap<Id, usize> = BTreeMap::new();

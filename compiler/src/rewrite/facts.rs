@@ -3,12 +3,12 @@
 
 use super::digits::Digits;
 use super::lang::Ty;
+use super::outline::{Extent, Extents};
 use crate::format::Element;
 use crate::schedule::index::{Axes, AxisId, AxisKind, TableAxis};
 use crate::schedule::layout::COUNTED;
 use crate::schedule::term::{BitField, Storage, Terms, Unit};
-use crate::spec::kernel::Kernel;
-use crate::vector::ir::Scalar;
+use crate::spec::kernel::Tables;
 use std::collections::BTreeMap;
 
 /// What the facts are derived from, and the tables made on the way.
@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 pub struct Facts {
     /// The axes of the statement.
     pub axes: Axes,
+    /// The extents of its loops, where they are told apart from the axes.
+    pub(super) extents: Extents,
     /// Its terms.
     pub terms: Terms,
     /// Whether a load's tensor is given at the call, by load.
@@ -23,7 +25,7 @@ pub struct Facts {
     /// Tables of look-ups, interned.
     pub tables: Vec<Vec<f64>>,
     /// What tables that are made at the call hold.
-    pub rounding: crate::spec::kernel::Tables,
+    pub rounding: Tables,
     /// Whether sums over neighbours were rounded so: then they are in every lowering, if canonical form keeps them.
     pub rounded: bool,
     /// Hashes of the contents of loads, bit fields and elements: they order terms independently of numbering.
@@ -52,13 +54,14 @@ pub struct Hashes {
 pub const FREE_REDUCTION: u64 = 1 << 15;
 
 impl Facts {
-    /// Facts for a placed statement.
-    pub fn new(axes: Axes, terms: Terms, kernel: &Kernel) -> Self {
-        let call_loads = terms
-            .loads
-            .values()
-            .map(|l| !kernel.tensors[l.tensor].role.is_packed())
-            .collect();
+    /// Facts about the terms of a statement: its axes, with the extents of loops apart from them; whether a load's tensor is given
+    /// at the call, by load; and what tables that are made at the call hold.
+    pub(super) fn new(
+        (axes, extents): (Axes, Extents),
+        terms: Terms,
+        call_loads: Vec<bool>,
+        rounding: Tables,
+    ) -> Facts {
         let hashes = Hashes {
             loads: terms.loads.values().map(hash_of).collect(),
             fields: terms.fields.iter().map(hash_of).collect(),
@@ -67,15 +70,31 @@ impl Facts {
         };
         Facts {
             axes,
+            extents,
             terms,
             call_loads,
-            tables: Vec::new(),
-            rounding: kernel.tables,
-            rounded: false,
             hashes,
-            digits: BTreeMap::new(),
-            changed: Vec::new(),
+            rounding,
+            ..Facts::default()
         }
+    }
+    /// Takes over the tables, fields, elements and units that rewriting made, under their numbers.
+    pub(super) fn take_made(&mut self, made: &Facts) {
+        made.put_made(&mut self.terms);
+        self.tables = made.tables.clone();
+        self.rounded = made.rounded;
+        self.digits = made.digits.clone();
+        self.hashes = made.hashes.clone();
+    }
+    /// Gives terms the fields, elements and units that rewriting made.
+    pub(crate) fn put_made(&self, terms: &mut Terms) {
+        terms.fields = self.terms.fields.clone();
+        terms.elements = self.terms.elements.clone();
+        terms.units = self.terms.units.clone();
+    }
+    /// Whether a load is of weights, by load.
+    pub(super) fn weight_loads(&self) -> Vec<bool> {
+        self.call_loads.iter().map(|given| !given).collect()
     }
     /// The number of a table, new or known.
     pub fn table(&mut self, entries: Vec<f64>) -> u32 {
@@ -115,36 +134,19 @@ impl Facts {
     }
     /// How many values an axis takes, if that is known at compile time.
     pub fn extent(&self, axis: AxisId) -> Option<u64> {
-        let axis = &self.axes[axis];
-        match (&axis.from, &axis.to) {
-            (Scalar::Const(from), Scalar::Const(to)) => {
-                Some(to.saturating_sub(*from).div_ceil(axis.step))
-            }
-            (Scalar::Div(a, b), Scalar::DivCeil(c, d)) if a == c && b == d => Some(1),
-            (_, Scalar::Rem(_, d)) => match **d {
-                Scalar::Const(d) => Some(d.saturating_sub(1)),
-                _ => None,
-            },
-            _ => None,
-        }
+        self.extent_of(axis).extent
+    }
+    /// How many values an axis takes, if that is a number.
+    pub fn constant_extent(&self, axis: AxisId) -> Option<u64> {
+        self.extent_of(axis).constant
     }
     /// How many values an axis takes at most: of a free dimension no more than a call may have.
     pub fn most(&self, axis: AxisId) -> Option<u64> {
-        let free = |to: &Scalar| match to {
-            Scalar::Dim(_) => Some(FREE_REDUCTION),
-            Scalar::Div(d, by) => match (&**d, &**by) {
-                (Scalar::Dim(_), Scalar::Const(by)) => FREE_REDUCTION.checked_div(*by),
-                _ => None,
-            },
-            Scalar::DivCeil(d, by) => match (&**d, &**by) {
-                (Scalar::Dim(_), Scalar::Const(by)) if *by > 0 => {
-                    Some(FREE_REDUCTION.div_ceil(*by))
-                }
-                _ => None,
-            },
-            _ => None,
-        };
-        self.extent(axis).or_else(|| free(&self.axes[axis].to))
+        self.extent_of(axis).most
+    }
+    fn extent_of(&self, axis: AxisId) -> Extent {
+        let of_loop = self.extents.ask(axis);
+        of_loop.unwrap_or_else(|| Extent::of(&self.axes[axis]))
     }
     /// Whether the axis is of neighbours whose bits make up a byte.
     pub fn is_octet(&self, axis: AxisId) -> bool {

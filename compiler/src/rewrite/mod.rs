@@ -13,8 +13,10 @@ pub mod draw;
 pub mod extract;
 pub mod facts;
 mod integers;
+mod known;
 pub mod lang;
 mod neighbours;
+mod outline;
 pub mod print;
 pub mod proof;
 pub mod rule;
@@ -24,7 +26,6 @@ pub mod tabulate;
 pub mod word;
 
 use crate::format::Element;
-use crate::schedule::index::AxisSet;
 use crate::schedule::place::Placed;
 use crate::schedule::term::{LoadId, Storage, Terms};
 use crate::spec::kernel::Kernel;
@@ -35,9 +36,12 @@ use cost::{CostVector, Prices};
 use egg::Rewrite;
 use extract::{Extracted, Operations, extract};
 use facts::Facts;
+use known::Known;
 use lang::{Node, Op};
+use outline::Outline;
 use rule::{Rule, RuleError};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tabulate::{CODE, CodeRule};
 use thiserror::Error;
 
@@ -94,9 +98,10 @@ pub enum RewriteError {
     },
 }
 
-/// A compiled list of rules.
+/// A compiled list of rules, with what they made of statements before.
 pub struct RuleSet {
     rules: Vec<Rewrite<Node, Facts>>,
+    known: Known,
 }
 
 impl RuleSet {
@@ -109,11 +114,18 @@ impl RuleSet {
         let data = rules.iter().map(Rule::compile);
         let compiled = data.chain(code.iter().map(|c| c.compile()));
         let compiled = compiled.collect::<Result<Vec<_>, _>>()?;
-        Ok(RuleSet { rules: compiled })
+        Ok(RuleSet {
+            rules: compiled,
+            known: Known::default(),
+        })
     }
     /// Names of the rules, those that are code too.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().map(|r| r.name.as_str())
+    }
+    /// Forgets what they made of statements: what is rewritten next takes as long as the first time.
+    pub fn forget(&self) {
+        self.known.clear();
     }
 }
 
@@ -124,8 +136,6 @@ pub struct Lowering {
     pub name: String,
     /// The term.
     pub term: Extracted,
-    /// What it costs.
-    pub cost: CostVector,
     /// Whether it looks sums up in tables that are rounded to bytes: then results have the bound of
     /// [`Tables::Int8`](crate::spec::kernel::Tables::Int8).
     pub rounded: bool,
@@ -134,8 +144,9 @@ pub struct Lowering {
 /// What rewriting a placed statement gave.
 #[derive(Clone, Debug)]
 pub struct Rewritten {
-    /// Lowerings, cheapest first; all from one e-graph.
-    pub lowerings: Vec<Lowering>,
+    /// Lowerings, all from one e-graph. The cheapest are first where loops go round often; which is the cheapest for a statement,
+    /// [`Rewritten::best`] says.
+    pub lowerings: Arc<[Lowering]>,
     /// Facts that the terms refer to (axes, loads, tables).
     pub facts: Facts,
     /// Whether a load is of weights, by load.
@@ -147,7 +158,39 @@ pub struct Rewritten {
     /// Whether it was saturated (or a limit was reached).
     pub saturated: bool,
     /// How many times each rule made something new, by name.
-    pub applied: BTreeMap<String, usize>,
+    pub applied: Arc<BTreeMap<String, usize>>,
+}
+
+impl Rewritten {
+    /// The same with the facts of a statement that has the outline.
+    pub fn of(&self, placed: &Placed) -> Rewritten {
+        let mut facts = Facts {
+            axes: placed.axes.clone(),
+            terms: placed.terms.clone(),
+            call_loads: self.facts.call_loads.clone(),
+            rounding: self.facts.rounding,
+            ..Facts::default()
+        };
+        facts.take_made(&self.facts);
+        Rewritten {
+            facts,
+            ..self.clone()
+        }
+    }
+
+    /// The cheapest lowering for a statement that has the outline.
+    pub fn best(&self, placed: &Placed, target: &Target) -> Option<&Lowering> {
+        let mut terms = placed.terms.clone();
+        self.facts.put_made(&mut terms);
+        let prices = Prices::new(target, &terms, &placed.axes);
+        let cost = |l: &Lowering| cost::total(&prices, &l.term, &self.weights);
+        let costs = self.lowerings.iter().map(|l| (l, cost(l)));
+        let first = |a: &(&Lowering, CostVector), b: &(&Lowering, CostVector)| {
+            let ties = || a.0.term.hash.cmp(&b.0.term.hash);
+            a.1.order(&b.1).then_with(ties)
+        };
+        costs.min_by(first).map(|(lowering, _)| lowering)
+    }
 }
 
 /// Whether an element's value comes from its code by bit arithmetic.
@@ -206,26 +249,67 @@ const WEIGHTINGS: &[extract::Weights] = &[
     [2.0, 4.0, 1.0, 1.0, 1.0, 2.0, 2.0],
 ];
 
-/// Rewrites a placed statement and returns its lowerings on the target.
+/// Rewrites a placed statement and returns its lowerings on the target: what the rules made of one with the same outline before,
+/// if they did. The facts are those of the outline, see [`Rewritten::of`].
 pub fn rewrite(
     placed: &Placed,
     kernel: &Kernel,
     target: &Target,
     rules: &RuleSet,
+) -> Result<Arc<Rewritten>, RewriteError> {
+    let outline = Outline::of(placed, kernel);
+    if let Some(known) = rules.known.find(&outline, target) {
+        return Ok(known);
+    }
+    let rewritten = Arc::new(rewrite_outline(&outline, kernel, target, rules)?);
+    rules.known.note(outline, target, &rewritten);
+    Ok(rewritten)
+}
+
+fn rewrite_outline(
+    outline: &Outline,
+    kernel: &Kernel,
+    target: &Target,
+    rules: &RuleSet,
 ) -> Result<Rewritten, RewriteError> {
-    let mut graph = start(placed, kernel);
-    let roots = roots(&mut graph, placed, kernel)?;
+    let mut graph = Graph::new(outline.facts());
+    let roots = roots(&mut graph, outline, kernel)?;
     let Saturated {
         graph,
         rounds,
         applied,
         complete: saturated,
     } = saturate(graph, rules);
-    let weights = weight_loads(placed, kernel);
-    let operations = Operations::of(&graph);
+    let nodes = graph.total_number_of_nodes();
+    let lowerings = lowerings(&graph, &roots, target);
+    if lowerings.is_empty() {
+        let target = target.name.clone();
+        return Err(match saturated {
+            true => RewriteError::NoLowering {
+                target,
+                what: "a statement".into(),
+            },
+            false => RewriteError::TooLarge { target, nodes },
+        });
+    }
+    let facts = graph.analysis;
+    Ok(Rewritten {
+        lowerings: lowerings.into(),
+        weights: facts.weight_loads(),
+        facts,
+        nodes,
+        rounds,
+        saturated,
+        applied: Arc::new(applied),
+    })
+}
+
+/// The terms of a saturated graph that are told apart, the cheapest first.
+fn lowerings(graph: &Graph, roots: &[egg::Id], target: &Target) -> Vec<Lowering> {
+    let operations = Operations::of(graph);
     let facts = &graph.analysis;
     let prices = Prices::new(target, &facts.terms, &facts.axes);
-    let mut lowerings: Vec<Lowering> = Vec::new();
+    let mut terms: Vec<Extracted> = Vec::new();
     for weighting in WEIGHTINGS {
         // Terms found under this weighting, with what was banned then.
         let mut found: Vec<(&[Op], Extracted)> = Vec::new();
@@ -237,96 +321,50 @@ pub fn rewrite(
             if known {
                 continue;
             }
-            let Some(term) = extract(&operations, &roots, &prices, *weighting, banned) else {
+            let Some(term) = extract(&operations, roots, &prices, *weighting, banned) else {
                 continue;
             };
-            found.push((banned, term.clone()));
-            if lowerings.iter().any(|l| l.term.hash == term.hash) {
-                continue;
+            if terms.iter().all(|t| t.hash != term.hash) {
+                terms.push(term.clone());
             }
-            let cost = cost::total(&prices, &term, &weights);
-            let rounded = facts.rounded;
-            lowerings.push(Lowering {
-                name: name(&term, &facts.terms, rounded),
-                term,
-                cost,
-                rounded,
-            });
+            found.push((banned, term));
         }
     }
-    lowerings.sort_by(|a, b| a.cost.order(&b.cost).then(a.term.hash.cmp(&b.term.hash)));
-    let nodes = graph.total_number_of_nodes();
-    if lowerings.is_empty() {
-        let target = target.name.clone();
-        return Err(match saturated {
-            true => RewriteError::NoLowering {
-                target,
-                what: "a statement".into(),
-            },
-            false => RewriteError::TooLarge { target, nodes },
-        });
-    }
-    Ok(Rewritten {
-        lowerings,
-        facts: graph.analysis,
-        weights,
-        nodes,
-        rounds,
-        saturated,
-        applied,
-    })
-}
-
-/// An empty graph with the facts of a placed statement.
-fn start(placed: &Placed, kernel: &Kernel) -> Graph {
-    Graph::new(Facts::new(
-        placed.axes.clone(),
-        placed.terms.clone(),
-        kernel,
-    ))
-}
-
-/// An empty graph in which tables, fields and elements have the numbers that a term of an earlier one refers to.
-fn start_again(placed: &Placed, facts: &Facts) -> Graph {
-    Graph::new(Facts {
-        axes: placed.axes.clone(),
-        ..facts.clone()
-    })
+    let weights = facts.weight_loads();
+    let costs = terms.into_iter().map(|term| {
+        let cost = cost::total(&prices, &term, &weights);
+        (cost, term)
+    });
+    let mut costs: Vec<(CostVector, Extracted)> = costs.collect();
+    costs.sort_by(|(a, x), (b, y)| a.order(b).then(x.hash.cmp(&y.hash)));
+    let lowering = |(_, term): (CostVector, Extracted)| Lowering {
+        name: name(&term, &facts.terms, facts.rounded),
+        term,
+        rounded: facts.rounded,
+    };
+    costs.into_iter().map(lowering).collect()
 }
 
 /// Inserts the results of a statement in canonical form, as vectors.
 fn roots(
     graph: &mut Graph,
-    placed: &Placed,
+    outline: &Outline,
     kernel: &Kernel,
 ) -> Result<Vec<egg::Id>, RewriteError> {
     let mut roots = Vec::new();
-    for root in &placed.roots {
+    for root in &outline.roots {
         let value = canon::insert(graph, root.term);
-        apart::tell(graph, root.term, value, &placed.kept);
+        apart::tell(graph, root.term, value, &outline.kept);
         let name = &kernel.tensors[root.tensor].name;
         let ty = integers::result_type(graph, root.term, value, &root.element, name)?;
-        let lanes = root
-            .lanes
-            .iter()
-            .fold(AxisSet::default(), |s, a| s.union(AxisSet::one(*a)));
         let children = vec![
-            graph.add(Node::Lanes(lanes)),
+            graph.add(Node::Lanes(root.lanes)),
             graph.add(Node::Ty(ty)),
             value,
         ];
         roots.push(graph.add(Node::Op(Op::Vec, children)));
     }
     Ok(roots)
-}
-
-fn weight_loads(placed: &Placed, kernel: &Kernel) -> Vec<bool> {
-    placed
-        .terms
-        .loads
-        .values()
-        .map(|l| kernel.tensors[l.tensor].role.is_packed())
-        .collect()
 }
 
 /// Whether some node of an operation depends on a load of a kind.

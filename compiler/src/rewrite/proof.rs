@@ -1,8 +1,10 @@
 //! The chain of rules from a statement to a term: egg's explanation of why the two are equal.
 
+use super::analysis::Graph;
 use super::extract::Extracted;
 use super::facts::Facts;
 use super::lang::Node;
+use super::outline::Outline;
 use super::{RuleSet, roots, saturate};
 use crate::schedule::place::Placed;
 use crate::spec::kernel::Kernel;
@@ -17,9 +19,10 @@ pub fn rules_behind(
     rules: &RuleSet,
     (facts, term): (&Facts, &Extracted),
 ) -> Option<Vec<String>> {
-    let mut graph = super::start_again(placed, facts).with_explanations_enabled();
+    let outline = Outline::of(placed, kernel);
+    let mut graph = Graph::new(outline.facts_again(facts)).with_explanations_enabled();
     // A statement with a term for it has passed this before.
-    let roots = roots(&mut graph, placed, kernel).unwrap_or_default();
+    let roots = roots(&mut graph, &outline, kernel).unwrap_or_default();
     let starts: Vec<RecExpr<Node>> = roots.iter().map(|r| graph.id_to_expr(*r)).collect();
     // The term is there from the start: of equal nodes a class keeps one, which need not be that of the first graph.
     let ends: Vec<RecExpr<Node>> = term.roots.iter().map(|r| expression(term, *r)).collect();

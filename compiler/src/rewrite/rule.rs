@@ -69,9 +69,16 @@ impl Rule {
         if let Some(name) = bound.into_iter().find(|name| name.len() > LONGEST) {
             return Err(RuleError::LongName(self.name.to_owned(), name));
         }
+        let of_bound = |when: &When| {
+            let mut names = when.names().into_iter();
+            names.any(|name| self.bind.iter().any(|b| b.names().0.contains(&name)))
+        };
+        let (then, first) = self.when.iter().partition(|when| of_bound(when));
         let applier = Guarded {
             rule: *self,
             right: numbered(&right),
+            first,
+            then,
         };
         Rewrite::new(self.name, numbered(&left), applier)
             .map_err(|e| RuleError::Pattern(self.name.to_owned(), e))
@@ -142,6 +149,10 @@ fn lanes(graph: &Graph, subst: &Subst, name: &str) -> Option<AxisSet> {
 struct Guarded {
     rule: Rule,
     right: Pattern<Node>,
+    /// Conditions on what the left side has.
+    first: Vec<When>,
+    /// Conditions on what is bound then.
+    then: Vec<When>,
 }
 
 impl Applier<Node, Facts> for Guarded {
@@ -153,13 +164,15 @@ impl Applier<Node, Facts> for Guarded {
         ast: Option<&PatternAst<Node>>,
         name: Symbol,
     ) -> Vec<Id> {
-        let mut subst = subst.clone();
-        for bind in self.rule.bind {
-            if !bind.apply(graph, &mut subst) {
-                return Vec::new();
-            }
+        if !self.first.iter().all(|w| w.holds(graph, subst)) {
+            return Vec::new();
         }
-        if !self.rule.when.iter().all(|w| w.holds(graph, &subst)) {
+        let mut subst = subst.clone();
+        let binds = self.rule.bind.iter();
+        if !{ binds }.all(|bind| bind.apply(graph, &mut subst)) {
+            return Vec::new();
+        }
+        if !self.then.iter().all(|w| w.holds(graph, &subst)) {
             return Vec::new();
         }
         self.right.apply_one(graph, class, &subst, ast, name)

@@ -186,7 +186,7 @@ pub enum Term {
 }
 
 /// The terms of one statement, with what they refer to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Terms {
     /// The arena; operands first, equal terms shared.
     pub terms: PrimaryMap<TermId, Term>,

@@ -67,11 +67,7 @@ impl Bind {
                 (kept != set).then_some((new, Node::Lanes(kept)))
             }),
             Bind::Extent(new, a) => axis(graph, get(subst, a))
-                .and_then(|a| {
-                    graph.analysis.axes[a]
-                        .to_const()
-                        .and_then(|_| graph.analysis.extent(a))
-                })
+                .and_then(|a| graph.analysis.constant_extent(a))
                 .map(|n| (new, Node::num(n as f64))),
             Bind::Below(new, field, from) => {
                 let field_of = |name: &str| {

@@ -230,7 +230,9 @@ impl When {
             When::Folds(a) => on_axis(a, &|a| facts.axes[a].folds),
             When::Signed(e) => real(graph, id(e)).is_some_and(|r| r.low < 0.0),
             When::Several(l) => lanes(graph, subst, l).is_some_and(|set| !set.is_empty()),
-            When::Two(a) => on_axis(a, &|a| facts.extent(a) == Some(2)),
+            When::Two(a) => on_axis(a, &|a| {
+                facts.axes[a].kind != AxisKind::Loop && facts.extent(a) == Some(2)
+            }),
             When::Innermost(a, l) => on_axis(a, &|a| {
                 lanes(graph, subst, l).is_some_and(|set| set.iter().all(|x| x < a))
             }),
@@ -239,10 +241,9 @@ impl When {
             When::Fits(e, ty) => within(graph, id(e), range(ty)),
             When::SumFits(a, e, ty) => on_axis(a, &|a| {
                 let (low, high) = range(ty);
-                let n = facts.most(a).map(|n| n as f64);
-                real(graph, id(e))
-                    .zip(n)
-                    .is_some_and(|(r, n)| r.integer && r.low * n >= low && r.high * n <= high)
+                let integer = real(graph, id(e)).filter(|r| r.integer);
+                let most = integer.and_then(|r| Some((r, facts.most(a)? as f64)));
+                most.is_some_and(|(r, n)| r.low * n >= low && r.high * n <= high)
             }),
             When::StoredAs(load, ty) => {
                 let (Some(load), Some(Node::Ty(ty))) =
@@ -319,9 +320,11 @@ impl When {
             }
             When::ProductSumFits(a, x, y, ty) => on_axis(a, &|a| {
                 let (low, high) = range(ty);
-                let (Some(x), Some(y), Some(n)) =
-                    (real(graph, id(x)), real(graph, id(y)), facts.extent(a))
-                else {
+                let integer = |e| real(graph, id(e)).filter(|r| r.integer);
+                let (Some(x), Some(y)) = (integer(x), integer(y)) else {
+                    return false;
+                };
+                let Some(n) = facts.extent(a) else {
                     return false;
                 };
                 let corners = [
@@ -331,7 +334,7 @@ impl When {
                     x.high * y.high,
                 ]
                 .map(|c| c * n as f64);
-                x.integer && y.integer && corners.iter().all(|c| *c >= low && *c <= high)
+                corners.iter().all(|c| *c >= low && *c <= high)
             }),
             When::StageableSum(a, e) => on_axis(a, &|a| {
                 let picked = |f: &dyn Fn(AxisId) -> bool| {

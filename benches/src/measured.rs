@@ -3,7 +3,7 @@
 use crate::cases::Case;
 use crate::peers::{Order, Peer, Ready};
 use crate::report::{Line, PeerLine, best};
-use lowbit::bench::{Bench, CompileTimes, Data, Effort, Limits, STREAMED, Source, Spread, Stream};
+use lowbit::bench::{Bench, Compiling, Data, Effort, Limits, STREAMED, Source, Spread, Stream};
 use lowbit::{Engine, Pool};
 use std::error::Error;
 use std::num::NonZeroUsize;
@@ -54,7 +54,7 @@ impl Bed<'_> {
             imports: &|_| None,
             kernel: None,
         };
-        let compile = CompileTimes::of(self.engine, &source, &dims)?;
+        let compile = Compiling::of(self.engine.target(), &source, &dims)?;
         let kernel = self.engine.compile(&text, &dims)?;
         let Some(rows) = plan.rows.first() else {
             return Ok(Vec::new());
@@ -135,7 +135,7 @@ impl Bed<'_> {
         mut bench: Bench<'_>,
         mut others: Vec<Other>,
         plan: &Plan,
-        (n, k, compile): (u64, u64, &CompileTimes),
+        (n, k, compile): (u64, u64, &Compiling),
     ) -> Result<Line, Box<dyn Error>> {
         let checked = bench.verify()?.ok_or("too large for the interpreter")?;
         if let Some(difference) = checked.differences.first() {

@@ -3,7 +3,7 @@
 use crate::cases::Activations;
 use crate::machine::Machine;
 use crate::peers::{Greeting, Ready};
-use lowbit::bench::{Account, CompileTimes, Limits, Spread, Summary};
+use lowbit::bench::{Account, Compiling, Limits, Spread, Summary};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -38,7 +38,7 @@ pub(crate) struct Line {
     pub(crate) rounded: bool,
     pub(crate) summary: Summary,
     pub(crate) account: Account,
-    pub(crate) compile: CompileTimes,
+    pub(crate) compile: Compiling,
     /// Results that were compared with the interpreter's before.
     pub(crate) checked: usize,
     /// Bytes a second that as many threads read in the same rounds.
@@ -93,6 +93,7 @@ impl Report {
         }
         out += &self.on_threads();
         out += &self.against_peers();
+        out += &self.compiling();
         if !self.missing.is_empty() {
             out += "\n## Not measured\n\n";
             for missing in &self.missing {
@@ -169,6 +170,29 @@ impl Report {
         format!("{THREADS}{out}")
     }
 
+    /// What compiling took, once for each case and shape.
+    fn compiling(&self) -> String {
+        let mut out = String::from(COMPILING);
+        let mut told = Vec::new();
+        for line in &self.lines {
+            let of = (&line.case, line.n, line.k);
+            if told.contains(&of) {
+                continue;
+            }
+            told.push(of);
+            let Compiling { first, later } = line.compile;
+            let _ = write!(out, "| {} | {} × {}", line.case, line.n, line.k);
+            for times in [first, later] {
+                let parts = [times.text, times.choose, times.lower, times.code];
+                for seconds in parts.into_iter().chain([times.total()]) {
+                    let _ = write!(out, " | {:.2}", seconds * 1e3);
+                }
+            }
+            out += " |\n";
+        }
+        out
+    }
+
     fn against_peers(&self) -> String {
         let lines = || self.lines.iter().filter(|l| !l.peers.is_empty());
         if lines().next().is_none() {
@@ -215,6 +239,16 @@ cores of their own. And the share of what they read from memory at most.
 
 | case | shape | rows | threads | ms, one thread | ms | × as fast | the machine | of memory |
 |---|---|--:|--:|--:|--:|--:|--:|--:|
+";
+
+const COMPILING: &str = "
+## Compiling
+
+From the text to the code for one row, in milliseconds: in an engine that has made nothing yet, and in the same engine after it, with \
+dimensions that are twice as large.
+
+| case | shape | text | choose | lower | machine code | all | text | choose | lower | machine code | all, after it |
+|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 ";
 
 fn row(line: &Line) -> String {

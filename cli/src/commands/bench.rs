@@ -7,12 +7,13 @@ use crate::table::table;
 use crate::text::{Source, borrowed, write};
 use clap::Args;
 use lowbit::bench::{
-    Account, Bench as Timed, CompileTimes, Data, Effort, Limits, STREAMED, Source as Text, Spread,
+    Account, Bench as Timed, Compiling, Data, Effort, Limits, STREAMED, Source as Text, Spread,
     Stream, Summary,
 };
 use lowbit::compiler::spec::kernel::{DimId, Extent, Kernel as Spec, Role};
+use lowbit::compiler::target::Target;
 use lowbit::tune::Tuning;
-use lowbit::{Engine, Error, Kernel};
+use lowbit::{Error, Kernel};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -68,9 +69,7 @@ impl Bench {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let engine = self.source.engine(&Tuning::default())?;
         let dims = self.dims()?;
-        let first = self.compile_times(&engine, &dims)?;
-        let larger: Vec<_> = dims.iter().map(|(n, e)| (n.clone(), e * 2)).collect();
-        let later = self.compile_times(&engine, &larger)?;
+        let compiling = self.compiling(engine.target(), &dims)?;
         let (_, kernel) = self.source.compile(&dims)?;
         let (limits, lines, checked) = self.measured(&kernel)?;
         say(heading(&kernel, &limits))?;
@@ -90,7 +89,7 @@ impl Bench {
             }
         }
         say("\ncompiling, ms:")?;
-        say(table(&stages(&first, &later)))?;
+        say(table(&stages(&compiling)))?;
         say(checked)?;
         let Some(path) = &self.json else {
             return Ok(());
@@ -105,7 +104,7 @@ impl Bench {
             "cached": self.cached,
             "limits": limits,
             "results": results.collect::<Vec<_>>(),
-            "compile": { "first": first, "later": later },
+            "compile": compiling,
         });
         let text = serde_json::to_string_pretty(&all)? + "\n";
         write(path, text)
@@ -124,11 +123,7 @@ impl Bench {
         Ok(dims)
     }
 
-    fn compile_times(
-        &self,
-        engine: &Engine,
-        dims: &[(String, u64)],
-    ) -> Result<CompileTimes, Failure> {
+    fn compiling(&self, target: &Target, dims: &[(String, u64)]) -> Result<Compiling, Failure> {
         let text = self.source.text()?;
         let source = Text {
             name: &text.name(),
@@ -136,7 +131,7 @@ impl Bench {
             imports: &|name| text.import(name),
             kernel: self.source.kernel(),
         };
-        Ok(CompileTimes::of(engine, &source, &borrowed(dims))?)
+        Ok(Compiling::of(target, &source, &borrowed(dims))?)
     }
 
     /// The limits of the machine, a line for each number of rows and of threads, and what was compared with the interpreter.
@@ -381,7 +376,7 @@ fn account(line: &Line) -> String {
 }
 
 /// What the stages of compiling take.
-fn stages(first: &CompileTimes, later: &CompileTimes) -> Vec<Vec<String>> {
+fn stages(compiling: &Compiling) -> Vec<Vec<String>> {
     let mut rows = vec![cells([
         "",
         "text",
@@ -391,8 +386,8 @@ fn stages(first: &CompileTimes, later: &CompileTimes) -> Vec<Vec<String>> {
         "all",
     ])];
     for (name, times) in [
-        ("the first time", first),
-        ("twice as large, after it", later),
+        ("the first time", compiling.first),
+        ("twice as large, after it", compiling.later),
     ] {
         let all = [
             times.text,

@@ -225,12 +225,13 @@ impl Lives {
             lives.insert(c.inside, life(c.inside, 0, 0));
         }
         let mut uses: SecondaryMap<Value, u32> = SecondaryMap::new();
-        l.body.iter().flat_map(operands).for_each(|v| uses[v] += 1);
+        let used: Vec<Vec<Value>> = l.body.iter().map(operands).collect();
+        used.iter().flatten().for_each(|v| uses[*v] += 1);
         l.carried.iter().for_each(|c| uses[c.next] += 1);
         // Loads lie in registers from their first use.
         let mut deferred = BTreeSet::new();
         for (at, step) in l.body.iter().enumerate() {
-            for value in operands(step).into_iter().filter(|v| wanted(*v)) {
+            for value in used[at].iter().copied().filter(|v| wanted(*v)) {
                 let first = match deferred.remove(&value) {
                     true => Life {
                         load: true,
@@ -258,7 +259,7 @@ impl Lives {
                 }
                 Step::Loop(inner) => {
                     let own = Lives::of(ir, inner, constant);
-                    let outside: BTreeSet<Value> = operands(step).into_iter().collect();
+                    let outside: BTreeSet<Value> = used[at].iter().copied().collect();
                     within.insert(at, own.pressure_without(&outside));
                     widest = widest.max(own.widest);
                     for c in inner.carried.iter().filter(|c| wanted(c.result)) {

@@ -2,7 +2,7 @@
 
 use super::cores::on_all_cores;
 use super::tiles::{Weave, weaves_of};
-use super::weigh::{Contender, Tiled, Weighed};
+use super::weigh::{Contender, Subject, Tiled, weigh_later};
 use super::{Candidate, CompileError, Pick, Request, Stage};
 use crate::rewrite::{RewriteError, Rewritten, RuleSet, apart, rewrite};
 use crate::schedule::amounts;
@@ -15,14 +15,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A plan with its rewritten main part.
-struct Tried {
+pub(super) struct Tried {
     plan: Plan,
     layouts: Layouts,
-    placed: Placed,
+    pub(super) placed: Placed,
     /// Of its outline.
-    rewritten: Arc<Rewritten>,
+    pub(super) rewritten: Arc<Rewritten>,
     /// An e-graph that was made for it and is not used.
     dropped: Option<Graph>,
+}
+
+/// The weaves of a plan, and the number that the layouts of each have.
+struct Woven {
+    weaves: Vec<Weave>,
+    layouts: Vec<usize>,
 }
 
 /// What is told of an e-graph.
@@ -110,59 +116,60 @@ impl Choice {
         request: &Request<'_>,
         layouts: &Layouts,
     ) -> Result<Choice, CompileError> {
-        let mut tried = Vec::new();
+        let mut tried: Vec<Tried> = Vec::new();
         let mut too_large = Vec::new();
         let mut failure = None;
+        let mut chosen_layouts: Vec<Layouts> = Vec::new();
+        let mut contenders = Vec::new();
+        let mut woven: Vec<Woven> = Vec::new();
+        let subject = Subject {
+            kernel,
+            statement,
+            target: request.target,
+        };
         let plans = plans(kernel, statement, layouts, request.target);
         let attempts = on_all_cores(plans, |plan| {
-            attempt(kernel, statement, plan, rules, request, layouts, Part::MAIN)
+            let one = attempt(kernel, statement, plan, rules, request, layouts, Part::MAIN)?;
+            let weaves = weaves_of(kernel, statement, (&one.plan, &one.layouts), layouts);
+            let costs = subject.weighed(&one, &weaves).costs(request.batch);
+            Ok::<_, CompileError>((one, weaves, costs))
         });
         for attempt in attempts {
-            match attempt {
-                Ok(one) => tried.push(one),
+            let (one, weaves, costs) = match attempt {
+                Ok(one) => one,
                 Err(error) => {
                     if let CompileError::Rewrite(RewriteError::TooLarge { nodes, .. }) = &error {
                         too_large.push(Graph::too_large(*nodes));
                     }
                     failure = failure.or(Some(error));
+                    continue;
                 }
-            }
-        }
-        let mut chosen_layouts: Vec<Layouts> = Vec::new();
-        let mut weaves: Vec<Vec<Weave>> = Vec::new();
-        for one in &tried {
-            let all = weaves_of(kernel, statement, (&one.plan, &one.layouts), layouts);
-            let all = all.into_iter().map(|(plan, woven)| {
-                let known = chosen_layouts.iter().position(|l| *l == woven);
-                let layouts = known.unwrap_or_else(|| {
-                    chosen_layouts.push(woven);
+            };
+            let number = |weave: &Weave| {
+                let known = chosen_layouts.iter().position(|l| *l == weave.layouts);
+                known.unwrap_or_else(|| {
+                    chosen_layouts.push(weave.layouts.clone());
                     chosen_layouts.len() - 1
-                });
-                Weave { plan, layouts }
+                })
+            };
+            let numbers: Vec<usize> = weaves.iter().map(number).collect();
+            let weighed = subject.weighed(&one, &weaves);
+            contenders.extend(weighed.contenders(tried.len(), &numbers, costs?));
+            woven.push(Woven {
+                weaves,
+                layouts: numbers,
             });
-            weaves.push(all.collect());
+            tried.push(one);
         }
         let known = |t: &Tried| {
             let mut batch = t.plan.batch.iter();
             batch.all(|index| known_extent(kernel, *index).is_some())
         };
-        let later = match chosen_layouts.len() == 1 || tried.iter().all(known) {
-            true => &[],
-            false => request.later,
-        };
-        let weighed = Weighed {
-            kernel,
-            statement,
-            request,
-            later,
-            layouts: &chosen_layouts,
-        };
-        let jobs = tried.iter().enumerate().zip(&weaves).collect();
-        let of_plans = on_all_cores(jobs, |((at, one), weaves)| {
-            weighed.contenders(at, (&one.placed, &one.rewritten), weaves)
-        });
-        let of_plans = of_plans.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let contenders: Vec<Contender> = of_plans.into_iter().flatten().collect();
+        if chosen_layouts.len() > 1 && !tried.iter().all(known) {
+            let plans = tried.iter().zip(&woven);
+            let plans = plans.map(|(one, w)| (subject.weighed(one, &w.weaves), &w.layouts[..]));
+            weigh_later(&plans.collect::<Vec<_>>(), &mut contenders, request)?;
+        }
         let described = request.force.and_then(|t| described(&contenders, t));
         let Some(best) = described.or_else(|| balanced(&contenders, |_| true)) else {
             return Err(failure.unwrap_or_else(|| not_there(kernel, request, None)));
@@ -337,7 +344,7 @@ impl Choice {
 
 /// What a layout may cost the first batch, relative to the one it likes best, if larger batches are faster with it. One row is
 /// what a token takes: it waits for nothing else.
-const NEAR: f64 = 1.1;
+pub(super) const NEAR: f64 = 1.1;
 
 /// The contender whose layouts serve all batches best: among layouts with which the first batch is near the cheapest, those with
 /// the least product of its time and that of larger batches; and of contenders with these layouts the cheapest.
@@ -441,7 +448,7 @@ fn try_sums(
     layouts: Layouts,
 ) -> Result<Sums, CompileError> {
     let placed = place(kernel, statement, plan, &layouts, Part::MAIN, request.batch)?;
-    if !apart::is_useful(&placed, kernel) {
+    if !apart::is_useful(&placed, kernel, rules) {
         return Ok(Sums::Useless);
     }
     let rewritten = match rewrite(&placed, kernel, request.target, rules) {

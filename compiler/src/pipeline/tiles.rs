@@ -1,7 +1,7 @@
 //! Tiles: how many rows of weights and of batches are computed beside each other, and which rows share blocks. The terms of a
 //! plan are the same under each tile; only copies and addresses differ.
 
-use super::{CompileError, Request};
+use super::CompileError;
 use crate::rewrite::cost::{CostVector, Prices, total};
 use crate::rewrite::{Lowering, Rewritten};
 use crate::schedule::ScheduleError;
@@ -20,28 +20,31 @@ const BATCHES: [u64; 4] = [1, 2, 3, 4];
 /// Groups of rows that share blocks, where the compiler places the weights.
 const WOVEN: [u64; 3] = [1, 2, 4];
 
-/// A plan with so many rows in a block, and which layouts it takes.
+/// A plan with so many rows in a block, and the layouts that it takes.
 pub(super) struct Weave {
     pub(super) plan: Plan,
-    pub(super) layouts: usize,
+    pub(super) layouts: Layouts,
 }
 
 /// A tile of a plan.
 pub(super) struct Tile {
     pub(super) plan: Plan,
-    pub(super) layouts: usize,
+    /// Which of the weaves it is of.
+    pub(super) weave: usize,
     placed: Placed,
 }
 
-/// A plan with its layouts, and with more and more rows in the blocks of weights that the compiler places; and the layouts of
-/// each.
+/// A plan with its layouts, and with more and more rows in the blocks of weights that the compiler places.
 pub(super) fn weaves_of(
     kernel: &Kernel,
     statement: &Statement,
     (plan, layouts): (&Plan, &Layouts),
     before: &Layouts,
-) -> Vec<(Plan, Layouts)> {
-    let mut weaves = vec![(plan.clone(), layouts.clone())];
+) -> Vec<Weave> {
+    let mut weaves = vec![Weave {
+        plan: plan.clone(),
+        layouts: layouts.clone(),
+    }];
     if plan.turns.is_some() || plan.woven > 1 || plan.row.is_none() {
         return weaves;
     }
@@ -60,56 +63,41 @@ pub(super) fn weaves_of(
             true => keeping_sums(kernel, before, &layouts),
             false => Some(layouts),
         };
-        weaves.extend(layouts.map(|l| (plan, l)));
+        weaves.extend(layouts.map(|layouts| Weave { plan, layouts }));
     }
     weaves
 }
 
-/// What was rewritten, with the weaves that it is to be taken under, and the layouts that these refer to.
-pub(super) struct Woven<'a> {
-    pub(super) placed: &'a Placed,
-    pub(super) rewritten: &'a Rewritten,
-    pub(super) weaves: &'a [Weave],
-    pub(super) layouts: &'a [Layouts],
-}
-
-/// A statement under some weaves of a plan with each tile that is tried.
+/// A statement under some weaves of a plan, which was rewritten for one, with each tile that is tried for a batch.
 pub(super) fn tiles(
-    kernel: &Kernel,
-    statement: &Statement,
-    woven: &Woven<'_>,
-    request: &Request<'_>,
+    (kernel, statement): (&Kernel, &Statement),
+    (first, rewritten): (&Placed, &Rewritten),
+    weaves: &[Weave],
+    batch: u64,
 ) -> Result<Vec<Tile>, CompileError> {
-    let Woven {
-        placed: first,
-        rewritten,
-        weaves,
-        layouts: all,
-    } = *woven;
     let mut tiles = Vec::new();
-    for weave in weaves {
+    for (at, weave) in weaves.iter().enumerate() {
         let batch_index = weave.plan.batch_index();
         let known = batch_index.and_then(|index| known_extent(kernel, index));
-        let most = known.unwrap_or(request.batch);
+        let most = known.unwrap_or(batch);
         let batches = BATCHES.into_iter();
         let batches = batches.filter(|b| *b == 1 || batch_index.is_some() && *b <= most);
         let batches: Vec<u64> = batches.collect();
         for rows in rows_of(&weave.plan, weaves.len() > 1) {
-            for batch in batches.iter().filter(|b| rows.holds_sums(**b)) {
+            for batch_tile in batches.iter().filter(|b| rows.holds_sums(**b)) {
                 let plan = Plan {
-                    batch_tile: *batch,
+                    batch_tile: *batch_tile,
                     ..rows.clone()
                 };
-                let layouts = &all[weave.layouts];
-                let mut placed =
-                    place(kernel, statement, &plan, layouts, Part::MAIN, request.batch)?;
+                let layouts = &weave.layouts;
+                let mut placed = place(kernel, statement, &plan, layouts, Part::MAIN, batch)?;
                 if !same_terms(&placed, first) {
                     continue;
                 }
                 rewritten.facts.put_made(&mut placed.terms);
                 tiles.push(Tile {
                     plan,
-                    layouts: weave.layouts,
+                    weave: at,
                     placed,
                 });
             }
@@ -162,13 +150,13 @@ fn rows_of(plan: &Plan, weaves: bool) -> Vec<Plan> {
     }
 }
 
-/// What terms cost under each tile.
-pub(super) fn priced<'a>(tiles: &'a [Tile], target: &'a Target) -> Vec<(&'a Tile, Prices<'a>)> {
-    let priced = |tile: &'a Tile| {
+/// What operations cost under each tile.
+pub(super) fn prices<'a>(tiles: &'a [Tile], target: &'a Target) -> Vec<Prices<'a>> {
+    let prices = |tile: &'a Tile| {
         let Placed { terms, axes, .. } = &tile.placed;
-        (tile, Prices::new(target, terms, axes))
+        Prices::new(target, terms, axes)
     };
-    tiles.iter().map(priced).collect()
+    tiles.iter().map(prices).collect()
 }
 
 /// Tiles that differ by less than this are as fast as each other as far as costs are known: then the one with the least work.
@@ -176,12 +164,11 @@ const SAME: f64 = 1.01;
 
 /// What a lowering costs under each tile, and which is the best.
 pub(super) fn costs_of(
-    tiles: &[(&Tile, Prices<'_>)],
+    tiles: &[Prices<'_>],
     rewritten: &Rewritten,
     lowering: &Lowering,
 ) -> Result<(Vec<CostVector>, usize), CompileError> {
-    let cost =
-        |(_, prices): &(&Tile, Prices<'_>)| total(prices, &lowering.term, &rewritten.weights);
+    let cost = |prices| total(prices, &lowering.term, &rewritten.weights);
     let costs: Vec<CostVector> = tiles.iter().map(cost).collect();
     let least = costs.iter().map(|c| c.cycles).fold(f64::MAX, f64::min);
     let near = (0..costs.len()).filter(|at| costs[*at].cycles <= least * SAME);

@@ -5,6 +5,7 @@
 //! a layout keeps that sum, the load of it stands in its place. The graph is told that the two forms are equal, and the cost
 //! decides. No rule does this: reordering every product by what it depends on would multiply the nodes of every graph.
 
+use super::RuleSet;
 use super::analysis::{Graph, real};
 use super::canon::{Atom, Canon, Poly, number, sorted, times};
 use super::extract::Extracted;
@@ -30,11 +31,13 @@ pub(super) struct Apart {
 }
 
 /// Whether some result of a statement has a form with a kept sum.
-pub fn is_useful(placed: &Placed, kernel: &Kernel) -> bool {
-    let outline = Outline::of(placed, kernel);
-    let mut graph = Graph::new(outline.facts());
-    let mut roots = outline.roots.iter();
-    roots.any(|root| second_form(&mut graph, root.term, &outline.kept).is_some())
+pub fn is_useful(placed: &Placed, kernel: &Kernel, rules: &RuleSet) -> bool {
+    rules.known.keeps(Outline::of(placed, kernel), |outline| {
+        let mut graph = Graph::new(outline.facts());
+        let mut roots = outline.roots.iter();
+        let has = roots.any(|root| second_form(&mut graph, root.term, &outline.kept).is_some());
+        (has, graph.analysis.extents.asked())
+    })
 }
 
 /// Whether a term reads what is kept.

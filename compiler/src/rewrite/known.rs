@@ -11,55 +11,100 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Statements that are remembered: the plans of some twenty formats for all batches. A statement takes about 100 KB.
 const MOST: usize = 512;
 
-/// Lowerings by outline, those that were asked for last at the end.
+/// What is known of outlines.
 #[derive(Default)]
-pub(super) struct Known(Mutex<VecDeque<Entry>>);
-
-struct Entry {
-    outline: Outline,
-    /// The loops whose extents they depend on.
-    asked: AxisSet,
-    target: Arc<Target>,
-    rewritten: Arc<Rewritten>,
+pub(super) struct Known {
+    /// Their lowerings, by target.
+    rewritten: Memory<(Arc<Target>, Arc<Rewritten>)>,
+    /// Whether they have a form with a sum that is kept.
+    keeping: Memory<bool>,
 }
 
 impl Known {
     /// What a statement of an outline was rewritten to for a target.
-    pub(super) fn find(&self, outline: &Outline, target: &Target) -> Option<Arc<Rewritten>> {
-        let mut entries = self.entries();
-        let here =
-            |e: &Entry| outline.is_like(&e.outline, e.asked) && same_target(&e.target, target);
-        let at = entries.iter().rposition(here)?;
-        let entry = entries.remove(at)?;
-        let rewritten = entry.rewritten.clone();
-        entries.push_back(entry);
+    pub(super) fn rewritten(&self, outline: &Outline, target: &Target) -> Option<Arc<Rewritten>> {
+        let for_target = |(of, _): &(Arc<Target>, _)| same_target(of, target);
+        let (_, rewritten) = self.rewritten.find(outline, for_target)?;
         Some(rewritten)
     }
 
     /// Remembers it.
     pub(super) fn note(&self, outline: Outline, target: &Target, rewritten: &Arc<Rewritten>) {
+        let asked = rewritten.facts.extents.asked();
+        let known = |(of, _): &(Arc<Target>, _)| same_target(of, target).then(|| of.clone());
+        let known = self.rewritten.any(known);
+        let target = known.unwrap_or_else(|| Arc::new(target.clone()));
+        let what = (target, rewritten.clone());
+        self.rewritten.note(outline, asked, what);
+    }
+
+    /// Whether a statement of an outline has a form with a sum that is kept; else what finds it out is asked, with the loops whose
+    /// extents decided.
+    pub(super) fn keeps(
+        &self,
+        outline: Outline,
+        find_out: impl FnOnce(&Outline) -> (bool, AxisSet),
+    ) -> bool {
+        if let Some(known) = self.keeping.find(&outline, |_| true) {
+            return known;
+        }
+        let (keeps, asked) = find_out(&outline);
+        self.keeping.note(outline, asked, keeps);
+        keeps
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&self) {
+        self.rewritten.entries().clear();
+        self.keeping.entries().clear();
+    }
+}
+
+/// Things by outline, those that were asked for last at the end.
+struct Memory<T>(Mutex<VecDeque<Entry<T>>>);
+
+struct Entry<T> {
+    outline: Outline,
+    /// The loops whose extents it depends on.
+    asked: AxisSet,
+    what: T,
+}
+
+impl<T> Default for Memory<T> {
+    fn default() -> Memory<T> {
+        Memory(Mutex::default())
+    }
+}
+
+impl<T: Clone> Memory<T> {
+    fn find(&self, outline: &Outline, wanted: impl Fn(&T) -> bool) -> Option<T> {
         let mut entries = self.entries();
-        let known = entries
-            .iter()
-            .find(|e| same_target(&e.target, target))
-            .map(|e| e.target.clone());
+        let here = |e: &Entry<T>| outline.is_like(&e.outline, e.asked) && wanted(&e.what);
+        let at = entries.iter().rposition(here)?;
+        let entry = entries.remove(at)?;
+        let what = entry.what.clone();
+        entries.push_back(entry);
+        Some(what)
+    }
+
+    fn any<R>(&self, of: impl FnMut(&T) -> Option<R>) -> Option<R> {
+        let entries = self.entries();
+        entries.iter().map(|e| &e.what).find_map(of)
+    }
+
+    fn note(&self, outline: Outline, asked: AxisSet, what: T) {
+        let mut entries = self.entries();
         entries.push_back(Entry {
             outline,
-            asked: rewritten.facts.extents.asked(),
-            target: known.unwrap_or_else(|| Arc::new(target.clone())),
-            rewritten: rewritten.clone(),
+            asked,
+            what,
         });
         if entries.len() > MOST {
             entries.pop_front();
         }
     }
 
-    /// Forgets all.
-    pub(super) fn clear(&self) {
-        self.entries().clear();
-    }
-
-    fn entries(&self) -> MutexGuard<'_, VecDeque<Entry>> {
+    fn entries(&self) -> MutexGuard<'_, VecDeque<Entry<T>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -143,11 +188,11 @@ mod tests {
         let text = text(SCALED);
         let rules = RuleSet::standard().expect("the rules are well formed");
         code(&text, &target, &rules, [4096, 4096]);
-        let made = rules.known.entries().len();
+        let made = rules.known.rewritten.entries().len();
         assert!(made > 0);
         for shape in [[11008, 4096], [4096, 11008], [32000, 4096]] {
             code(&text, &target, &rules, shape);
-            assert_eq!(rules.known.entries().len(), made, "{shape:?}");
+            assert_eq!(rules.known.rewritten.entries().len(), made, "{shape:?}");
         }
     }
 
@@ -157,10 +202,10 @@ mod tests {
         let text = text(PLAIN);
         let rules = RuleSet::standard().expect("the rules are well formed");
         code(&text, &target, &rules, [4096, 4096]);
-        let made = rules.known.entries().len();
+        let made = rules.known.rewritten.entries().len();
         code(&text, &target, &rules, [11008, 4096]);
-        assert_eq!(rules.known.entries().len(), made);
+        assert_eq!(rules.known.rewritten.entries().len(), made);
         code(&text, &target, &rules, [4096, 200_000]);
-        assert!(rules.known.entries().len() > made);
+        assert!(rules.known.rewritten.entries().len() > made);
     }
 }

@@ -258,7 +258,7 @@ pub fn rewrite(
     rules: &RuleSet,
 ) -> Result<Arc<Rewritten>, RewriteError> {
     let outline = Outline::of(placed, kernel);
-    if let Some(known) = rules.known.find(&outline, target) {
+    if let Some(known) = rules.known.rewritten(&outline, target) {
         return Ok(known);
     }
     let rewritten = Arc::new(rewrite_outline(&outline, kernel, target, rules)?);

@@ -62,29 +62,20 @@ pub fn part_access(
     axes: &Axes,
 ) -> FieldAccess {
     let bits = u64::from(part.bits);
-    let (len, bits_of_block) = (u64::from(block.len), u64::from(block.bytes) * 8);
-    let start = |at: u64| {
-        let occurrence = field.occurrence[(at % len) as usize];
-        (at / len * bits_of_block, occurrence)
-    };
-    let starts: Vec<(u64, u32)> = (0..place.chunk).map(start).collect();
-    let table = |row: u64, at: u64| -> u64 {
-        let (start, occurrence) = starts[at as usize];
-        let code = row as usize * field.count as usize + occurrence as usize;
-        start + u64::from(part.address[code])
-    };
+    let table = Table::of(block, field, part, place.chunk);
     let rows = row_digits(place.row, axes);
-    let whole = [8, 16, 32].contains(&bits) && all(block, place, &table, |a| a.is_multiple_of(8));
+    let slopes = rows.and_then(|rows| Slopes::of(place, &rows, &table, axes));
+    let whole = [8, 16, 32].contains(&bits) && table.all(|a| a.is_multiple_of(8));
     let mut narrow = None;
     for width in [8, 16, 32] {
-        let (true, Some(rows)) = (whole || bits < width, &rows) else {
+        let (true, Some(slopes)) = (whole || bits < width, &slopes) else {
             continue;
         };
         let word = Word {
             bits: if whole { 8 } else { width },
             code: bits,
         };
-        let Some((address, shift)) = fit(block, place, rows, &table, axes, word) else {
+        let Some((address, shift)) = slopes.fit(&table, word) else {
             continue;
         };
         let side_by_side = in_lanes(&address, place.digits, axes, width / 8);
@@ -113,13 +104,13 @@ pub fn part_access(
     }
     let entries = (0..u64::from(block.rows))
         .flat_map(|r| (0..place.chunk).map(move |c| (r, c)))
-        .map(|(r, c)| table(r, c) as u32)
+        .map(|(r, c)| table.at(r, c) as u32)
         .collect::<Vec<_>>();
     let moving: Vec<Digit> = place
         .digits
         .iter()
         .copied()
-        .filter(|d| moves(block, place, &table, *d))
+        .filter(|d| table.moves(*d))
         .collect();
     let position = position(&moving).plus(&place.row.clone().times(&Scalar::Const(place.chunk)));
     FieldAccess {
@@ -133,17 +124,55 @@ pub fn part_access(
     }
 }
 
-/// Whether the address changes with a digit: what several lanes share is read once for all of them.
-fn moves(
-    block: &BlockFormat,
-    place: &Place<'_>,
-    table: &impl Fn(u64, u64) -> u64,
-    digit: Digit,
-) -> bool {
-    let rows = 0..u64::from(block.rows);
-    let value = |at: u64| digit.of(at) * digit.stride;
-    rows.into_iter()
-        .any(|r| (0..place.chunk).any(|c| table(r, c) != table(r, c - value(c))))
+/// The bit addresses of a part of a field, by row of the block and position in the chunk.
+struct Table<'a> {
+    /// Where the block of each position starts, and which code of its block it is.
+    starts: Vec<(u64, u32)>,
+    /// Addresses in a block, so many for each row.
+    addresses: &'a [u32],
+    count: usize,
+    rows: u64,
+    bits_of_block: u64,
+}
+
+impl<'a> Table<'a> {
+    fn of(block: &BlockFormat, field: &Field, part: &'a Part, chunk: u64) -> Table<'a> {
+        let bits_of_block = u64::from(block.bytes) * 8;
+        let blocks = 0..chunk.div_ceil(block.len.into());
+        let codes =
+            |block: u64| (field.occurrence.iter()).map(move |o| (block * bits_of_block, *o));
+        let starts = blocks.flat_map(codes).take(chunk as usize);
+        Table {
+            starts: starts.collect(),
+            addresses: &part.address,
+            count: field.count as usize,
+            rows: block.rows.into(),
+            bits_of_block,
+        }
+    }
+
+    fn at(&self, row: u64, at: u64) -> u64 {
+        let (start, occurrence) = self.starts[at as usize];
+        start + u64::from(self.row(row)[occurrence as usize])
+    }
+
+    /// The addresses of a row, in a block.
+    fn row(&self, row: u64) -> &'a [u32] {
+        let first = row as usize * self.count;
+        &self.addresses[first..first + self.count]
+    }
+
+    fn all(&self, ok: impl Fn(u64) -> bool) -> bool {
+        let chunk = self.starts.len() as u64;
+        (0..self.rows).all(|r| (0..chunk).all(|c| ok(self.at(r, c))))
+    }
+
+    /// Whether the address changes with a digit: what several lanes share is read once for all of them.
+    fn moves(&self, digit: Digit) -> bool {
+        let chunk = self.starts.len() as u64;
+        let value = |at: u64| digit.of(at) * digit.stride;
+        (0..self.rows).any(|r| (0..chunk).any(|c| self.at(r, c) != self.at(r, c - value(c))))
+    }
 }
 
 /// The position within the chunk, as an expression of its digits.
@@ -162,15 +191,6 @@ fn whole_storage(element: &Element, bits: u64, whole: bool) -> Storage {
         (_, 32) => Storage::I32,
         _ => Storage::U8,
     }
-}
-
-fn all(
-    block: &BlockFormat,
-    place: &Place<'_>,
-    table: &impl Fn(u64, u64) -> u64,
-    ok: impl Fn(u64) -> bool,
-) -> bool {
-    (0..u64::from(block.rows)).all(|r| (0..place.chunk).all(|c| ok(table(r, c))))
 }
 
 /// The row within the block as digits; `None` if it is not a plain sum of axes.
@@ -226,79 +246,82 @@ struct Copies {
     is_row: bool,
 }
 
-/// Byte address and shift as expressions, if the table is affine where it must be and no code leaves its word, nor a word
-/// its block.
-fn fit(
-    block: &BlockFormat,
-    place: &Place<'_>,
-    rows: &[Digit],
-    table: &impl Fn(u64, u64) -> u64,
-    axes: &Axes,
-    word: Word,
-) -> Option<(Affine, Affine)> {
-    let unrolls = |d: &&Digit| axes[d.axis].kind == AxisKind::Unroll;
-    let copies = |is_row| move |d: &Digit| Copies { digit: *d, is_row };
-    let mut unrolled: Vec<Copies> = rows.iter().filter(unrolls).map(copies(true)).collect();
-    unrolled.extend(place.digits.iter().filter(unrolls).map(copies(false)));
-    let regular: Vec<Digit> = place
-        .digits
-        .iter()
-        .copied()
-        .filter(|d| !unrolls(&d))
-        .collect();
-    let known: Vec<(u64, u64)> = corners(&unrolled)
-        .map(|(row, at)| word.split(table(row, at)))
-        .collect();
-    let slope = |row: u64, at: u64| -> Option<u64> {
-        let a = table(row, at).checked_sub(table(0, 0))?;
-        a.is_multiple_of(8).then_some(a / 8)
-    };
-    let slopes = regular
-        .iter()
-        .map(|d| match d.extent > 1 {
-            true => slope(0, d.stride),
-            false => Some(0),
+/// What the address of a code is made of, however wide the words are that hold it.
+struct Slopes {
+    /// Digits whose values are known where code is emitted.
+    unrolled: Vec<Copies>,
+    /// The others of positions and rows, with the bytes that one step of each is worth.
+    moving: Vec<(Digit, u64)>,
+    /// What a row adds to the number of the corner, and to the address in bytes.
+    rows: Vec<(usize, u64)>,
+    /// The same for a position.
+    positions: Vec<(usize, u64)>,
+}
+
+impl Slopes {
+    /// Nothing if some digit moves codes by parts of a byte.
+    fn of(place: &Place<'_>, rows: &[Digit], table: &Table<'_>, axes: &Axes) -> Option<Slopes> {
+        let unrolls = |d: &&Digit| axes[d.axis].kind == AxisKind::Unroll;
+        let copies = |is_row| move |d: &Digit| Copies { digit: *d, is_row };
+        let mut unrolled: Vec<Copies> = rows.iter().filter(unrolls).map(copies(true)).collect();
+        unrolled.extend(place.digits.iter().filter(unrolls).map(copies(false)));
+        let slope = |row: u64, at: u64| -> Option<u64> {
+            let a = table.at(row, at).checked_sub(table.at(0, 0))?;
+            a.is_multiple_of(8).then_some(a / 8)
+        };
+        let of_position = |d: &Digit| match d.extent > 1 {
+            true => Some((*d, slope(0, d.stride)?)),
+            false => Some((*d, 0)),
+        };
+        let of_row = |d: &Digit| match d.stride < table.rows {
+            true => Some((*d, slope(d.stride, 0)?)),
+            false => Some((*d, 0)),
+        };
+        let regular = place.digits.iter().filter(|d| !unrolls(d));
+        let regular = regular.map(of_position).collect::<Option<Vec<_>>>()?;
+        let moving_rows = rows.iter().filter(|d| !unrolls(d));
+        let moving_rows = moving_rows.map(of_row).collect::<Option<Vec<_>>>()?;
+        let added = |is_row: bool, digits: &[(Digit, u64)], at: u64| -> (usize, u64) {
+            let moved = digits.iter().map(|(d, s)| d.of(at) * s).sum();
+            (corner(&unrolled, is_row, at), moved)
+        };
+        let rows = (0..table.rows).map(|row| added(true, &moving_rows, row));
+        let positions = (0..place.chunk).map(|at| added(false, &regular, at));
+        Some(Slopes {
+            rows: rows.collect(),
+            positions: positions.collect(),
+            moving: [regular, moving_rows].concat(),
+            unrolled,
         })
-        .collect::<Option<Vec<u64>>>()?;
-    let moving_rows: Vec<Digit> = rows.iter().copied().filter(|d| !unrolls(&d)).collect();
-    let row_slopes = moving_rows
-        .iter()
-        .map(|d| match d.stride < u64::from(block.rows) {
-            true => slope(d.stride, 0),
-            false => Some(0),
-        })
-        .collect::<Option<Vec<u64>>>()?;
-    let block_bits = u64::from(block.bytes) * 8;
-    // What rows add to the number of a corner and to the address, and what positions do.
-    let added = |is_row: bool, digits: &[Digit], slopes: &[u64], at: u64| -> (usize, u64) {
-        let digits = digits.iter().zip(slopes);
-        let moved = digits.map(|(d, s)| d.of(at) * s).sum();
-        (corner(&unrolled, is_row, at), moved)
-    };
-    let of_row = |row| added(true, &moving_rows, &row_slopes, row);
-    let of_position = |at| added(false, &regular, &slopes, at);
-    let positions: Vec<(usize, u64)> = (0..place.chunk).map(of_position).collect();
-    for row in 0..u64::from(block.rows) {
-        let (row_corner, row_moved) = of_row(row);
-        for (at, (corner, moved)) in (0..).zip(&positions) {
-            let (first, shift) = known[row_corner + corner];
-            let byte = first + row_moved + moved;
-            let start = at / u64::from(block.len) * block_bits;
-            let inside = byte * 8 >= start && byte * 8 + word.bits <= start + block_bits;
-            let kept = word.code >= word.bits || shift + word.code <= word.bits && inside;
-            if table(row, at) != byte * 8 + shift || !kept {
+    }
+
+    /// Byte address and shift as expressions, if the table is affine where it must be and no code leaves its word, nor a word
+    /// its block.
+    fn fit(&self, table: &Table<'_>, word: Word) -> Option<(Affine, Affine)> {
+        let known: Vec<(u64, u64)> = corners(&self.unrolled)
+            .map(|(row, at)| word.split(table.at(row, at)))
+            .collect();
+        for (row, (row_corner, row_moved)) in (0..).zip(&self.rows) {
+            let addresses = table.row(row);
+            let fits = |((start, occurrence), (corner, moved)): (&(u64, u32), &(usize, u64))| {
+                let (first, shift) = known[row_corner + corner];
+                let bit = (first + row_moved + moved) * 8;
+                let inside = bit >= *start && bit + word.bits <= start + table.bits_of_block;
+                let kept = word.code >= word.bits || shift + word.code <= word.bits && inside;
+                start + u64::from(addresses[*occurrence as usize]) == bit + shift && kept
+            };
+            if !table.starts.iter().zip(&self.positions).all(fits) {
                 return None;
             }
         }
+        let column = |of: fn(&(u64, u64)) -> u64| known.iter().map(of).collect::<Vec<u64>>();
+        let mut address = tabulate(&self.unrolled, &column(|k| k.0));
+        for (d, s) in &self.moving {
+            address = address.plus(&Affine::axis(d.axis, *s));
+        }
+        address.terms.retain(|(_, c)| *c != Scalar::Const(0));
+        Some((address, tabulate(&self.unrolled, &column(|k| k.1))))
     }
-    let column = |of: fn(&(u64, u64)) -> u64| known.iter().map(of).collect::<Vec<u64>>();
-    let mut address = tabulate(&unrolled, &column(|k| k.0));
-    let moving = regular.iter().zip(&slopes);
-    for (d, s) in moving.chain(moving_rows.iter().zip(&row_slopes)) {
-        address = address.plus(&Affine::axis(d.axis, *s));
-    }
-    address.terms.retain(|(_, c)| *c != Scalar::Const(0));
-    Some((address, tabulate(&unrolled, &column(|k| k.1))))
 }
 
 /// Rows and positions for all values of the unrolled digits, the last one counting fastest.

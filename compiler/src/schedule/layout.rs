@@ -254,23 +254,33 @@ fn place_part(
         && u64::from(groups).is_multiple_of(beside);
     let each = rows / groups.max(1);
     let lane_order = values.is_some() && u64::from(len).is_multiple_of(cut.span);
-    let address = |row: u32, occurrence: u32| -> u32 {
-        if lane_order && (in_bytes || bits.is_multiple_of(8)) {
+    if lane_order && (in_bytes || bits.is_multiple_of(8)) {
+        let (per_unit, beside) = if in_bytes {
+            (packs / beside, beside)
+        } else {
+            (1, 1)
+        };
+        let width = if in_bytes { 8 } else { bits };
+        let of_code = |occurrence: u32| {
             let at = cut.split(u64::from(occurrence) * values.unwrap_or(1));
-            let (per_unit, beside) = if in_bytes {
-                (packs / beside, beside)
-            } else {
-                (1, 1)
-            };
             let units = (at.h * cut.steps() + at.t) * (cut.copies / per_unit) + at.copy / per_unit;
+            let slot = units * (u64::from(rows) / beside) * cut.lanes + at.lane;
+            let copy = at.copy % per_unit;
+            slot as u32 * width + copy as u32 * unit + at.joint as u32 * bits
+        };
+        let of_row = |row: u32| {
             let (group, of_group) = (u64::from(row / each), u64::from(row % each));
             let place = group / beside * u64::from(each) + of_group;
-            let slot = (units * (u64::from(rows) / beside) + place) * cut.lanes + at.lane;
-            let width = if in_bytes { 8 } else { bits };
-            let copy = group % beside * per_unit + at.copy % per_unit;
-            let within = copy as u32 * unit + at.joint as u32 * bits;
-            return start + slot as u32 * width + within;
-        }
+            let copy = group % beside * per_unit;
+            (place * cut.lanes) as u32 * width + copy as u32 * unit
+        };
+        let codes: Vec<u32> = (0..field.count).map(of_code).collect();
+        let rows = (0..rows).map(|row| start + of_row(row));
+        return rows
+            .flat_map(|row| codes.iter().map(move |code| row + code))
+            .collect();
+    }
+    let address = |row: u32, occurrence: u32| -> u32 {
         if per_element {
             return start + (row * len + occurrence) * bits;
         }

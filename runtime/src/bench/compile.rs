@@ -1,11 +1,11 @@
-//! What compiling a kernel takes, stage by stage: as often as it is asked for, so that the first time and later ones can be told
-//! apart.
+//! What compiling a kernel takes, stage by stage: in an engine that has made nothing yet, and in one that knows the format.
 
 use crate::kernel::{BATCHES, Wishes, request};
 use crate::{Engine, Error, find_kernel};
 use lowbit_compiler::codegen;
 use lowbit_compiler::pipeline::consider;
 use lowbit_compiler::spec::{self, bind};
+use lowbit_compiler::target::Target;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -32,6 +32,33 @@ pub struct CompileTimes {
     pub lower: f64,
     /// Machine code.
     pub code: f64,
+}
+
+/// What compiling takes the first time, and after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Compiling {
+    /// In an engine that has made nothing yet.
+    pub first: CompileTimes,
+    /// In the same engine, of the same text with dimensions that are twice as large.
+    pub later: CompileTimes,
+}
+
+impl Compiling {
+    /// Compiles a text twice, with some dimensions bound, in an engine of its own for a target.
+    ///
+    /// # Errors
+    /// Where [`Engine::compile`] has them.
+    pub fn of(
+        target: &Target,
+        source: &Source<'_>,
+        dims: &[(&str, u64)],
+    ) -> Result<Compiling, Error> {
+        let engine = Engine::new(target.clone())?;
+        let first = CompileTimes::of(&engine, source, dims)?;
+        let larger: Vec<(&str, u64)> = dims.iter().map(|(n, e)| (*n, e * 2)).collect();
+        let later = CompileTimes::of(&engine, source, &larger)?;
+        Ok(Compiling { first, later })
+    }
 }
 
 impl CompileTimes {

@@ -41,7 +41,7 @@ mod verify;
 
 pub use account::{Account, Charge};
 pub(crate) use calls::Calls;
-pub use compile::{CompileTimes, Source};
+pub use compile::{CompileTimes, Compiling, Source};
 pub use data::Data;
 pub use limits::{Bandwidth, Effort, Limits, Stream};
 pub use summary::{Share, Spread, Summary};

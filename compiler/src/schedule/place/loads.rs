@@ -2,7 +2,8 @@
 
 use super::{Placer, Root, Spot, stored_shape};
 use crate::format::{
-    BinOp, BlockFormat, Codebook, Element, Field, FieldId, FormatKind, Part, Scope, UnOp, ValueExpr,
+    BinOp, BlockFormat, Codebook, Element, Field, FieldId, Format, FormatKind, Part, Scope, UnOp,
+    ValueExpr,
 };
 use crate::schedule::ScheduleError;
 use crate::schedule::fit::{Digit, FieldAccess, Place, part_access, position};
@@ -12,13 +13,14 @@ use crate::schedule::term::{BitField, Load, Storage, Strict, Term, TermId};
 use crate::spec::kernel::{Binary, Func, IndexId, Subscript, TensorId};
 use crate::vector::ir::Scalar;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl Placer<'_> {
-    pub(super) fn format(&self, tensor: TensorId) -> FormatKind {
+    pub(super) fn format(&self, tensor: TensorId) -> Arc<Format> {
         let format = self.layouts[tensor]
             .as_ref()
             .unwrap_or(&self.kernel.tensors[tensor].format);
-        format.kind.clone()
+        format.clone()
     }
 
     /// Whether a tensor is known to have no elements. What does not change in a loop stands before it even if the loop has no
@@ -38,27 +40,27 @@ impl Placer<'_> {
         if self.is_empty(tensor) {
             return Ok(self.terms.add(Term::Const(0.0)));
         }
-        match self.format(tensor) {
+        match &self.format(tensor).kind {
             FormatKind::Plain(element) => {
-                let address = self.plain_address(tensor, &element, subscripts, spots)?;
-                let storage = plain_storage(&element)?;
+                let address = self.plain_address(tensor, element, subscripts, spots)?;
+                let storage = plain_storage(element)?;
                 let load = self.terms.load(Load {
                     tensor,
                     storage,
                     address,
                     bit: None,
                 });
-                if let Some(planes) = self.counted(&element) {
+                if let Some(planes) = self.counted(element) {
                     return Ok(self.in_planes(&planes, load));
                 }
                 // Bits above the code's are not the format's.
                 let code = match element.bits() < bytes(storage) * 8 {
-                    true => self.terms.bits(whole_code(&element), load),
+                    true => self.terms.bits(whole_code(element), load),
                     false => load,
                 };
-                Ok(self.number(&element, storage, code))
+                Ok(self.number(element, storage, code))
             }
-            FormatKind::Block(block) => self.block_load(tensor, &block, subscripts, spots, strict),
+            FormatKind::Block(block) => self.block_load(tensor, block, subscripts, spots, strict),
         }
     }
 
@@ -99,12 +101,12 @@ impl Placer<'_> {
             Subscript::Const(c) => Affine::constant(*c),
             Subscript::Gather(tensor, _) if self.is_empty(*tensor) => Affine::constant(0),
             Subscript::Gather(tensor, inner) => {
-                let FormatKind::Plain(element) = self.format(*tensor) else {
+                let FormatKind::Plain(element) = &self.format(*tensor).kind else {
                     return Err(ScheduleError::Unsupported(
                         "an index tensor in a block format".into(),
                     ));
                 };
-                let address = self.plain_address(*tensor, &element, inner, spots)?;
+                let address = self.plain_address(*tensor, element, inner, spots)?;
                 let (bytes, signed) = match element {
                     Element::Int { bits } => (bits.div_ceil(8).next_power_of_two(), true),
                     Element::UInt { bits } => (bits.div_ceil(8).next_power_of_two(), false),
@@ -338,7 +340,7 @@ impl Placer<'_> {
             }
             Inner::Position(at) => ((0..len).map(component).collect::<Vec<u32>>(), at.clone()),
         };
-        let place = Affine::symbol(Sym::Table(std::sync::Arc::new(entries), Box::new(at)));
+        let place = Affine::symbol(Sym::Table(Arc::new(entries), Box::new(at)));
         let place = self.terms.load(Load {
             tensor,
             storage: Storage::Place { below: book.width },
@@ -515,10 +517,7 @@ fn at_position(
     FieldAccess {
         storage: Storage::Code { bits: part.bits },
         address: base.clone(),
-        bit: Some(Affine::symbol(Sym::Table(
-            std::sync::Arc::new(entries),
-            Box::new(at),
-        ))),
+        bit: Some(Affine::symbol(Sym::Table(Arc::new(entries), Box::new(at)))),
         field: None,
     }
 }

@@ -48,7 +48,7 @@ impl Placer<'_> {
         subscripts: &[Subscript],
         spots: &BTreeMap<IndexId, Spot>,
     ) -> Result<Option<TermId>, ScheduleError> {
-        let FormatKind::Block(mut block) = self.format(tensor) else {
+        let FormatKind::Block(mut block) = self.format(tensor).kind.clone() else {
             return Ok(None);
         };
         let Some(kept) = block.kept.take() else {

@@ -22,11 +22,12 @@ mod value;
 
 use super::kernel::Kernel;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::format::std::{NAMES, source};
 use crate::format::{Format, FormatKind};
 use crate::syntax::ast::{self, Ident, Item, Span};
 use crate::syntax::parse_partial;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What a source text defines.
 #[derive(Clone, Debug)]
@@ -102,6 +103,31 @@ struct Imports<'a> {
     loader: &'a dyn Fn(&str) -> Option<String>,
     loaded: BTreeMap<String, Arc<Scope>>,
     path: Vec<String>,
+}
+
+/// The modules that come with the language, each read when it is first imported: their texts are constants.
+static BUILT_IN: [OnceLock<Arc<Scope>>; NAMES.len()] = [const { OnceLock::new() }; NAMES.len()];
+
+impl Imports<'_> {
+    /// Reads a module; nothing if there is none of the name.
+    fn read(&mut self, name: &str) -> Option<Arc<Scope>> {
+        if name.starts_with("std/") {
+            let at = NAMES.iter().position(|n| *n == name)?;
+            let text = source(name)?;
+            let mut alone = Imports {
+                loader: &|_| None,
+                loaded: BTreeMap::new(),
+                path: vec![name.to_string()],
+            };
+            let read = || Arc::new(check_source(name, text, &mut alone));
+            return Some(BUILT_IN[at].get_or_init(read).clone());
+        }
+        let text = (self.loader)(name)?;
+        self.path.push(name.to_string());
+        let scope = Arc::new(check_source(name, &text, self));
+        self.path.pop();
+        Some(scope)
+    }
 }
 
 /// What a source gives to those that import it.
@@ -247,13 +273,7 @@ impl Checker<'_> {
         let scope = match imports.loaded.get(name) {
             Some(s) => s.clone(),
             None => {
-                let builtin = crate::format::std::source(name).map(str::to_string);
-                let found = if name.starts_with("std/") {
-                    builtin
-                } else {
-                    (imports.loader)(name)
-                };
-                let Some(text) = found else {
+                let Some(scope) = imports.read(name) else {
                     let d = Diagnostic::error(
                         "import",
                         path.span,
@@ -264,15 +284,8 @@ impl Checker<'_> {
                         start: path.span.start + 1,
                         end: path.span.end - 1,
                     };
-                    return self.fail(d.near(
-                        inner,
-                        name,
-                        crate::format::std::NAMES.iter().copied(),
-                    ));
+                    return self.fail(d.near(inner, name, NAMES.iter().copied()));
                 };
-                imports.path.push(name.to_string());
-                let scope = Arc::new(check_source(name, &text, imports));
-                imports.path.pop();
                 imports.loaded.insert(name.to_string(), scope.clone());
                 if !scope.diagnostics.is_empty() {
                     self.diagnostics.imported.push(scope.diagnostics.clone());

@@ -38,11 +38,17 @@ pub(super) fn in_order(block: &mut BlockFormat, cut: Cut) {
         next = (next + end - start).next_multiple_of(8);
     }
     let all: u32 = spans.iter().map(|s| s.bits).sum();
-    let parts = several.into_iter().flat_map(|f| &mut f.parts);
-    for (part, span) in parts.zip(&spans) {
-        for address in &mut part.address {
-            let at = *address - span.start;
-            *address = next + at / span.bits * all + at % span.bits;
+    let parts = several.into_iter().flat_map(|f| {
+        let per_run = (f.count / runs) as usize;
+        f.parts.iter_mut().map(move |p| (p, per_run))
+    });
+    for ((part, per_run), span) in parts.zip(&spans) {
+        // Runs go on from each to the next, and with the next row from the first.
+        for (run, codes) in (0..runs).cycle().zip(part.address.chunks_mut(per_run)) {
+            let before = span.start + run * span.bits;
+            codes
+                .iter_mut()
+                .for_each(|a| *a = *a - before + next + run * all);
         }
         next += span.bits;
     }
@@ -69,16 +75,13 @@ fn span_of(field: &Field, part: &Part, runs: u32) -> Option<Span> {
     if !start.is_multiple_of(8) || !all.is_multiple_of(8 * runs) {
         return None;
     }
-    let per_run = field.count / runs;
-    let in_run = |(at, address): (usize, &u32)| {
-        let occurrence = at as u32 % field.count;
-        (address - start) / bits == occurrence / per_run
+    let per_run = (field.count / runs) as usize;
+    let mut by_run = (0..runs).cycle().zip(part.address.chunks(per_run));
+    let in_run = |(run, codes): (u32, &[u32])| {
+        let own = start + run * bits..start + (run + 1) * bits;
+        codes.iter().all(|address| own.contains(address))
     };
-    part.address
-        .iter()
-        .enumerate()
-        .all(in_run)
-        .then_some(Span { start, bits })
+    by_run.all(in_run).then_some(Span { start, bits })
 }
 
 #[cfg(test)]

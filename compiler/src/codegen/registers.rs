@@ -314,25 +314,29 @@ impl Lives {
     /// Runs of steps with the registers that are occupied in them, without those of some values.
     fn occupied(&self, others: &BTreeSet<Value>) -> Vec<(Range<usize>, usize)> {
         // What begins at a step, and what ends before it.
-        let mut changes: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
-        for (_, life) in self.values.iter().filter(|(v, _)| !others.contains(v)) {
-            if life.until >= life.from {
-                changes.entry(life.from).or_default().0 += life.registers;
-                changes.entry(life.until + 1).or_default().1 += life.registers;
+        let mut changes: Vec<(usize, usize, usize)> = Vec::new();
+        for (value, life) in &self.values {
+            if life.until >= life.from && !others.contains(value) {
+                changes.push((life.from, life.registers, 0));
+                changes.push((life.until + 1, 0, life.registers));
             }
         }
         for (step, registers) in &self.within {
-            changes.entry(*step).or_default().0 += registers;
-            changes.entry(step + 1).or_default().1 += registers;
+            changes.push((*step, *registers, 0));
+            changes.push((step + 1, 0, *registers));
         }
-        let ends: Vec<usize> = changes.keys().skip(1).copied().collect();
+        changes.sort_unstable_by_key(|(step, ..)| *step);
         let mut here = 0;
-        let runs = changes.into_iter().zip(ends);
-        runs.map(|((step, (begin, end)), next)| {
-            here = here + begin - end;
-            (step..next, here)
-        })
-        .collect()
+        let runs = changes.chunk_by(|a, b| a.0 == b.0).map(|run| {
+            let sum = |of: fn(&(usize, usize, usize)) -> usize| run.iter().map(of).sum::<usize>();
+            here = here + sum(|c| c.1) - sum(|c| c.2);
+            (run[0].0, here)
+        });
+        let runs: Vec<(usize, usize)> = runs.collect();
+        let ends = runs.iter().skip(1);
+        { runs.iter().zip(ends) }
+            .map(|((step, here), (next, _))| (*step..*next, *here))
+            .collect()
     }
 
     /// The load that occupies most registers for longest, of those that do so in some steps.

@@ -8,8 +8,8 @@ use crate::target::Target;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Statements that are remembered: the plans of some twenty formats for all batches. A statement takes about 100 KB.
-const MOST: usize = 512;
+/// Statements that are remembered: the plans of ten formats for all batches. A statement takes 100 to 500 KB.
+const MOST: usize = 256;
 
 /// What is known of outlines.
 #[derive(Default)]

@@ -127,7 +127,7 @@ fn codes_in_place_take_a_mask_and_no_shift() {
         Some(IN_PLACE),
     );
     let listing = kernel.stage(Stage::Vector).expect("a listing");
-    let step = listing.rsplit("compute y").next().expect("the step");
+    let step = listing.rsplit("loop n").next().expect("the loop over rows");
     let count = |op: &str| step.matches(op).count();
     assert!(count("= dot4") >= 8, "{step}");
     assert!(count(": i8x16 = and") >= count("= dot4"), "{step}");

@@ -40,6 +40,14 @@ impl Lower<'_> {
         Some(self.lanes(ty, lanes))
     }
 
+    /// Bytes of a table at codes that are known.
+    pub(super) fn known_bytes(&mut self, bytes: &[u8], ty: Type, codes: Value) -> Option<Value> {
+        let entry = |code: &u64| bytes.get(*code as usize).map(|b| u64::from(*b));
+        let lanes = self.known_lanes(codes)?.iter().map(entry);
+        let lanes = lanes.collect::<Option<Vec<u64>>>()?;
+        Some(self.lanes(ty, lanes))
+    }
+
     /// A conversion of integers to a wider or a narrower type; of a constant, a constant.
     pub(super) fn convert(&mut self, kind: Convert, ty: Type, value: Value) -> Value {
         let from = 64 - self.b.ty(value).elem.bits();

@@ -13,6 +13,7 @@ mod frames;
 mod known;
 mod loads;
 mod math;
+mod multiples;
 mod nearest;
 mod nest;
 mod relayout;
@@ -77,6 +78,10 @@ struct Lower<'a> {
     constants: BTreeMap<String, Value>,
     /// The lanes of constants that are integers.
     known: BTreeMap<Value, Vec<u64>>,
+    /// Multiples of bytes modulo 256, by value and number.
+    multiples: BTreeMap<Value, BTreeMap<u8, Value>>,
+    /// The bytes and the number of a multiple.
+    multiple_of: BTreeMap<Value, (Value, u8)>,
     range: Option<(Value, Value)>,
     /// Pointers and counts made on the way, by region depth.
     addresses: Vec<BTreeMap<Prefix, Value>>,
@@ -143,6 +148,8 @@ impl<'a> Lower<'a> {
             scalars: BTreeMap::new(),
             constants: BTreeMap::new(),
             known: BTreeMap::new(),
+            multiples: BTreeMap::new(),
+            multiple_of: BTreeMap::new(),
             range: None,
             addresses: vec![BTreeMap::new()],
             counters: BTreeMap::new(),

@@ -42,7 +42,7 @@ const STEP: u64 = 256;
 pub const CHAINS: u16 = 8;
 
 /// Operations whose cost is not measured, and why.
-pub const DERIVED: [(Term, &str); 12] = [
+pub const DERIVED: [(Term, &str); 13] = [
     (
         Term::VNum,
         "a constant stands in a register before the loops",
@@ -56,6 +56,10 @@ pub const DERIVED: [(Term, &str); 12] = [
     (Term::VLow, ENTRIES),
     (Term::VHigh, ENTRIES),
     (Term::VNarrow, ENTRIES),
+    (
+        Term::VMulBytes,
+        "sums of bytes, as many as the number takes that they are multiplied by",
+    ),
     (Term::VPackBits, "two sums for each bit"),
     (
         Term::VSumBytes,
@@ -81,7 +85,7 @@ fn chain_type(op: Term) -> Option<Type> {
         Term::VMulPairs16 | Term::VAddPairs16 | Term::VMulHigh | Term::VMulLow => I16,
         Term::VMagic => I16,
         Term::VFetch | Term::VTable | Term::VDecode | Term::VFloat => I32,
-        Term::VIAdd | Term::VIMul => I32,
+        Term::VIAdd | Term::VIMul | Term::VOver256 => I32,
         Term::VFAdd | Term::VFSub | Term::VFMul | Term::VFDiv | Term::VFMin | Term::VFMax => F32,
         Term::VAbs | Term::VExp | Term::VSqrt | Term::VTanh | Term::VSilu | Term::VGelu => F32,
         Term::VRound | Term::VRoundAway | Term::VTrunc | Term::VFloor | Term::VFloorPow2 => F32,
@@ -103,7 +107,7 @@ fn links(op: Term) -> u32 {
             4
         }
         Term::VMulPairs8 | Term::VMulPairs16 | Term::VAddPairs16 => 4,
-        Term::VAnd | Term::VCountOnes | Term::VMagic => 4,
+        Term::VAnd | Term::VCountOnes | Term::VMagic | Term::VOver256 => 4,
         _ => 1,
     }
 }
@@ -307,7 +311,7 @@ pub fn issue() -> Sample {
 }
 
 /// A kernel without anything.
-fn nothing() -> Kernel {
+pub(super) fn nothing() -> Kernel {
     Kernel {
         tables: crate::spec::kernel::Tables::Exact,
         name: String::new(),

@@ -200,6 +200,8 @@ impl Nest<'_, '_, '_> {
                 self.lower
                     .put(ty, Op::Bin(Bin::MulHigh, c[0], factor), &[c[0], factor])
             }
+            Term::VMulBytes => self.lower.mul_bytes(c[0], c[1], ty),
+            Term::VOver256 => self.lower.put(ty, Op::Shift(Shift::SShr, c[0], 8), c),
             Term::VNum => self.constant(node, ty),
             Term::VUnit => self.unit(reference(2)?, ty, env)?,
             Term::VExtent => self.extent(reference(1)?, ty)?,
@@ -281,6 +283,7 @@ impl Nest<'_, '_, '_> {
             | Term::At
             | Term::LowByte
             | Term::HighByte
+            | Term::Over256
             | Term::Wrap
             | Term::And
             | Term::CountOnes
@@ -450,6 +453,9 @@ impl Nest<'_, '_, '_> {
     fn lookup8(&mut self, number: u32, ty: Type, code: Value) -> Value {
         let entries = self.entries(number);
         let bytes: Vec<u8> = entries.iter().map(|e| *e as i64 as u8).collect();
+        if let Some(known) = self.lower.known_bytes(&bytes, ty, code) {
+            return known;
+        }
         if ty.lanes == 1 {
             return self.lower.table_load("bytes", bytes, 1, code, ty);
         }

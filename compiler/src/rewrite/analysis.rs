@@ -217,13 +217,13 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         Op::VFetch | Op::VTable | Op::VSigned => Some((of(2)?.0, ty(0))),
         Op::VLookup32 | Op::VDecode => Some((of(1)?.0, Ty::F32)),
         Op::VBias | Op::VLow => Some((of(0)?.0, Ty::U8)),
-        Op::VHigh | Op::VPlain => Some((of(0)?.0, Ty::I8)),
+        Op::VPlain => Some((of(0)?.0, Ty::I8)),
         Op::VPlace => Some((AxisSet::one(axis(graph, children[0])?), Ty::U8)),
         Op::VPick => Some((of(2)?.0, ty(0))),
         Op::VJoin => Some((of(0)?.0, Ty::I16)),
-        Op::VNarrow => Some((of(1)?.0, ty(0))),
+        Op::VNarrow | Op::VHigh => Some((of(1)?.0, ty(0))),
         Op::VMulHigh => of(1),
-        Op::VMulLow | Op::VAnd | Op::VCountOnes => of(0),
+        Op::VMulLow | Op::VMulBytes | Op::VOver256 | Op::VAnd | Op::VCountOnes => of(0),
         Op::VWiden => Some((of(1)?.0, ty(0))),
         Op::VFloat | Op::VMagic => Some((of(0)?.0, Ty::F32)),
         Op::VFAdd
@@ -295,6 +295,7 @@ fn vector_fact(graph: &Graph, op: Op, children: &[Id]) -> Option<(AxisSet, Ty)> 
         | Op::At
         | Op::LowByte
         | Op::HighByte
+        | Op::Over256
         | Op::Wrap
         | Op::And
         | Op::CountOnes
@@ -472,7 +473,7 @@ fn real_fact(graph: &Graph, op: Op, children: &[Id], operands: &[&Real], own: Id
             integer: true,
             ..unknown(free, call)
         },
-        Op::HighByte => {
+        Op::HighByte | Op::Over256 => {
             let (low, high) = operands.first().map_or(UNKNOWN, |e| (e.low, e.high));
             Real {
                 low: (low / 256.0).floor(),

@@ -21,6 +21,19 @@ pub struct Digits {
     pub middle: f64,
 }
 
+/// How the entries of a table follow from the code within bytes: `low + (base * x - wrap(base * x)) / 256`, where `x` is
+/// `wrap(multiplier * code)` and `wrap` is to 8 bits without a sign. Both bytes can be multiplied with something else and summed
+/// before their difference is divided, which is then exact; so a digit costs a multiplication and a product more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fractions {
+    /// The multiplier of each place, modulo 2^8.
+    pub multipliers: Vec<u8>,
+    /// How many digits there are.
+    pub base: u8,
+    /// The lowest digit.
+    pub low: f64,
+}
+
 /// The factors that round are over this.
 const ONE: i32 = 1 << 15;
 
@@ -79,6 +92,40 @@ impl Digits {
     }
 }
 
+impl Fractions {
+    /// How the entries at `code * width + place` follow from bytes, if they do: where they are neighbouring integers.
+    pub fn of(entries: &[f64], width: usize) -> Option<Fractions> {
+        if width < 2 || !entries.len().is_multiple_of(width) || entries.len() > CODES * width {
+            return None;
+        }
+        let low = entries.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = entries.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let base = high - low + 1.0;
+        if entries.iter().any(|e| e.fract() != 0.0) || !(3.0..=16.0).contains(&base) {
+            return None;
+        }
+        let base = base as u8;
+        let places = entries.chunks_exact(width);
+        let at = |place: usize| {
+            let is = |multiplier: &u8| {
+                let digit = |code: usize| {
+                    let fraction = (code as u8).wrapping_mul(*multiplier);
+                    f64::from(u32::from(base) * u32::from(fraction) / 256)
+                };
+                // The last codes tell most multipliers apart.
+                let mut codes = places.clone().enumerate().rev();
+                codes.all(|(code, digits)| digit(code) == digits[place] - low)
+            };
+            (0..=u8::MAX).find(is)
+        };
+        Some(Fractions {
+            multipliers: (0..width).map(at).collect::<Option<_>>()?,
+            base,
+            low,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +155,28 @@ mod tests {
         assert_eq!((digits.first, digits.second), (0.75, 1.0 / 16384.0));
         entries[5 * 77 + 2] = (entries[5 * 77 + 2] + 1.0) % 3.0;
         assert_eq!(Digits::of(&entries, 5), None);
+    }
+
+    #[test]
+    fn digits_of_fractions_are_found_within_bytes() {
+        for (base, width) in [(3u32, 5u32), (5, 3), (6, 3), (7, 2)] {
+            let fraction = table(width, |c, j| c * base.pow(j) % 256 * base / 256);
+            let found = Fractions::of(&fraction, width as usize).expect("fractions");
+            assert_eq!((u32::from(found.base), found.low), (base, 0.0));
+            let powers = (0..width).map(|j| base.pow(j) as u8);
+            assert_eq!(found.multipliers, powers.collect::<Vec<u8>>());
+            // Of a number below 243, a byte is no fraction that is fine enough.
+            let number = table(width, |c, j| c / base.pow(j) % base);
+            assert_eq!(Fractions::of(&number, width as usize), None);
+        }
+    }
+
+    #[test]
+    fn one_entry_that_is_no_fraction_refuses_the_table() {
+        let mut entries = table(5, |c, j| c * 3u32.pow(j) % 256 * 3 / 256);
+        entries[5 * 77 + 2] = (entries[5 * 77 + 2] + 1.0) % 3.0;
+        assert_eq!(Fractions::of(&entries, 5), None);
+        assert_eq!(Fractions::of(&entries[1..], 5), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the facts of a graph's classes (`analysis.rs`) are derived from: the axes and terms of a statement, and the tables, fields
 //! and elements that rewriting makes.
 
-use super::digits::Digits;
+use super::digits::{Digits, Fractions};
 use super::lang::Ty;
 use super::outline::{Extent, Extents};
 use crate::format::Element;
@@ -32,6 +32,8 @@ pub struct Facts {
     pub hashes: Hashes,
     /// The digits that elements are found to be, by number and width.
     pub(super) digits: BTreeMap<(u32, usize), Option<Digits>>,
+    /// The same within bytes.
+    pub(super) fractions: BTreeMap<(u32, usize), Option<Fractions>>,
     /// The classes that were made, merged or learned something, in that order (see `changed.rs`).
     pub(super) changed: Vec<egg::Id>,
 }
@@ -84,6 +86,7 @@ impl Facts {
         self.tables = made.tables.clone();
         self.rounded = made.rounded;
         self.digits = made.digits.clone();
+        self.fractions = made.fractions.clone();
         self.hashes = made.hashes.clone();
     }
     /// Gives terms the fields, elements and units that rewriting made.
@@ -123,13 +126,19 @@ impl Facts {
     /// How the entries of an element, at `code * width + place`, follow from products.
     pub fn digits(&mut self, element: u32, width: usize) -> Option<Digits> {
         let elements = &self.terms.elements;
-        let found = self.digits.entry((element, width)).or_insert_with(|| {
-            let Element::Codebook(book) = elements.get(element as usize)? else {
-                return None;
-            };
-            let entries = (0..book.codes() as u32).map(|c| f64::from(book.worth(c, 0)));
-            Digits::of(&entries.collect::<Vec<f64>>(), width)
-        });
+        let found = self
+            .digits
+            .entry((element, width))
+            .or_insert_with(|| Digits::of(&entries_of(elements, element)?, width));
+        found.clone()
+    }
+    /// The same within bytes.
+    pub fn fractions(&mut self, element: u32, width: usize) -> Option<Fractions> {
+        let elements = &self.terms.elements;
+        let found = self
+            .fractions
+            .entry((element, width))
+            .or_insert_with(|| Fractions::of(&entries_of(elements, element)?, width));
         found.clone()
     }
     /// How many values an axis takes, if that is known at compile time.
@@ -190,4 +199,13 @@ fn intern<T: PartialEq + std::fmt::Debug>(
 /// A hash of contents.
 fn hash_of(contents: &impl std::fmt::Debug) -> u64 {
     crate::hash::fnv(format!("{contents:?}").as_bytes(), 0)
+}
+
+/// What the codes of a codebook are worth, place by place.
+fn entries_of(elements: &[Element], number: u32) -> Option<Vec<f64>> {
+    let Element::Codebook(book) = elements.get(number as usize)? else {
+        return None;
+    };
+    let entries = (0..book.codes() as u32).map(|c| f64::from(book.worth(c, 0)));
+    Some(entries.collect())
 }

@@ -160,6 +160,8 @@ ops! {
     LowByte = "low-byte" / 1,
     /// An integer over 256, rounded down.
     HighByte = "high-byte" / 1,
+    /// An integer that is a multiple of 256, over 256.
+    Over256 = "over-256" / 1,
     /// The integer from -2^15 on below 2^15 that differs by a multiple of 2^16.
     Wrap = "wrap" / 1,
     /// Bits that are set in both of two integers from 0 on.
@@ -196,8 +198,8 @@ ops! {
     VJoin = "v.join" / 2,
     /// Low bytes of i16.
     VLow = "v.low" / 1,
-    /// High bytes of i16.
-    VHigh = "v.high" / 1,
+    /// High bytes of i16: type, vector.
+    VHigh = "v.high" / 2,
     /// To a narrower integer type that holds it: type, vector.
     VNarrow = "v.narrow" / 2,
     /// Products of i16 with a constant over 2^15, rounded: constant, vector.
@@ -266,6 +268,10 @@ ops! {
     VIMul = "v.imul" / 3,
     /// Low half of products of i16: vectors.
     VMulLow = "v.mul-low" / 2,
+    /// Low bytes of products of bytes: vectors.
+    VMulBytes = "v.mul-bytes" / 2,
+    /// i32 over 256, rounded down.
+    VOver256 = "v.over-256" / 1,
     /// Bits that are set in both bytes: vectors.
     VAnd = "v.and" / 2,
     /// How many bits of each byte are set.

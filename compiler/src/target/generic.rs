@@ -48,6 +48,8 @@ pub(super) const TABLE: &[Line] = &[
     (Op::VIAdd, Vector, 1.0, 1.0),
     (Op::VIMul, Multiply, 1.0, 3.0),
     (Op::VMulLow, Multiply, 1.0, 3.0),
+    (Op::VMulBytes, Vector, 2.0, 2.0),
+    (Op::VOver256, Vector, 1.0, 1.0),
     (Op::VAnd, Vector, 1.0, 1.0),
     (Op::VPackBits, Vector, 2.0, 2.0),
     (Op::VSum, Vector, 1.0, 3.0),

@@ -18,6 +18,10 @@ const SAME: &str = "the register is the same whatever it holds, and what asks fo
 const BYTE: &str = "the table is of 256 codes, and a code of as many bits is a byte";
 const PACKED: &str = "eight bits are a byte, and never more";
 const NUMBER: &str = "a number is asked for only by sums and products that fit, and they are right modulo their width";
+const FACTORS: &str =
+    "codes of at most eight bits, the multipliers of digits and what both make are bytes";
+const PRODUCTS: &str = "a byte times a base of at most sixteen is far below 2^15";
+const APART: &str = "the sums of both bytes of digits change together, so that their difference stays far within its interval";
 
 const FAR: &str = "a constant of 16 bits is far from where an f32 of 24 rounds its sum with one";
 
@@ -51,6 +55,13 @@ pub(crate) const UNREACHED: &[(Limit, &str)] = &[
     (("mul-low", 1), MODULAR),
     (("digits", 0), BYTE),
     (("digits-swapped", 0), BYTE),
+    (("digits-in-bytes", 0), BYTE),
+    (("digits-in-bytes-swapped", 0), BYTE),
+    (("mul-bytes", 0), FACTORS),
+    (("mul-bytes", 1), FACTORS),
+    (("high-unsigned-bytes", 0), PRODUCTS),
+    (("over-256", 0), APART),
+    (("sum-of-four", 5), BYTES),
     (("unpack-bits", 0), BYTES),
     (("bias-element", 1), SIGNED),
     (("plain-bytes", 0), SAME),

@@ -57,6 +57,7 @@ impl Lower<'_> {
                 self.put(I8, Op::Lookup { table, index }, &[table, index])
             }
             Term::VMulLow => self.bin(Bin::IMul, x, other),
+            Term::VOver256 => self.put(ty, Op::Shift(Shift::SShr, x, 8), &[x]),
             Term::VAnd => self.bin(Bin::And, x, other),
             Term::VCountOnes => self.put(ty, Op::Un(Un::CountOnes, x), &[x]),
             Term::VMulHigh => self.bin(Bin::MulHigh, x, other),

@@ -174,6 +174,8 @@ impl Prices<'_> {
             | Op::VIAdd
             | Op::VIMul
             | Op::VMulLow
+            | Op::VMulBytes
+            | Op::VOver256
             | Op::VPlain
             | Op::VAnd
             | Op::VCountOnes
@@ -217,6 +219,7 @@ impl Prices<'_> {
             | Op::At
             | Op::LowByte
             | Op::HighByte
+            | Op::Over256
             | Op::Wrap
             | Op::And
             | Op::CountOnes

@@ -36,6 +36,9 @@ pub enum Bind {
     /// How the entries of an element follow from products, at `code * width + place`: its multipliers, half, first and second
     /// factor and middle ([`Digits`](crate::rewrite::digits::Digits)); then the element, and the width.
     Digits([&'static str; 5], &'static str, &'static str),
+    /// How they follow within bytes: the multipliers, the base, and the lowest
+    /// ([`Fractions`](crate::rewrite::digits::Fractions)); then the element, and the width.
+    Fractions([&'static str; 3], &'static str, &'static str),
 }
 
 impl Bind {
@@ -53,6 +56,7 @@ impl Bind {
                 (vec![new, factor], vec![t])
             }
             Bind::Digits(new, of, width) => (new.to_vec(), vec![of, width]),
+            Bind::Fractions(new, of, width) => (new.to_vec(), vec![of, width]),
         }
     }
 
@@ -99,14 +103,12 @@ impl Bind {
                 return offset_table(graph, subst, new, offset, t).is_some();
             }
             Bind::Digits(new, of, width) => {
-                let Some(parts) = digits(graph, subst, of, width) else {
-                    return false;
-                };
-                for (name, leaf) in new.into_iter().zip(parts) {
-                    let id = graph.add(leaf);
-                    subst.insert(var(name), id);
-                }
-                return true;
+                let parts = digits(graph, subst, of, width);
+                return parts.is_some_and(|parts| set_all(graph, subst, new, parts));
+            }
+            Bind::Fractions(new, of, width) => {
+                let parts = fractions(graph, subst, of, width);
+                return parts.is_some_and(|parts| set_all(graph, subst, new, parts));
             }
         };
         let Some((name, node)) = node else {
@@ -116,6 +118,20 @@ impl Bind {
         subst.insert(var(name), id);
         true
     }
+}
+
+/// Sets several variables; that is always possible.
+fn set_all<const N: usize>(
+    graph: &mut Graph,
+    subst: &mut Subst,
+    names: [&str; N],
+    parts: [Node; N],
+) -> bool {
+    for (name, leaf) in names.into_iter().zip(parts) {
+        let id = graph.add(leaf);
+        subst.insert(var(name), id);
+    }
+    true
 }
 
 fn set_table(graph: &mut Graph, subst: &mut Subst, name: &str, entries: Vec<f64>) {
@@ -204,16 +220,34 @@ fn above(graph: &Graph, subst: &Subst, field: &str, table: &str) -> Option<BitFi
 
 /// The parts of the digits that the entries of an element are.
 fn digits(graph: &mut Graph, subst: &Subst, of: &str, width: &str) -> Option<[Node; 5]> {
-    let number = reference(graph, get(subst, of))?;
-    let width = real(graph, get(subst, width))?.constant?;
-    let several = width.fract() == 0.0 && (2.0..=16.0).contains(&width);
-    let digits = graph
-        .analysis
-        .digits(number, several.then_some(width as usize)?)?;
-    let multipliers = digits.multipliers.iter().map(|m| f32::from(*m)).collect();
-    let multipliers = Element::Codebook(Codebook::scalar(multipliers).into());
-    let multipliers = Node::Ref(graph.analysis.element(multipliers));
+    let (number, width) = several(graph, subst, of, width)?;
+    let digits = graph.analysis.digits(number, width)?;
+    let multipliers = book(graph, digits.multipliers.iter().copied());
     let [half, first, second, middle] =
         [digits.half, digits.first, digits.second, digits.middle].map(Node::num);
     Some([multipliers, half, first, second, middle])
+}
+
+/// The parts of the digits that they are within bytes.
+fn fractions(graph: &mut Graph, subst: &Subst, of: &str, width: &str) -> Option<[Node; 3]> {
+    let (number, width) = several(graph, subst, of, width)?;
+    let digits = graph.analysis.fractions(number, width)?;
+    let multipliers = book(graph, digits.multipliers.iter().copied());
+    let (base, low) = (Node::num(digits.base.into()), Node::num(digits.low));
+    Some([multipliers, base, low])
+}
+
+/// An element, and how many values its codes have, if it is several.
+fn several(graph: &Graph, subst: &Subst, of: &str, width: &str) -> Option<(u32, usize)> {
+    let number = reference(graph, get(subst, of))?;
+    let width = real(graph, get(subst, width))?.constant?;
+    let several = width.fract() == 0.0 && (2.0..=16.0).contains(&width);
+    several.then_some((number, width as usize))
+}
+
+/// An element whose codes are numbered from 0.
+fn book<T: Into<f32>>(graph: &mut Graph, values: impl Iterator<Item = T>) -> Node {
+    let values = values.map(Into::into).collect();
+    let element = Element::Codebook(Codebook::scalar(values).into());
+    Node::Ref(graph.analysis.element(element))
 }

@@ -51,6 +51,8 @@ pub enum When {
     StoredAs(&'static str, &'static str),
     /// The sum over the axis depends on data of the call, and on no lane and no axis over rows.
     StageableSum(&'static str, &'static str),
+    /// The sum over the axis depends on data of the call, on no axis over rows, and on these lanes, which are none of results.
+    StageableLanes(&'static str, &'static str, &'static str),
     /// The term is of weights, changes with a loop of a sum, and with no loop over the batch, of which there is one that runs
     /// more than once.
     Panelled(&'static str),
@@ -122,6 +124,20 @@ fn within(graph: &Graph, term: Id, (low, high): (f64, f64)) -> bool {
     real(graph, term).is_some_and(|r| r.integer && r.low >= low && r.high <= high)
 }
 
+/// The lanes that the sum of a term over an axis depends on, if that can be computed before the loop over rows of weights.
+fn stageable(graph: &Graph, term: Id, axis: AxisId) -> Option<AxisSet> {
+    let facts = &graph.analysis;
+    let real = real(graph, term)?;
+    let free = real.free.minus(AxisSet::one(axis));
+    let over_rows = free.iter().any(|a| facts.axes[a].row);
+    let rows = facts.axes.values().any(|a| a.row);
+    if !real.call || !rows || over_rows {
+        return None;
+    }
+    let lanes = free.iter().filter(|a| facts.is_lane(*a));
+    Some(lanes.fold(AxisSet::default(), |set, a| set.union(AxisSet::one(a))))
+}
+
 impl When {
     /// Whether it asks that numbers are within the range of a type.
     pub fn has_limit(&self) -> bool {
@@ -158,7 +174,9 @@ impl When {
             | When::StageableTable(a, b)
             | When::Indexes(a, b)
             | When::SumFits(a, b, _) => vec![a, b],
-            When::ProductSumFits(a, b, c, _) | When::BitOfByte(a, b, c) => vec![a, b, c],
+            When::ProductSumFits(a, b, c, _)
+            | When::StageableLanes(a, b, c)
+            | When::BitOfByte(a, b, c) => vec![a, b, c],
             When::Loop(a)
             | When::Copies(a)
             | When::Octet(a)
@@ -337,19 +355,12 @@ impl When {
                 corners.iter().all(|c| *c >= low && *c <= high)
             }),
             When::StageableSum(a, e) => on_axis(a, &|a| {
-                let picked = |f: &dyn Fn(AxisId) -> bool| {
-                    facts
-                        .axes
-                        .keys()
-                        .filter(|x| f(*x))
-                        .fold(AxisSet::default(), |s, x| s.union(AxisSet::one(x)))
-                };
-                let rows = picked(&|x| facts.axes[x].row);
-                let lanes = picked(&|x| facts.is_lane(x));
-                real(graph, id(e)).is_some_and(|r| {
-                    let free = r.free.minus(AxisSet::one(a));
-                    r.call && !rows.is_empty() && free.intersect(rows.union(lanes)).is_empty()
-                })
+                stageable(graph, id(e), a) == Some(AxisSet::default())
+            }),
+            When::StageableLanes(l, a, e) => on_axis(a, &|a| {
+                let of_sums = |lanes: &AxisSet| lanes.iter().all(|x| !facts.axes[x].output);
+                let lanes = lanes(graph, subst, l).filter(of_sums);
+                lanes.is_some() && stageable(graph, id(e), a) == lanes
             }),
             When::Panelled(e) => real(graph, id(e)).is_some_and(|r| {
                 let batch = |a: AxisId| facts.axes[a].batch;

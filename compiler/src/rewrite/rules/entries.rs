@@ -121,10 +121,18 @@ pub const RULES: &[Rule] = &[
     Rule {
         name: "high-bytes",
         left: "(vec ?l i8 (high-byte ?t))",
-        right: "(v.high (vec ?l i16 ?t))",
+        right: "(v.high i8 (vec ?l i16 ?t))",
         when: &[Fits("?t", Ty::I16)],
         bind: &[],
         why: "the sign is in the high byte",
+    },
+    Rule {
+        name: "high-unsigned-bytes",
+        left: "(vec ?l u8 (high-byte ?t))",
+        right: "(v.high u8 (vec ?l i16 ?t))",
+        when: &[Fits("?t", Ty::I16)],
+        bind: &[],
+        why: "the same of words that have no sign",
     },
     Rule {
         name: "narrow-floor",

@@ -138,11 +138,11 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "stage-i32",
-        left: "(vec [] i32 (sum ?i ?e))",
-        right: "(v.stage (vec [] i32 (sum ?i ?e)))",
-        when: &[StageableSum("?i", "?e")],
+        left: "(vec ?l i32 (sum ?i ?e))",
+        right: "(v.stage (vec ?l i32 (sum ?i ?e)))",
+        when: &[StageableLanes("?l", "?i", "?e")],
         bind: &[],
-        why: "the same for integers",
+        why: "the same for integers, whose lanes need not be folded",
     },
     Rule {
         name: "panel",

@@ -58,6 +58,22 @@ pub const RULES: &[Rule] = &[
         why: "the same where the unit is the last factor",
     },
     Rule {
+        name: "part-times",
+        left: "(mul (over-256 ?a) ?b)",
+        right: "(over-256 (mul ?a ?b))",
+        when: &[Integer("?b")],
+        bind: &[],
+        why: "a multiple of a multiple of 256 is one; what is divided last is divided once",
+    },
+    Rule {
+        name: "sum-parts",
+        left: "(sum ?i (over-256 ?e))",
+        right: "(over-256 (sum ?i ?e))",
+        when: &[],
+        bind: &[],
+        why: "a sum of multiples of 256 is one",
+    },
+    Rule {
         name: "add-zero",
         left: "(add 0 ?x)",
         right: "?x",

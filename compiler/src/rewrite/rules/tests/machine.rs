@@ -273,6 +273,17 @@ impl<'a> Machine<'a> {
                     _ => (number + (1 << 15)).rem_euclid(1 << 16) - (1 << 15),
                 }))
             }
+            Op::Over256 => {
+                let number = self.real(c[0], env)?;
+                match number.integer() {
+                    Some(whole) if whole % 256 == 0 => Ok(Num::Int(whole / 256)),
+                    // So far from 0 there is no telling.
+                    None if number.float().abs() >= 2f64.powi(53) => {
+                        apply(Op::Div, &[number, Num::Int(256)])
+                    }
+                    _ => Err(Bad::Undefined),
+                }
+            }
             Op::And | Op::CountOnes => {
                 let operands = c.iter().map(|c| Ok(self.real(*c, env)?.integer()));
                 let operands = operands.collect::<Result<Option<Vec<i128>>, Bad>>()?;

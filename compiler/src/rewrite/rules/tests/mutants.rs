@@ -49,6 +49,7 @@ fn data_operands(op: Op) -> usize {
         | Op::VPlace
         | Op::VPick
         | Op::VNarrow
+        | Op::VHigh
         | Op::VMulHigh
         | Op::VSumBytes
         | Op::PackBits
@@ -88,6 +89,7 @@ fn commutes(op: Op, at: usize) -> bool {
         | Op::VIAdd
         | Op::VIMul
         | Op::VMulLow
+        | Op::VMulBytes
         | Op::And
         | Op::VAnd
         | Op::VDot4S

@@ -162,9 +162,12 @@ impl Machine<'_> {
             Op::VLow => integer(0, Ty::I16)?.map(Ty::U8, |l| {
                 hold(Ty::U8, Num::Int(l.integer().rem_euclid(256)))
             }),
-            Op::VHigh => integer(0, Ty::I16)?.map(Ty::I8, |l| {
-                hold(Ty::I8, Num::Int(l.integer().div_euclid(256)))
-            }),
+            Op::VHigh => {
+                let ty = self.ty(c[0]);
+                integer(1, Ty::I16)?.map(ty, |l| {
+                    hold(ty, Num::Int(reinterpret(ty, l.integer().div_euclid(256))))
+                })
+            }
             Op::VNarrow => {
                 let (ty, wide) = (self.ty(c[0]), operand(1)?);
                 if wide.ty == Ty::F32 || wide.ty.bits() <= ty.bits() {
@@ -190,6 +193,13 @@ impl Machine<'_> {
                     hold(Ty::I16, Num::Int(low))
                 },
             ),
+            Op::VMulBytes => zip(Ty::U8, &[integer(0, Ty::U8)?, integer(1, Ty::U8)?], |x| {
+                let low = reinterpret(Ty::U8, x[0].integer() * x[1].integer());
+                hold(Ty::U8, Num::Int(low))
+            }),
+            Op::VOver256 => integer(0, Ty::I32)?.map(Ty::I32, |l| {
+                hold(Ty::I32, Num::Int(l.integer().div_euclid(256)))
+            }),
             Op::VAnd => zip(Ty::U8, &[integer(0, Ty::U8)?, integer(1, Ty::U8)?], |x| {
                 hold(Ty::U8, Num::Int(x[0].integer() & x[1].integer()))
             }),

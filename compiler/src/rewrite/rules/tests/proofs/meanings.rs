@@ -55,6 +55,19 @@ pub(super) fn biased(
     Ok(format!("(bvadd {byte} {})", literal(128)))
 }
 
+/// Of multiples of 256 only.
+pub(super) fn over_256(
+    s: &mut Statement<'_>,
+    p: &Pattern,
+    c: &[Id],
+    env: Env,
+) -> Result<String, Stop> {
+    let number = s.number(p, c[0], env)?;
+    let whole = format!("(= (bvand {number} {}) {})", literal(255), literal(0));
+    s.defined(&number, whole, None);
+    Ok(format!("(bvashr {number} {})", literal(8)))
+}
+
 /// Over lanes and copies one by one; over a loop by induction: what came before its last term is any number.
 pub(super) fn sum(s: &mut Statement<'_>, p: &Pattern, c: &[Id], env: Env) -> Result<String, Stop> {
     let axis = s.axis(p, c[0])?;
@@ -328,6 +341,12 @@ pub(super) fn narrow(
     }
     let top = ty.bits() - 1;
     Ok(wide.map(ty, |x| format!("((_ extract {top} 0) {x})")))
+}
+
+/// High bytes of words.
+pub(super) fn high(s: &mut Statement<'_>, p: &Pattern, c: &[Id], env: Env) -> Result<Vector, Stop> {
+    let (ty, words) = (s.ty(p, c[0])?, s.vector(p, c[1], env)?.of(Ty::I16)?);
+    Ok(words.map(ty, |x| format!("((_ extract 15 8) {x})")))
 }
 
 /// The float of an integer stands for it; what it rounds goes into the bound.

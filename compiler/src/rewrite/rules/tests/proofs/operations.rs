@@ -93,6 +93,14 @@ const LINES: &[(Op, Line)] = &[
         Op::VMulLow,
         Lanes(&[Ty::I16, Ty::I16], Ty::I16, "(bvmul %0 %1)"),
     ),
+    (
+        Op::VMulBytes,
+        Lanes(&[Ty::U8, Ty::U8], Ty::U8, "(bvmul %0 %1)"),
+    ),
+    (
+        Op::VOver256,
+        Lanes(&[Ty::I32], Ty::I32, "(bvashr %0 (_ bv8 32))"),
+    ),
     (Op::VSum, By(m::v_sum)),
     (Op::VFold, By(m::fold)),
     (Op::VDot4, Groups(2, U8_I8, PRODUCT, Wraps(Ty::I32))),
@@ -119,16 +127,14 @@ const LINES: &[(Op, Line)] = &[
     ),
     (Op::LowByte, Number("(bvand %0 (_ bv255 80))")),
     (Op::HighByte, Number("(bvashr %0 (_ bv8 80))")),
+    (Op::Over256, NumberBy(m::over_256)),
     (
         Op::Wrap,
         Number("((_ sign_extend 64) ((_ extract 15 0) %0))"),
     ),
     (Op::VJoin, Lanes(U8_I8, Ty::I16, "(concat %1 %0)")),
     (Op::VLow, Lanes(&[Ty::I16], Ty::U8, "((_ extract 7 0) %0)")),
-    (
-        Op::VHigh,
-        Lanes(&[Ty::I16], Ty::I8, "((_ extract 15 8) %0)"),
-    ),
+    (Op::VHigh, By(m::high)),
     (Op::VNarrow, By(m::narrow)),
     (Op::VSumBytes, By(m::sum_bytes)),
     (Op::VAnd, Lanes(&[Ty::U8, Ty::U8], Ty::U8, "(bvand %0 %1)")),

@@ -233,7 +233,9 @@ fn candidates(rule: &Rule, shape: &BTreeMap<String, Bound>, name: &str, role: Ro
             let mut found = vec![Bound::Term(scope, false)];
             let about = |w: &When| match *w {
                 When::NotFree(_, e) | When::Needed(_, e) => e == name,
-                When::StageableSum(_, e) | When::Panelled(e) => e == name,
+                When::StageableSum(_, e) | When::StageableLanes(_, _, e) | When::Panelled(e) => {
+                    e == name
+                }
                 _ => false,
             };
             let restricted = |b: &Bind| matches!(*b, Bind::Restrict(_, _, e) if e == name);
@@ -330,6 +332,11 @@ impl Shape {
             When::StageableSum(a, e) => {
                 let free = free(e)?.minus(AxisSet::one(axis(a)?));
                 free.intersect(rows().union(lanes())).is_empty()
+            }
+            When::StageableLanes(l, a, e) => {
+                let free = free(e)?.minus(AxisSet::one(axis(a)?));
+                let kept = free.intersect(lanes());
+                free.intersect(rows()).is_empty() && self.bound[l] == Bound::Lanes(kept)
             }
             When::Panelled(e) => free(e)?.intersect(batch()).is_empty(),
             When::Constant(e) => matches!(self.bound[e], Bound::Term(_, true)),

@@ -6,6 +6,7 @@ const FLOATS: &str =
 const ENTRIES: &str = "a term with the number of an entry in place of a code: nothing is computed that could overflow";
 const MAGIC: &str = "a sum of floats below 2^24, which is exact: `magic.rs` tries all words";
 const DIGITS: &str = "fractions of 2^15, rounded; each factor is found by trying all codes";
+const BYTES: &str = "each multiplier is found by trying all codes";
 const FRACTIONS: &str = "entries of the table are fractions";
 
 /// Rule, and why it is not proved by the solver.
@@ -25,6 +26,11 @@ pub(super) const UNSTATED: &[(&str, &str)] = &[
     ("product-table", LAW),
     ("digits", DIGITS),
     ("digits-swapped", DIGITS),
+    ("digits-in-bytes", BYTES),
+    ("digits-in-bytes-swapped", BYTES),
+    ("whole-part", LAW),
+    ("part-times", LAW),
+    ("sum-parts", LAW),
     ("count-sum", LAW),
     ("pack-product", LAW),
     ("pack-byte", "where bits lie; nothing is computed"),

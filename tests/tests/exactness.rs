@@ -5,7 +5,9 @@ mod exactness {
     pub(crate) mod kernels;
 }
 
-use exactness::kernels::{Text, integer_kernels, one_sided_kernels, rounded_kernels};
+use exactness::kernels::{
+    Text, codebook_kernels, integer_kernels, one_sided_kernels, rounded_kernels,
+};
 use lowbit::check::Random;
 use lowbit::compiler::pipeline::Candidate;
 use lowbit::compiler::target::{Target, names};
@@ -186,6 +188,17 @@ fn tables_are_not_rounded_where_the_bound_would_not_hold() {
         beyond.collect::<Vec<(f64, String)>>()
     });
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn codebooks_that_are_rounded_stay_within_their_bound() {
+    let engines = engines();
+    let ratios = on_two_threads(codebook_kernels(), |text| nearness(&engines, &text));
+    let wrong: Vec<_> = ratios
+        .iter()
+        .filter(|(ratio, _)| !(0.01..=1.0).contains(ratio))
+        .collect();
+    assert!(wrong.is_empty(), "of the bound: {wrong:#?}");
 }
 
 /// Extents of calls with rounded tables: enough groups of activations that some are rounded nearly by a half.

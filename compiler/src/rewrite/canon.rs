@@ -46,6 +46,8 @@ pub(super) struct Canon<'a> {
     moved: BTreeMap<u64, Affine>,
     /// Where sums are taken apart.
     pub(super) apart: Option<Apart>,
+    /// The axes of the sums that are open.
+    pub(super) within: AxisSet,
 }
 
 /// Adds a term to the graph in canonical form.
@@ -63,6 +65,7 @@ impl<'a> Canon<'a> {
             classes: BTreeMap::new(),
             moved: BTreeMap::new(),
             apart,
+            within: AxisSet::default(),
         }
     }
 
@@ -80,7 +83,7 @@ impl<'a> Canon<'a> {
             return poly.clone();
         }
         let node = self.facts().terms.terms[term].clone();
-        let poly = match node {
+        let poly = match node.clone() {
             Term::Const(c) => number(c),
             Term::Add(parts) => {
                 let mut sum = Poly::new();
@@ -94,7 +97,15 @@ impl<'a> Canon<'a> {
             }
             Term::Mul(parts) => {
                 let factors: Vec<Poly> = parts.iter().map(|p| self.poly(*p)).collect();
-                self.product(&factors)
+                let product = self.product(&factors);
+                self.with_bytes(product)
+            }
+            Term::Sum(axis, _) => {
+                let outside = self.within;
+                self.within = outside.union(AxisSet::one(axis));
+                let sum = self.atom(&node);
+                self.within = outside;
+                sum
             }
             other => self.atom(&other),
         };

@@ -19,6 +19,7 @@ mod neighbours;
 mod outline;
 pub mod print;
 pub mod proof;
+mod rounded;
 pub mod rule;
 pub mod rules;
 mod scale;

@@ -288,13 +288,13 @@ pub struct Statement {
     pub targets: Vec<Target>,
 }
 
-/// What tables that are made at a call hold.
+/// What tables hold that are made at a call, or of the codes of weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tables {
     /// Their entries as they are.
     #[default]
     Exact,
-    /// Entries rounded to bytes with a common scale, where that is faster. The product of a code and an integer of the call
+    /// Entries rounded to bytes with a common scale. The product of a code and an integer of the call
     /// may then be off by a thousandth of the product of their ranges.
     Int8,
 }

@@ -346,7 +346,7 @@ pub struct Kernel {
     pub params: Vec<Param>,
     /// What it makes.
     pub outputs: Vec<Param>,
-    /// Into what tables made at the call may be rounded (`tables int8`).
+    /// Into what tables may be rounded (`tables int8`).
     pub tables: Option<Ident>,
     /// How.
     pub statements: Vec<Statement>,

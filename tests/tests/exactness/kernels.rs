@@ -155,7 +155,13 @@ fn product(formats: &str, weight: &str, input: &str, result: &str) -> String {
 
 /// Kernels that permit rounded tables, over activations that have no sign, or few bits.
 pub(crate) fn one_sided_kernels() -> Vec<Text> {
-    let weights = ["uint(1)", "uint(2)", "int(4)"].map(|code| scaled(code, "q[i]"));
+    let weights = [
+        "uint(1)",
+        "uint(2)",
+        "int(4)",
+        "codebook [0, 0.31, 0.55, 1]",
+    ]
+    .map(|code| scaled(code, "q[i]"));
     let inputs = [
         ("u8", ""),
         ("a0", "format a0 = uint(6);"),
@@ -178,6 +184,24 @@ pub(crate) fn one_sided_kernels() -> Vec<Text> {
         ),
     };
     pairs.map(text).collect()
+}
+
+/// Kernels that permit the values of a codebook to be rounded: of two, three and four bits.
+pub(crate) fn codebook_kernels() -> Vec<Text> {
+    let levels = [
+        "-1, -0.3, 0.45, 1",
+        "-1, -0.61, -0.35, -0.1, 0.07, 0.3, 0.62, 1",
+        "-1, -0.7, -0.55, -0.43, -0.3, -0.2, -0.1, 0, 0.08, 0.17, 0.26, 0.35, 0.47, 0.6, 0.73, 1",
+    ];
+    let formats = levels.iter().flat_map(|levels| {
+        let book = format!("codebook [{levels}]");
+        [format!("format w0 = {book};"), block(&book, "q[i]")]
+    });
+    let text = |format: String| Text {
+        name: format.clone(),
+        text: product(&format, "w0", "i8", "f32[M, N] tables int8"),
+    };
+    formats.map(text).collect()
 }
 
 /// Kernels that permit rounded tables: integers of one to four bits, other values, pairs and triples of three values.

@@ -145,6 +145,9 @@ fn through(out: &mut String, frame: &Frame, through: &Line) {
     }
 }
 
+/// What a line's height may seem to have lost where it is added to a place: a label that was moved by it must not move again.
+const ROUNDING: f64 = 1e-6;
+
 /// Points, with labels that are moved down until they lie on no other.
 fn labelled(out: &mut String, points: &[&Point], frame: &Frame) {
     let mut placed: Vec<(f64, f64, f64)> = Vec::new();
@@ -163,7 +166,7 @@ fn labelled(out: &mut String, points: &[&Point], frame: &Frame) {
         let start = if left { px - 8.0 - wide } else { px + 8.0 };
         let mut at = py + 4.0;
         let covers = |at: f64, (from, to, other): &(f64, f64, f64)| {
-            start < *to && *from < start + wide && (at - other).abs() < LINE
+            start < *to && *from < start + wide && (at - other).abs() < LINE - ROUNDING
         };
         while let Some((_, _, other)) = placed.iter().find(|p| covers(at, p)) {
             at = other + LINE;
@@ -203,6 +206,20 @@ mod tests {
             lines: Vec::new(),
         };
         chart.svg()
+    }
+
+    #[test]
+    fn labels_are_placed_wherever_their_points_are() {
+        for step in 1..500 {
+            let pair = 0.01 * 1.0137f64.powi(step);
+            let points = [
+                point("lowest", 2.0, 0.01),
+                point("highest", 8.0, 10.0),
+                point("label", 4.0, pair),
+                point("label", 4.0, pair),
+            ];
+            assert_eq!(svg(&points).matches("label</text>").count(), 2, "{step}");
+        }
     }
 
     #[test]

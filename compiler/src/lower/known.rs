@@ -35,14 +35,22 @@ impl Lower<'_> {
                 _ => u64::from(entry as i32 as u32),
             })
         };
-        let lanes = self.known_lanes(codes)?.iter().map(entry);
-        let lanes = lanes.collect::<Option<Vec<u64>>>()?;
-        Some(self.lanes(ty, lanes))
+        self.known_at(codes, ty, entry)
     }
 
     /// Bytes of a table at codes that are known.
     pub(super) fn known_bytes(&mut self, bytes: &[u8], ty: Type, codes: Value) -> Option<Value> {
         let entry = |code: &u64| bytes.get(*code as usize).map(|b| u64::from(*b));
+        self.known_at(codes, ty, entry)
+    }
+
+    /// What lanes that are known lead to, if all of them lead to something.
+    fn known_at(
+        &mut self,
+        codes: Value,
+        ty: Type,
+        entry: impl Fn(&u64) -> Option<u64>,
+    ) -> Option<Value> {
         let lanes = self.known_lanes(codes)?.iter().map(entry);
         let lanes = lanes.collect::<Option<Vec<u64>>>()?;
         Some(self.lanes(ty, lanes))

@@ -83,7 +83,7 @@ impl<'a> Canon<'a> {
             return poly.clone();
         }
         let node = self.facts().terms.terms[term].clone();
-        let poly = match node.clone() {
+        let poly = match node {
             Term::Const(c) => number(c),
             Term::Add(parts) => {
                 let mut sum = Poly::new();
@@ -100,10 +100,10 @@ impl<'a> Canon<'a> {
                 let product = self.product(&factors);
                 self.with_bytes(product)
             }
-            Term::Sum(axis, _) => {
+            Term::Sum(axis, body) => {
                 let outside = self.within;
                 self.within = outside.union(AxisSet::one(axis));
-                let sum = self.atom(&node);
+                let sum = self.atom(&Term::Sum(axis, body));
                 self.within = outside;
                 sum
             }

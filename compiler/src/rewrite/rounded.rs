@@ -21,10 +21,12 @@ const SCALES: u32 = 512;
 impl Canon<'_> {
     /// Products with the codes rounded that are multiplied with integers of the call.
     pub(super) fn with_bytes(&mut self, poly: Poly) -> Poly {
+        if self.graph.analysis.rounding == Tables::Exact {
+            return poly;
+        }
         // Joint codes have the sums of their products rounded, which may be off by as much as there is.
-        let axes = &self.graph.analysis.axes;
-        let joint = axes.values().any(|a| a.tables == TableAxis::Joint);
-        if self.graph.analysis.rounding == Tables::Exact || joint {
+        let mut axes = self.graph.analysis.axes.values();
+        if axes.any(|a| a.tables == TableAxis::Joint) {
             return poly;
         }
         let mut bytes = Poly::new();
@@ -124,11 +126,12 @@ fn in_bytes(entries: &[f64], (least, largest): (f64, f64)) -> Option<(Vec<f64>, 
     };
     let byte = |step: u32| BYTE - BYTE / 2.0 * f64::from(step) / f64::from(SCALES);
     let scales = (0..SCALES).map(|step| most / byte(step));
-    let scale = scales.min_by(|a, b| off(*a).total_cmp(&off(*b)))?;
+    let offs = scales.map(|scale| (off(scale), scale));
+    let (off, scale) = offs.min_by(|a, b| a.0.total_cmp(&b.0))?;
     let others = least.abs().max(largest.abs());
     let allowed = TABLE_SHARE * (high - low) * (largest - least);
     let bytes = entries.iter().map(|e| (e / scale).round()).collect();
-    (off(scale) * others <= allowed).then_some((bytes, scale))
+    (off * others <= allowed).then_some((bytes, scale))
 }
 
 #[cfg(test)]

@@ -43,8 +43,9 @@ impl Emit<'_, '_> {
         let mut lives = Lives::of(self.ir, l, constant);
         let worth = |v: Value| self.constants[v].is_some_and(|op| !is_zero(op));
         let used = most_used(l, |v| worth(v) && in_vectors(self.ir.types[v]));
-        let (held, missing): (Vec<Value>, Vec<Value>) =
-            used.into_iter().partition(|v| !self.values[*v].is_empty());
+        let (held, missing): (Vec<_>, Vec<_>) = used
+            .into_iter()
+            .partition(|(v, _)| !self.values[*v].is_empty());
         let all = match self.features.arch {
             Arch::X86_64 => 16,
             Arch::Aarch64 => 32,
@@ -60,9 +61,13 @@ impl Emit<'_, '_> {
                 .for_each(|load| self.repeated[*load] = true);
             lives = relief.lives;
         }
-        let room = registers.saturating_sub(lives.pressure());
+        let mut room = registers.saturating_sub(lives.pressure());
+        if innermost && !stores {
+            room += lives.given_way(l, missing.iter().skip(room).map(|(_, uses)| *uses));
+        }
         if innermost || missing.len() <= room {
-            missing.iter().take(room).for_each(|v| self.materialise(*v));
+            let held = missing.iter().take(room);
+            held.for_each(|(v, _)| self.materialise(*v));
         }
         std::mem::take(&mut self.made)
     }
@@ -142,16 +147,16 @@ pub(super) fn in_vectors(ty: Type) -> bool {
     ty.lanes > 1 || ty.elem == Elem::F32
 }
 
-/// The values that a loop and those within use, of those that are asked for, the most used first.
-fn most_used(l: &Loop, wanted: impl Fn(Value) -> bool) -> Vec<Value> {
+/// The values that a loop and those within use, of those that are asked for, the most used first, with how often they are.
+fn most_used(l: &Loop, wanted: impl Fn(Value) -> bool) -> Vec<(Value, usize)> {
     let mut uses: BTreeMap<Value, usize> = BTreeMap::new();
     used_in(&l.body, &mut |value| {
         if wanted(value) {
             *uses.entry(value).or_default() += 1;
         }
     });
-    let mut ranked: Vec<Value> = uses.keys().copied().collect();
-    ranked.sort_by_key(|v| (Reverse(uses[v]), *v));
+    let mut ranked: Vec<(Value, usize)> = uses.into_iter().collect();
+    ranked.sort_by_key(|(value, uses)| (Reverse(*uses), *value));
     ranked
 }
 
@@ -363,6 +368,19 @@ impl Lives {
             .filter(|(inside, next)| uses(*inside) == 1 && uses(*next) == 0)
             .filter(|(inside, next)| adds_to(*next, *inside))
             .collect()
+    }
+
+    /// Registers that sums give way in to constants with so many uses each, the most used first: a sum waits on the stack for the
+    /// one operation of a round, where that is long, rather than that a constant is read from memory for each of more uses.
+    fn given_way(&self, l: &Loop, uses: impl Iterator<Item = usize>) -> usize {
+        if l.body.len() < LONG_ROUND {
+            return 0;
+        }
+        let sums = self.waiting(l).into_iter();
+        let registers = sums.map(|(inside, _)| self.registers(inside)).sum();
+        uses.take_while(|uses| *uses > ON_STACK)
+            .take(registers)
+            .count()
     }
 
     /// Registers that a value takes.

@@ -37,6 +37,14 @@ struct Want {
     init: Option<Value>,
 }
 
+/// A sum to be made, and the integer that it is added to.
+struct Wanted {
+    /// The node of what it is then: that of the sum itself, if it is added to nothing.
+    result: usize,
+    addend: Option<usize>,
+    sum: Sum,
+}
+
 /// A sum to be made.
 struct Sum {
     /// What it starts from; `None` for nothing.
@@ -386,8 +394,17 @@ impl Nest<'_, '_, '_> {
                 self.collect_copies(*node, env, &mut found);
             }
         }
-        let keys: Vec<Key> = found.iter().map(|s| self.key(s.node, &s.env)).collect();
-        let values = self.sums(found)?;
+        let key = |w: &Wanted| self.key(w.result, &w.sum.env);
+        let keys: Vec<Key> = found.iter().map(key).collect();
+        let mut sums = Vec::new();
+        for Wanted { addend, sum, .. } in found {
+            let acc = match addend {
+                Some(addend) => Some(self.value(addend, &sum.env)?),
+                None => None,
+            };
+            sums.push(Sum { acc, ..sum });
+        }
+        let values = self.sums(sums)?;
         for (key, value) in keys.into_iter().zip(values) {
             self.remember(key, value);
         }
@@ -399,7 +416,7 @@ impl Nest<'_, '_, '_> {
     }
 
     /// Outermost sums over copies that a value needs and that are not made yet.
-    fn collect_copies(&self, at: usize, env: &Env, found: &mut Vec<Sum>) {
+    fn collect_copies(&self, at: usize, env: &Env, found: &mut Vec<Wanted>) {
         let key = self.key(at, env);
         if self.known(&key).is_some() || self.is_loop_sum(at) {
             return;
@@ -408,21 +425,67 @@ impl Nest<'_, '_, '_> {
         match node.op {
             op if is_kept(op) => {}
             Term::VSumBytes | Term::VPackBits | Term::VMaxOver => {}
-            Term::VSum => {
-                if !found.iter().any(|s| self.key(s.node, &s.env) == key) {
-                    found.push(Sum {
-                        acc: None,
-                        node: at,
-                        env: env.clone(),
-                        max: false,
-                    });
+            Term::VSum => self.want(at, None, (at, env), found),
+            Term::VIAdd => match self.sum_and_addend(at, env) {
+                Some((sum, addend)) => self.want(at, Some(addend), (sum, env), found),
+                None => {
+                    for child in &node.children {
+                        self.collect_copies(*child, env, found);
+                    }
                 }
-            }
+            },
             _ => {
                 for child in &node.children {
                     self.collect_copies(*child, env, found);
                 }
             }
+        }
+    }
+
+    /// Notes a sum that is wanted, unless it is there already.
+    fn want(
+        &self,
+        result: usize,
+        addend: Option<usize>,
+        (node, env): (usize, &Env),
+        found: &mut Vec<Wanted>,
+    ) {
+        let key = self.key(result, env);
+        if found.iter().any(|w| self.key(w.result, &w.sum.env) == key) {
+            return;
+        }
+        let sum = Sum {
+            acc: None,
+            node,
+            env: env.clone(),
+            max: false,
+        };
+        found.push(Wanted {
+            result,
+            addend,
+            sum,
+        });
+    }
+
+    /// A sum over copies that is used in one addition alone, and what it is added to there: it may start from that.
+    fn sum_and_addend(&self, at: usize, env: &Env) -> Option<(usize, usize)> {
+        let [a, b] = self.node(at).children[..] else {
+            return None;
+        };
+        let alone = |sum: usize| {
+            let made = self.known(&self.key(sum, env)).is_some();
+            self.is_copies_sum(sum) && self.uses[sum] == 1 && !made
+        };
+        // What is there before all sums.
+        let ready = |other: usize| {
+            let mut sums = Vec::new();
+            self.collect_copies(other, env, &mut sums);
+            sums.is_empty()
+        };
+        match (alone(a) && ready(b), alone(b) && ready(a)) {
+            (true, _) => Some((a, b)),
+            (_, true) => Some((b, a)),
+            _ => None,
         }
     }
 

@@ -124,10 +124,10 @@ const FLIPS: &[Flip] = &[
     (
         "int2_int8",
         "x86-64-v2",
-        Op::VPick,
-        10.0,
-        "look-up of sums in tables of two bytes",
+        Op::VMulPairs8,
+        4.0,
         "byte products in pairs",
+        "look-up of sums in tables of two bytes",
     ),
     (
         "int8_matmul",

@@ -35,7 +35,7 @@ const WANTED: &[(&str, &str, &[&str])] = &[
     ("int4_int8", "x86-64-vnni", &["vpdpbusd"]),
     ("int4_int8", "aarch64-dotprod", &["sdot"]),
     ("int4_int8", "aarch64-i8mm", &["usdot", "sdot"]),
-    ("int2_int8", "x86-64-v3", &["vpshufb"]),
+    ("int2_int8", "x86-64-v3", &["vpmaddubsw"]),
     ("int2_int8", "x86-64-vnni", &["vpdpbusd"]),
     ("int8_matmul", "x86-64-vnni", &["vpdpbusd"]),
     ("binary_linear", "x86-64-v2", &["pshufb"]),
@@ -89,7 +89,15 @@ const TOUCHING: &[(&str, &str, &str)] = &[
     ("rmsnorm_quantize", "x86-64", ROUNDING),
     ("int2_int8", "aarch64", LONG),
     ("int4_int8", "x86-64", WAITING),
+    ("int2_int8", "x86-64-v2", WAITING),
+    ("int4_int8", "x86-64-v2", WAITING),
+    ("int2_int8", "x86-64-v3", WAITING),
+    ("int4_int8", "x86-64-v3", WAITING),
+    ("int2_int8", "x86-64-vnni", WAITING),
+    ("int4_int8", "x86-64-vnni", WAITING),
     ("uint8_zero_point", "x86-64", WAITING),
+    ("uint8_zero_point", "aarch64", WAITING),
+    ("uint8_zero_point", "aarch64-dotprod", WAITING),
     ("int2_tables", "aarch64", WAITING),
     ("binary_linear", "x86-64", COUNTS),
     ("binary_linear", "x86-64-v2", COUNTS),
@@ -97,6 +105,7 @@ const TOUCHING: &[(&str, &str, &str)] = &[
     ("binary_linear", "x86-64-vnni", COUNTS),
     ("binary_linear", "aarch64", COUNTS),
     ("binary_linear", "aarch64-dotprod", COUNTS),
+    ("binary_linear", "aarch64-i8mm", COUNTS),
 ];
 const COUNTS: &str = "the activations' bytes of both planes wait in registers until the second sixteen results have used them, too";
 const WAITING: &str = "sums that a long round adds to once wait on the stack, and what many operations of it use is loaded once";

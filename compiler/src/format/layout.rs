@@ -199,7 +199,7 @@ pub fn same_layout(a: &Format, b: &Format) -> bool {
 }
 
 /// What keeps the codes of one layout from being those of the other, for the same values; `None` if nothing does. Names do
-/// not matter, nor how many rows share a block, where the bits lie, or whether neighbours share a joint code.
+/// not matter, nor how many rows share a block, where the bits lie, which codes the values have, or whether neighbours share one.
 pub fn fields_differ(from: &BlockFormat, to: &BlockFormat) -> Option<String> {
     ways(from, to).err()
 }
@@ -306,12 +306,12 @@ fn move_plain(
 ) -> Result<Vec<u8>, CodecError> {
     let element = |b: &BlockFormat| b.fields.values().next().map(|f| f.element.clone());
     match (element(from), element(to)) {
-        (Some(a), Some(b)) if a.width() < b.width() => {
+        (Some(a), Some(b)) if Recoding::of(&a, &b).is_some() => {
             let between = BlockFormat::of_plain(&a, to.len.into());
             let single = regroup(from, &between, shape, bytes)?;
             relayout(&between, to, shape, &single)
         }
-        (Some(a), Some(b)) if a.width() > b.width() => {
+        (Some(a), Some(b)) if Recoding::of(&b, &a).is_some() => {
             let between = BlockFormat::of_plain(&b, from.len.into());
             let single = relayout(from, &between, shape, bytes)?;
             regroup(&between, to, shape, &single)

@@ -1,6 +1,8 @@
-//! Joint codes of a mixed radix: what a layout stores in place of the codes of neighbours that have few values. A code then
-//! gives all of them their values, in fewer bits than theirs together, and with a bit above that is the sign of all, so that a
-//! table needs entries for half of the combinations (the mirrored tables of LUT Tensor Core, the triples of bitnet.cpp's TL2).
+//! Other codes of the same values, which a layout stores in place of those of a format. Signed integers are counted from the
+//! smallest, since products of bytes want one factor without a sign. Neighbours that have few values have joint codes of a
+//! mixed radix: a code gives all of them their values, in fewer bits than theirs together, and with a bit above that is the
+//! sign of all, so that a table needs entries for half of the combinations (the mirrored tables of LUT Tensor Core, the triples
+//! of bitnet.cpp's TL2).
 
 use super::{Codebook, Element, Field, Scope};
 use std::collections::BTreeMap;
@@ -9,7 +11,7 @@ use std::sync::Arc;
 /// Most bits of single codes side by side: there are tables over them.
 const MOST_BITS: u32 = 16;
 
-/// How single codes and joint codes go together.
+/// How single codes go together with joint codes, or with others of one value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recoding {
     /// Values of a joint code.
@@ -30,7 +32,11 @@ impl Recoding {
             return None;
         };
         let (width, bits) = (joint.width(), single.bits());
-        if single.width() > 1 || width < 2 || width.checked_mul(bits)? > MOST_BITS {
+        if single.width() > 1 || width.checked_mul(bits)? > MOST_BITS {
+            return None;
+        }
+        // Tables of the same values may differ in the codes that they refuse.
+        if width == 1 && counted(single).as_ref() != Some(&**book) {
             return None;
         }
         let key = |v: f64| (v != 0.0).then(|| v.to_bits());
@@ -133,8 +139,17 @@ pub fn mirrored(element: &Element, bits: u32) -> Option<Codebook> {
     exact.then(|| Codebook::of(entries, width))
 }
 
-/// A field of single codes as one of joint codes, without places for them yet.
-pub fn joined(field: &Field, book: Codebook) -> Field {
+/// The codes of signed integers of few bits, counted from the smallest, as a table that a register holds; `None` for others.
+pub fn counted(element: &Element) -> Option<Codebook> {
+    let Element::Int { bits: bits @ 2..=4 } = element else {
+        return None;
+    };
+    let half = 1i16 << (bits - 1);
+    Some(Codebook::scalar((-half..half).map(f32::from).collect()))
+}
+
+/// A field with other codes, of one value or several, without places for them yet.
+pub fn recoded(field: &Field, book: Codebook) -> Field {
     let width = book.width;
     let len = field.occurrence.len() as u32;
     Field {
@@ -152,9 +167,9 @@ pub fn joined(field: &Field, book: Codebook) -> Field {
 pub enum Way {
     /// One by one.
     Alone,
-    /// Neighbours to a joint code.
+    /// Neighbours to a joint code, or each code to one of a table.
     Join(Recoding),
-    /// A joint code to those of neighbours.
+    /// A joint code to those of neighbours, or a code of a table to another.
     Split(Recoding),
 }
 
@@ -177,10 +192,27 @@ impl Way {
         let [a, b] = [from, to].map(|f| f.values_per_code(len));
         let (a, b) = (a.filter(|_| block)?, b?);
         match (a, b) {
+            (1, 1) => {
+                let join = Recoding::of(&from.element, &to.element).map(Way::Join);
+                join.or_else(|| Recoding::of(&to.element, &from.element).map(Way::Split))
+            }
             (1, _) => Recoding::of(&from.element, &to.element).map(Way::Join),
             (_, 1) => Recoding::of(&to.element, &from.element).map(Way::Split),
             _ => None,
         }
+    }
+
+    /// The bits that codes differ in from those that they become, if all differ in the same: of codes that stay, none.
+    pub fn flips(&self) -> Option<u32> {
+        let (recoding, codes) = match self {
+            Way::Alone => return Some(0),
+            Way::Join(recoding) => (recoding, &recoding.joint),
+            Way::Split(recoding) => (recoding, &recoding.single),
+        };
+        let first = *codes.first().filter(|_| recoding.width == 1)?;
+        let mut all = (0..).zip(codes);
+        all.all(|(code, other): (u32, &u32)| code ^ other == first)
+            .then_some(first)
     }
 
     /// Moves the codes of a row of a block, from that many rows after the first of each on.
@@ -239,6 +271,27 @@ mod tests {
         assert_eq!(width(&again[..8]), Some((5, 5)));
         assert_eq!(mirrored(&Element::UInt { bits: 2 }, 4), None);
         assert_eq!(mirrored(&Element::Int { bits: 1 }, 4), None);
+    }
+
+    #[test]
+    fn signed_integers_are_counted_from_the_smallest() {
+        for bits in 2..=4 {
+            let signed = Element::Int { bits };
+            let book = counted(&signed).expect("a table");
+            let element = Element::Codebook(Arc::new(book));
+            let to = Recoding::of(&signed, &element).expect("a way");
+            for code in 0..1u32 << bits {
+                assert_eq!(to.join([code].into_iter()), code ^ 1 << (bits - 1));
+                assert_eq!(to.split(code, 0), code ^ 1 << (bits - 1));
+            }
+            assert_eq!(Recoding::of(&element, &signed), None, "there is a way back");
+            for way in [Way::Join(to.clone()), Way::Split(to)] {
+                assert_eq!(way.flips(), Some(1 << (bits - 1)));
+            }
+        }
+        let others = [1, 5, 8].map(|bits| Element::Int { bits });
+        assert!(others.iter().all(|e| counted(e).is_none()));
+        assert_eq!(counted(&Element::UInt { bits: 4 }), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! innermost loop that one of its operands changes with, so that what is invariant is computed outside.
 
 mod address;
+mod bits;
 mod codes;
 mod decode;
 mod encode;
@@ -31,7 +32,7 @@ use crate::schedule::index::{Affine, AxisId, Sym};
 use crate::schedule::place::{Part, Placed, stored_shape};
 use crate::spec::kernel::{Extent, Kernel, Role, TensorId};
 use crate::vector::build::Builder;
-use crate::vector::ir::{Elem, Function, Op, ParamKind, Scalar, Shift, Type, Value};
+use crate::vector::ir::{Bin, Elem, Function, Op, ParamKind, Scalar, Shift, Type, Value};
 use std::collections::BTreeMap;
 
 pub use encode::EncodeJob;
@@ -76,6 +77,8 @@ struct Lower<'a> {
     scalars: BTreeMap<Scalar, Value>,
     /// Constants by type and contents; all are made in the body.
     constants: BTreeMap<String, Value>,
+    /// Results of operations on two values, which are the same wherever both are known.
+    binary: BTreeMap<(Bin, Value, Value), Value>,
     /// The lanes of constants that are integers.
     known: BTreeMap<Value, Vec<u64>>,
     /// Multiples of bytes modulo 256, by value and number.
@@ -147,6 +150,7 @@ impl<'a> Lower<'a> {
             pointers: BTreeMap::new(),
             scalars: BTreeMap::new(),
             constants: BTreeMap::new(),
+            binary: BTreeMap::new(),
             known: BTreeMap::new(),
             multiples: BTreeMap::new(),
             multiple_of: BTreeMap::new(),
@@ -231,12 +235,17 @@ impl Lower<'_> {
 
     /// Appends an operation in the region of its operands.
     fn put(&mut self, ty: Type, op: Op, operands: &[Value]) -> Value {
-        let depth = operands
-            .iter()
-            .map(|v| self.depth_of(*v))
-            .max()
-            .unwrap_or(0);
-        self.put_at(depth, ty, op)
+        let binary = match op {
+            Op::Bin(op, a, b) => Some((op, a, b)),
+            _ => None,
+        };
+        if let Some(value) = binary.and_then(|key| self.binary.get(&key)) {
+            return *value;
+        }
+        let depths = operands.iter().map(|v| self.depth_of(*v));
+        let value = self.put_at(depths.max().unwrap_or(0), ty, op);
+        self.binary.extend(binary.map(|key| (key, value)));
+        value
     }
 
     fn put_at(&mut self, depth: usize, ty: Type, op: Op) -> Value {

@@ -6,7 +6,7 @@ use crate::format::{Element, UnOp};
 use crate::rewrite::extract::Picked;
 use crate::rewrite::lang::{Node, Op as Term, Ty};
 use crate::schedule::ScheduleError;
-use crate::schedule::index::{Affine, AxisId};
+use crate::schedule::index::AxisId;
 use crate::vector::ir::{Bin, Cmp, Convert, Elem, Op, Shift, Type, Un, Value};
 
 /// What an accumulator starts from: 0, or minus infinity for a maximum.
@@ -52,6 +52,11 @@ impl Nest<'_, '_, '_> {
             }
             Term::VSumBytes => return self.sum_bytes(at, env, ty),
             Term::VPackBits => return self.pack_bits(at, env, ty),
+            Term::VIAdd => {
+                if let Some(bits) = self.bits_together(at, ty, env)? {
+                    return Ok(bits);
+                }
+            }
             Term::VLoad => return self.load(&node, env),
             Term::VStage | Term::VPanel => return self.kept(at, ty, env),
             _ => {}
@@ -391,50 +396,6 @@ impl Nest<'_, '_, '_> {
             })
             .collect();
         self.lower.put(ty, Op::Build(lanes.clone()), &lanes)
-    }
-
-    fn bits(
-        &mut self,
-        number: u32,
-        ty: Type,
-        byte: Value,
-        env: &Env,
-    ) -> Result<Value, ScheduleError> {
-        let field = self.chosen.facts.terms.fields[number as usize].clone();
-        let shift = self.known_place(&field.shift, env)?;
-        let up = self.known_place(&field.up, env)?;
-        let mut value = byte;
-        let (moved, by) = match shift >= up {
-            true => (Shift::UShr, shift - up),
-            false => (Shift::Shl, up - shift),
-        };
-        // What lies beside the bits is dropped, unless the shift has done it.
-        let masked = ty.elem != Elem::I8 || up > 0 || shift + u64::from(field.width) < 8;
-        if by > 0 {
-            value = match masked && ty.elem == Elem::I8 && ty.lanes > 1 {
-                true => self.lower.shift_words(ty, moved, value, by as u8),
-                false => {
-                    let op = Op::Shift(moved, value, by as u8);
-                    self.lower.put(ty, op, &[value])
-                }
-            };
-        }
-        if masked {
-            let mask = ((1 << field.width) - 1) << up;
-            let mask = self.lower.put_at(0, ty, Op::IConst(mask));
-            value = self
-                .lower
-                .put(ty, Op::Bin(Bin::And, value, mask), &[value, mask]);
-        }
-        Ok(value)
-    }
-
-    /// A place in bytes, in a copy.
-    fn known_place(&self, place: &Affine, env: &Env) -> Result<u64, ScheduleError> {
-        let known = self.lower.known_affine(place, &self.lane_zeros(env));
-        known.ok_or(ScheduleError::Internal(
-            "bits whose place changes in a loop",
-        ))
     }
 
     /// What a number is worth, in a copy.

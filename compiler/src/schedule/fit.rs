@@ -5,8 +5,9 @@
 //! are known where code is emitted), the load needs no table. Otherwise the table itself becomes constant data.
 
 use super::index::{Affine, Axes, AxisId, AxisKind, Sym};
-use super::term::{BitField, Storage};
+use super::term::{BitField, Load, Storage};
 use crate::format::{BlockFormat, Element, Field, Part};
+use crate::spec::kernel::TensorId;
 use crate::vector::ir::Scalar;
 use std::sync::Arc;
 
@@ -39,6 +40,18 @@ pub struct FieldAccess {
     pub bit: Option<Affine>,
     /// The code within a byte, if it is narrower.
     pub field: Option<BitField>,
+}
+
+impl FieldAccess {
+    /// The load of the bytes.
+    pub fn load(&self, tensor: TensorId) -> Load {
+        Load {
+            tensor,
+            storage: self.storage,
+            address: self.address.clone(),
+            bit: self.bit.clone(),
+        }
+    }
 }
 
 /// Where a tensor's element is: which block row, chunk and row within the block.

@@ -4,6 +4,7 @@
 //! differ, and neighbours of few values may share a joint code; so it prints as text, has an id of its own and is decoded by the
 //! reference codec.
 
+use super::leftover::Leftover;
 use super::order::in_order;
 use crate::divisors::gcd;
 use crate::format::recode;
@@ -75,15 +76,18 @@ pub fn interleave(block: &BlockFormat, rows: u32, groups: u32, cut: Cut) -> Bloc
     packed.placed_by_author = false;
     // Whether sums of rows are worth keeping is not for the format to say.
     packed.kept = None;
+    let roomy = has_room(block);
     let mut next_bit = 0u32;
     packed.frame = Frame::default();
     for field in packed.fields.values_mut() {
         field.scope = match field.scope {
             Scope::Block => {
-                if let Some(book) = mirrored_of(field, block.len, cut.joint) {
-                    *field = recode::joined(field, book);
+                let counted = || counted_of(field, block.len, cut.joint);
+                if let Some(book) = mirrored_of(field, block.len, cut.joint).or_else(counted) {
+                    *field = recode::recoded(field, book);
                 }
                 let end = match shared_bytes(field, block.len, groups) {
+                    Some(_) if roomy => place_roomy(field, rows, next_bit),
                     Some(widths) => place_shared(field, &widths, (rows, groups), next_bit),
                     None => place(field, block.len, (rows, groups), cut, next_bit),
                 };
@@ -107,6 +111,12 @@ pub(super) fn mirrored_of(field: &Field, len: u32, joint: u64) -> Option<Codeboo
     let single = field.values_per_code(len) == Some(1) && u64::from(len).is_multiple_of(joint);
     let book = recode::mirrored(&field.element, JOINT_BITS).filter(|_| single)?;
     (u64::from(book.width) == joint).then_some(book)
+}
+
+/// The codes that signed integers have in place of their own where they stand alone.
+fn counted_of(field: &Field, len: u32, joint: u64) -> Option<Codebook> {
+    let alone = joint == 1 && field.values_per_code(len) == Some(1);
+    recode::counted(&field.element).filter(|_| alone)
 }
 
 /// Whether a layout takes at most a twentieth more than what the format stores.
@@ -154,6 +164,10 @@ pub(super) fn widths(bits: u32, per_element: bool, joint: u64) -> Vec<u32> {
 fn place(field: &mut Field, len: u32, (rows, groups): (u32, u32), cut: Cut, start: u32) -> u32 {
     let bits = field.element.bits();
     let values = field.values_per_code(len);
+    if let Some(leftover) = leftover_of(field, len, groups, cut) {
+        place_leftover(field, &leftover, (rows, groups), cut, start);
+        return start + rows * field.count * bits;
+    }
     let mut end = start;
     let mut parts = Vec::new();
     let widths = match values {
@@ -172,13 +186,92 @@ fn place(field: &mut Field, len: u32, (rows, groups): (u32, u32), cut: Cut, star
     end
 }
 
+/// How the codes of elements lie whose bits do not fill bytes, if so many copies, or groups of rows, make up whole bytes.
+fn leftover_of(field: &Field, len: u32, groups: u32, cut: Cut) -> Option<Leftover> {
+    let alone = field.values_per_code(len) == Some(1) && cut.joint == 1;
+    let leftover = Leftover::of(field.element.bits()).filter(|_| alone)?;
+    let beside = beside_of(leftover.codes.into(), cut);
+    let filled = (cut.copies * beside).is_multiple_of(leftover.codes.into());
+    let whole = u64::from(len).is_multiple_of(cut.span) && u64::from(groups).is_multiple_of(beside);
+    (filled && whole).then_some(leftover)
+}
+
+/// Groups of rows whose codes share bytes, of which so many share some: of copies that are too few to fill bytes, several groups
+/// of rows do.
+fn beside_of(codes: u64, cut: Cut) -> u64 {
+    let too_few = match codes.is_multiple_of(cut.copies) {
+        true => codes / cut.copies,
+        false => 1,
+    };
+    too_few.max(gcd(codes, cut.beside))
+}
+
+/// Places such a field from a bit address on.
+fn place_leftover(
+    field: &mut Field,
+    leftover: &Leftover,
+    (rows, groups): (u32, u32),
+    cut: Cut,
+    start: u32,
+) {
+    let beside = beside_of(leftover.codes.into(), cut);
+    let per_unit = u64::from(leftover.codes) / beside;
+    let (groups, each) = (u64::from(groups), u64::from(rows / groups.max(1)));
+    let address = |part: u32, row: u32, element: u32| {
+        let at = cut.split(u64::from(element));
+        let (group, of_group) = (u64::from(row) / each, u64::from(row) % each);
+        let code = group % beside * per_unit + at.copy % per_unit;
+        let units = (at.h * cut.steps() + at.t) * (cut.copies / per_unit) + at.copy / per_unit;
+        let unit = units * (groups / beside) + group / beside;
+        let (byte, bit) = leftover.place(code as u32, part);
+        let slot = unit * u64::from(leftover.bytes) + u64::from(byte);
+        let byte = (slot * each + of_group) * cut.lanes + at.lane;
+        start + 8 * byte as u32 + bit
+    };
+    let count = field.count;
+    let parts = (0..).zip(&leftover.widths).map(|(part, width)| Part {
+        bits: *width as u8,
+        address: (0..rows)
+            .flat_map(|row| (0..count).map(move |element| (row, element)))
+            .map(|(row, element)| address(part, row, element))
+            .collect(),
+    });
+    field.parts = parts.collect();
+}
+
 /// Widths of the parts of what several elements share, if rows of as many groups fill bytes with each of them.
 pub(super) fn shared_bytes(field: &Field, len: u32, groups: u32) -> Option<Vec<u32>> {
     let bits = field.element.bits();
-    let shared = field.count < len && field.element.width() == 1;
+    let shared = is_shared(field, len);
     let widths = widths(bits, true, 1);
     let fill = |width: &u32| *width >= 8 || groups.is_multiple_of(8 / width);
     (shared && !bits.is_multiple_of(8) && widths.iter().all(fill)).then_some(widths)
+}
+
+/// Whether a block has room for bytes of their own of all that several elements share in less.
+fn has_room(block: &BlockFormat) -> bool {
+    let shared = |f: &&Field| f.scope == Scope::Block && is_shared(f, block.len);
+    let fields = block.fields.values().filter(shared);
+    let more = fields.map(|f| f.count * (f.element.bits().next_multiple_of(8) - f.element.bits()));
+    let stored = 8 * u64::from(block.bytes);
+    is_little_more(stored + u64::from(more.sum::<u32>()), stored)
+}
+
+/// Whether several elements, but not all, have codes of a field together.
+fn is_shared(field: &Field, len: u32) -> bool {
+    field.count < len && field.element.width() == 1
+}
+
+/// Places such a field from a bit address on, each code in whole bytes; returns the address after them.
+fn place_roomy(field: &mut Field, rows: u32, start: u32) -> u32 {
+    let bits = field.element.bits();
+    let (width, count) = (bits.next_multiple_of(8), field.count);
+    let of_row = |row: u32| (0..count).map(move |o| start + (o * rows + row) * width);
+    field.parts = vec![Part {
+        bits: bits as u8,
+        address: (0..rows).flat_map(of_row).collect(),
+    }];
+    start + rows * count * width
 }
 
 /// Places such a field from a bit address on, rows of different groups in each byte; returns the address after its last bit.
@@ -242,12 +335,7 @@ fn place_part(
         _ => bits,
     };
     let packs = u64::from(8 / unit.clamp(1, 8));
-    // Of copies that are too few to fill a byte, several groups of rows do.
-    let too_few = match packs.is_multiple_of(cut.copies) {
-        true => packs / cut.copies,
-        false => 1,
-    };
-    let beside = too_few.max(gcd(packs, cut.beside));
+    let beside = beside_of(packs, cut);
     let in_bytes = unit <= 8
         && 8 % unit == 0
         && (cut.copies * beside).is_multiple_of(packs)

@@ -11,6 +11,7 @@ pub mod groups;
 mod in_place;
 pub mod index;
 pub mod layout;
+mod leftover;
 pub mod normal;
 mod order;
 pub mod place;

@@ -6,6 +6,7 @@ use crate::format::Element;
 use crate::spec::kernel::{Compare, Func, TensorId};
 use crate::vector::ir::Scalar;
 use cranelift_entity::{PrimaryMap, entity_impl};
+use std::collections::BTreeSet;
 
 /// A load, interned.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -198,6 +199,8 @@ pub struct Terms {
     pub elements: Vec<Element>,
     /// What numbers are worth.
     pub units: Vec<Unit>,
+    /// Loads of codes that some elements of a block have together.
+    pub shared: BTreeSet<LoadId>,
 }
 
 impl Terms {
@@ -210,11 +213,19 @@ impl Terms {
     }
     /// Adds a load, or finds an equal one.
     pub fn load(&mut self, load: Load) -> TermId {
-        let id = match self.loads.iter().find(|(_, l)| **l == load) {
+        let id = self.load_id(load);
+        self.add(Term::Load(id))
+    }
+    /// Notes that elements share the code that a load reads.
+    pub fn share(&mut self, load: Load) {
+        let id = self.load_id(load);
+        self.shared.insert(id);
+    }
+    fn load_id(&mut self, load: Load) -> LoadId {
+        match self.loads.iter().find(|(_, l)| **l == load) {
             Some((id, _)) => id,
             None => self.loads.push(load),
-        };
-        self.add(Term::Load(id))
+        }
     }
     /// Takes a code out of a byte.
     pub fn bits(&mut self, field: BitField, byte: TermId) -> TermId {

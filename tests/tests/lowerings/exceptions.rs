@@ -36,7 +36,6 @@ const PLACES: &str = "the place of a value in a codebook of several is an intege
 const SCALES: &str =
     "scales of few bits are multiplied to the codes as integers; the activations stay f32";
 const FRACTIONS: &str = "the values are no integers";
-const PRICES: &str = "look-ups are priced below the dot products of the target";
 const SHORT: &str =
     "scales of sixteen weights: the sums that look-ups save are few beside their conversions";
 
@@ -88,13 +87,5 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         activations: &[],
         rows: &[],
         why: FRACTIONS,
-    },
-    Exception {
-        of: "two bits and more take dot products",
-        targets: &[],
-        formats: &["int2_32", "int3_32"],
-        activations: &[],
-        rows: &[],
-        why: PRICES,
     },
 ];

@@ -159,8 +159,7 @@ impl<'f> Relayout<'f> {
         }
         let other = |_| ScheduleError::Internal("codes moved to other values");
         let ways = ways(&from, to).map_err(other)?;
-        let alone = ways.iter().all(|way| *way == Way::Alone);
-        let words = alone.then(|| words(&from, to)).flatten();
+        let words = words(&from, to, &ways);
         let groups = |block: &BlockFormat| div_ceil(rows.clone(), block.rows.into());
         let (before, after) = (groups(&from), groups(to));
         Ok(Relayout {

@@ -1,6 +1,7 @@
 //! Blocks moved word by word: each word of the target is made of words of the source, shifted and masked, so that neighbours
 //! which stay neighbours move together.
 
+use crate::format::recode::Way;
 use crate::format::{BlockFormat, Field, Scope};
 use crate::lower::{I64, Lower};
 use crate::vector::ir::{Bin, Convert, Elem, Op, Scalar, Shift, Type, Value};
@@ -23,9 +24,14 @@ pub(super) struct Window {
     size: u32,
 }
 
-/// A word of the target (of the last there may be fewer bytes): which bits of it come from where, by how far they move up (down,
-/// if negative).
-pub(super) type Word = BTreeMap<(Window, i32), u64>;
+/// A word of the target (of the last there may be fewer bytes).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Word {
+    /// Which bits of it come from where, by how far they move up (down, if negative).
+    pieces: BTreeMap<(Window, i32), u64>,
+    /// Bits that are the others of those.
+    flipped: u64,
+}
 
 /// Words that come again: each time those of the source lie so many bytes further on.
 pub(super) struct Run {
@@ -82,8 +88,10 @@ fn bits(field: &Field, slot: u32) -> impl Iterator<Item = u32> {
     })
 }
 
-/// The words of all groups of the target in a unit: the larger of the two groups of rows; `None` if they have too many pieces.
-pub(super) fn words(from: &BlockFormat, to: &BlockFormat) -> Option<Vec<Vec<Run>>> {
+/// The words of all groups of the target in a unit: the larger of the two groups of rows; `None` if they have too many pieces, or
+/// codes of some field become others than those with some bits flipped.
+pub(super) fn words(from: &BlockFormat, to: &BlockFormat, ways: &[Way]) -> Option<Vec<Vec<Run>>> {
+    let flips = ways.iter().map(Way::flips).collect::<Option<Vec<u32>>>()?;
     let unit = from.rows.max(to.rows);
     let groups = u64::from(unit / to.rows);
     let codes = from
@@ -96,7 +104,7 @@ pub(super) fn words(from: &BlockFormat, to: &BlockFormat) -> Option<Vec<Vec<Run>
         return None;
     }
     let of_group = |t: u32| {
-        let words = group(from, to, t);
+        let words = group((from, to), &flips, t);
         let (whole, last) = words.split_at((to.bytes / 8) as usize);
         let mut runs = runs(whole);
         runs.extend(last.iter().map(Run::once));
@@ -104,7 +112,7 @@ pub(super) fn words(from: &BlockFormat, to: &BlockFormat) -> Option<Vec<Vec<Run>
     };
     let groups: Vec<Vec<Run>> = (0..unit / to.rows).map(of_group).collect();
     let words = groups.iter().flatten().flat_map(|run| &run.words);
-    let pieces: usize = words.map(|word| word.len().max(1)).sum();
+    let pieces: usize = words.map(|word| word.pieces.len().max(1)).sum();
     (pieces <= MOST_PIECES).then_some(groups)
 }
 
@@ -125,7 +133,7 @@ fn runs(mut words: &[Word]) -> Vec<Run> {
 fn repeated(words: &[Word], period: usize) -> Option<Run> {
     let (first, rest) = words.split_at_checked(period)?;
     let byte = |words: &[Word]| {
-        let ((window, _), _) = words.iter().find_map(Word::first_key_value)?;
+        let ((window, _), _) = words.iter().find_map(|w| w.pieces.first_key_value())?;
         Some(window.byte)
     };
     let step = match (byte(first), byte(rest)) {
@@ -138,7 +146,10 @@ fn repeated(words: &[Word], period: usize) -> Option<Run> {
             let byte = window.byte + bytes;
             ((Window { byte, ..*window }, *up), *mask)
         };
-        word.iter().map(moved).collect()
+        Word {
+            pieces: word.pieces.iter().map(moved).collect(),
+            flipped: word.flipped,
+        }
     };
     let comes = |times: u32, words: &[Word]| {
         let mut both = first.iter().zip(words);
@@ -153,22 +164,23 @@ fn repeated(words: &[Word], period: usize) -> Option<Run> {
     })
 }
 
-/// The words of a group of the target.
-fn group(from: &BlockFormat, to: &BlockFormat, t: u32) -> Vec<Word> {
-    let mut words = vec![Word::new(); to.bytes.div_ceil(8) as usize];
+/// The words of a group of the target, with so many bits of the codes of each field flipped.
+fn group((from, to): (&BlockFormat, &BlockFormat), flips: &[u32], t: u32) -> Vec<Word> {
+    let mut words = vec![Word::default(); to.bytes.div_ceil(8) as usize];
     let first = t * to.rows;
-    let fields = from.fields.values().zip(to.fields.values());
-    for (a, b) in fields.filter(|(a, _)| a.scope == Scope::Block) {
+    let fields = from.fields.values().zip(to.fields.values()).zip(flips);
+    for ((a, b), flips) in fields.filter(|((a, _), _)| a.scope == Scope::Block) {
         for row in 0..to.rows {
             let group = (first + row) / from.rows;
             for o in 0..a.count {
                 let read = (first + row) % from.rows * a.count + o;
                 let write = row * b.count + o;
-                for (p, q) in bits(a, read).zip(bits(b, write)) {
+                for (at, (p, q)) in bits(a, read).zip(bits(b, write)).enumerate() {
                     let (window, place) = window(group, from.bytes, p);
                     let up = (q % 64) as i32 - place as i32;
                     let word = &mut words[(q / 64) as usize];
-                    *word.entry((window, up)).or_default() |= 1 << (q % 64);
+                    *word.pieces.entry((window, up)).or_default() |= 1 << (q % 64);
+                    word.flipped |= u64::from(flips >> at & 1) << (q % 64);
                 }
             }
         }
@@ -213,14 +225,18 @@ fn store_words(
 ) {
     for (n, word) in (0..).zip(words) {
         let mut sum = None;
-        for ((window, up), mask) in word {
+        for ((window, up), mask) in &word.pieces {
             let piece = piece(lower, sources[window.group as usize], *window, *up, *mask);
             sum = Some(match sum {
                 None => piece,
                 Some(sum) => lower.bin(Bin::Or, sum, piece),
             });
         }
-        let sum = sum.unwrap_or_else(|| lower.put_at(0, I64, Op::IConst(0)));
+        let mut sum = sum.unwrap_or_else(|| lower.put_at(0, I64, Op::IConst(0)));
+        if word.flipped != 0 {
+            let flipped = lower.put_at(0, I64, Op::IConst(word.flipped as i64));
+            sum = lower.bin(Bin::Xor, sum, flipped);
+        }
         lower.store_word(sum, target, first + 8 * n, (bytes - 8 * n).min(8));
     }
 }

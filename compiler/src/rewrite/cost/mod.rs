@@ -1,10 +1,11 @@
 //! Cost: what a term takes of the units of a target, how long it waits, what it moves, and the time that follows.
 //!
-//! `node.rs` says what one operation occupies, `total.rs` what a whole term does; `window.rs` what waiting for operands costs,
-//! `traffic.rs` what is read from which level of the memory hierarchy. The time is that of the units together, of waiting, or of
+//! `node.rs` says what one operation occupies, `shared.rs` what several have in common, `total.rs` what a whole term does;
+//! `window.rs` what waiting for operands costs, `traffic.rs` what is read from which level of the memory hierarchy. The time is that of the units together, of waiting, or of
 //! what is moved, whichever is longest, and a part of what it hides (`total.rs`).
 
 mod node;
+mod shared;
 mod total;
 mod traffic;
 mod window;
@@ -14,11 +15,11 @@ pub use total::{Kind, Limit, total};
 use super::extract::Picked;
 use super::lang::{Node, Op};
 use crate::schedule::index::{Axes, Axis, AxisId, AxisKind, AxisSet};
-use crate::schedule::term::{Load, LoadId, Storage, Terms};
+use crate::schedule::term::{LoadId, Storage, Terms};
 use crate::target::{Target, UNITS};
 use crate::vector::ir::Scalar;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What a term costs for all results, under the nominal extents.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -58,22 +59,24 @@ pub struct Prices<'a> {
     target: &'a Target,
     terms: &'a Terms,
     axes: &'a Axes,
-    /// Of the copies of each load, the share that reads other bytes than the others.
+    /// Of the copies of each load, the share that reads other bytes than the others, and than the loads before.
     distinct: Vec<f64>,
     /// What each field takes, relative to a shift and a mask.
     field_work: Vec<f64>,
+    /// What each unit changes with, and of the copies the share in which it is another number.
+    units: Vec<(AxisSet, f64)>,
 }
 
 impl<'a> Prices<'a> {
     /// Prices of terms on a target.
     pub fn new(target: &'a Target, terms: &'a Terms, axes: &'a Axes) -> Prices<'a> {
-        let fields = terms.fields.iter();
         Prices {
             target,
             terms,
             axes,
-            distinct: terms.loads.values().map(|l| distinct(axes, l)).collect(),
-            field_work: fields.map(|f| node::field_work(axes, f)).collect(),
+            distinct: shared::distinct(terms, axes),
+            field_work: shared::field_work(terms, axes),
+            units: shared::units(terms, axes),
         }
     }
 
@@ -176,17 +179,6 @@ pub fn access(terms: &Terms, axes: &Axes, load: LoadId, lanes: AxisSet) -> Acces
         stride *= axes[axis].nominal;
     }
     Access::Contiguous
-}
-
-/// Of the copies of a load, those that read other bytes than the others: the same bytes are read once.
-fn distinct(axes: &Axes, load: &Load) -> f64 {
-    if load.bit.is_some() {
-        return 1.0;
-    }
-    let copies = copies_of(axes, load.address.axes());
-    let places = copies.iter().map(|at| load.address.known_part(at));
-    let places: BTreeSet<u64> = places.collect();
-    places.len() as f64 / copies.len() as f64
 }
 
 /// Copies beyond which their addresses are not compared.

@@ -1,12 +1,11 @@
 //! What one execution of an operation occupies.
 
-use super::{Access, Prices, access, copies_of};
+use super::{Access, Prices, access};
 use crate::rewrite::extract::Picked;
 use crate::rewrite::lang::{Node, Op, Ty};
 use crate::schedule::index::{Axes, AxisId, AxisKind};
-use crate::schedule::term::{BitField, LoadId, Storage, Terms};
+use crate::schedule::term::{LoadId, Storage, Terms};
 use crate::target::{Cost, Unit};
-use std::collections::BTreeMap;
 
 impl Prices<'_> {
     /// What one execution of a node occupies; `None` if the target does not have it.
@@ -103,6 +102,7 @@ impl Prices<'_> {
                 };
                 plain.map(|c| by(c, regs * self.field_work[*field as usize]))
             }
+            Op::VFMul | Op::VIMul => plain.map(|c| by(c, regs * self.in_units(children))),
             // The bits of one number go through scalar registers and back.
             Op::VDecode if node.lanes.is_empty() => plain.map(|c| by(c, SCALAR_DECODE)),
             Op::VDecode => plain.map(|c| by(c, regs)),
@@ -153,7 +153,6 @@ impl Prices<'_> {
             | Op::VMagic
             | Op::VFAdd
             | Op::VFSub
-            | Op::VFMul
             | Op::VFDiv
             | Op::VFMin
             | Op::VFMax
@@ -172,7 +171,6 @@ impl Prices<'_> {
             | Op::VSelectLe
             | Op::VSelectEq
             | Op::VIAdd
-            | Op::VIMul
             | Op::VMulLow
             | Op::VMulBytes
             | Op::VOver256
@@ -230,6 +228,21 @@ impl Prices<'_> {
         }
     }
 
+    /// Of the copies of a product, the share that differs from the others: what copies of rows are worth is often the same.
+    fn in_units(&self, factors: &[&Picked]) -> f64 {
+        let [a, b] = factors else {
+            return 1.0;
+        };
+        let share = |unit: &Picked, other: &Picked| {
+            let (Op::VUnit, Some(Node::Ref(number))) = (unit.op, unit.data.last()) else {
+                return None;
+            };
+            let (axes, share) = self.units[*number as usize];
+            axes.intersect(other.free).is_empty().then_some(share)
+        };
+        share(a, b).or_else(|| share(b, a)).unwrap_or(1.0)
+    }
+
     /// Of the copies of a load, the share that reads other bytes than the others.
     pub(super) fn distinct(&self, load: LoadId) -> f64 {
         self.distinct[load.as_u32() as usize]
@@ -254,17 +267,6 @@ const WHOLE_CODE: f64 = 1.5;
 
 /// The same for codes that are part of a byte, or lie in two.
 const PART_CODE: f64 = 5.0;
-
-/// What taking bits out of bytes costs, relative to a shift and a mask: bits that stay where they are take no shift.
-pub(super) fn field_work(axes: &Axes, field: &BitField) -> f64 {
-    let places = copies_of(axes, field.axes());
-    let work = |at: &BTreeMap<AxisId, u64>| match field.shift.known_part(at) {
-        low if low == field.up.known_part(at) => 0.5,
-        _ => 1.0,
-    };
-    let count = places.len() as f64;
-    places.iter().map(work).sum::<f64>() / count
-}
 
 /// Bits of codes whose values stay in the first cache.
 const SMALL_TABLE: u32 = 12;

@@ -257,10 +257,7 @@ impl Placer<'_> {
         }
         let planes = self.planes(block, field);
         let joint_sign = self.has_joint_sign(block, field);
-        let in_place = self.in_place(block, field);
-        let mut parts = Vec::new();
-        let mut stored = None;
-        for (up, part) in field.placed_parts() {
+        let accesses = field.placed_parts().map(|(up, part)| {
             let access = match inner {
                 Inner::Digits(digits, chunk) => {
                     let place = Place {
@@ -273,14 +270,24 @@ impl Placer<'_> {
                 }
                 Inner::Position(position) => at_position(block, field, part, base, row, position),
             };
-            stored = Some(access.storage);
+            (up, access)
+        });
+        let accesses: Vec<(u32, FieldAccess)> = accesses.collect();
+        let stored = accesses.last().map(|(_, access)| access.storage);
+        if !field.per_element() {
+            for (_, access) in &accesses {
+                self.terms.share(access.load(tensor));
+            }
+        }
+        if let Some(in_place) = self.in_place(block, field)
+            && let Some(parts) = self.codes_in_place(tensor, &in_place, &accesses)
+        {
+            return Ok(self.sum_of_bits(in_place.zero, parts));
+        }
+        let mut parts = Vec::new();
+        for ((up, access), part) in accesses.into_iter().zip(&field.parts) {
             // The sign of a joint code is no part of the number of its entry.
             let alone = joint_sign && up > 0;
-            if let Some((_, worths)) = &in_place {
-                let worth = worths[parts.len()];
-                parts.push(self.part_in_place(tensor, worth, access));
-                continue;
-            }
             match &planes {
                 Some(planes) => {
                     for bit in 0..u32::from(part.bits) {
@@ -308,9 +315,8 @@ impl Placer<'_> {
                 }
             };
         }
-        let of_bits = planes.map(|planes| planes.zero);
-        if let Some(zero) = of_bits.or(in_place.map(|(zero, _)| zero)) {
-            return Ok(self.sum_of_bits(zero, parts));
+        if let Some(planes) = planes {
+            return Ok(self.sum_of_bits(planes.zero, parts));
         }
         match (parts.as_slice(), stored) {
             ([code], Some(storage)) => Ok(self.number(&field.element, storage, *code)),
@@ -384,12 +390,7 @@ impl Placer<'_> {
 
     /// A part of a code, at its place in the code.
     pub(super) fn part(&mut self, tensor: TensorId, up: u32, access: FieldAccess) -> TermId {
-        let load = self.terms.load(Load {
-            tensor,
-            storage: access.storage,
-            address: access.address,
-            bit: access.bit,
-        });
+        let load = self.terms.load(access.load(tensor));
         match access.field {
             Some(bits) => self.terms.bits(bits, load),
             None if up > 0 => {

@@ -4,7 +4,7 @@ use super::Placer;
 use crate::format::{BitWorths, BlockFormat, Element, Field, Scope};
 use crate::schedule::cuts::few_bits;
 use crate::schedule::fit::FieldAccess;
-use crate::schedule::in_place::parts_of;
+use crate::schedule::in_place::{InPlace, kept_up};
 use crate::schedule::index::Affine;
 use crate::schedule::layout::COUNTED;
 use crate::schedule::term::{BitField, Term, TermId, Unit};
@@ -74,17 +74,77 @@ impl Placer<'_> {
     }
 
     /// What the parts of a field are worth, if its codes are read where they lie.
-    pub(super) fn in_place(&self, block: &BlockFormat, field: &Field) -> Option<(f64, Vec<f64>)> {
-        self.plan.reads_in_place().then(|| parts_of(block, field))?
+    pub(super) fn in_place(&self, block: &BlockFormat, field: &Field) -> Option<InPlace> {
+        self.plan
+            .reads_in_place()
+            .then(|| InPlace::of(block, field))?
     }
 
-    /// A part of a code, as what it is worth, read where it lies.
-    pub(super) fn part_in_place(
+    /// The parts of a code, as what they are worth, read where they lie: each alone, or all together where most codes lie whole.
+    pub(super) fn codes_in_place(
+        &mut self,
+        tensor: TensorId,
+        in_place: &InPlace,
+        accesses: &[(u32, FieldAccess)],
+    ) -> Option<Vec<TermId>> {
+        if let [worth] = in_place.worths[..]
+            && accesses.len() > 1
+        {
+            return Some(vec![self.code_in_place(tensor, worth, accesses)?]);
+        }
+        let alone = accesses.iter().zip(&in_place.worths);
+        let part = |((_, access), worth): (&(u32, FieldAccess), &f64)| {
+            self.part_in_place(tensor, *worth, access.clone())
+        };
+        Some(alone.map(part).collect())
+    }
+
+    /// A code of several parts, as what it is worth, read where most of its parts lie side by side; `None` where that is not
+    /// known for the rows alone.
+    fn code_in_place(
         &mut self,
         tensor: TensorId,
         worth: f64,
-        access: FieldAccess,
-    ) -> TermId {
+        parts: &[(u32, FieldAccess)],
+    ) -> Option<TermId> {
+        let fields = parts
+            .iter()
+            .map(|(up, access)| Some((*up, access.field.as_ref()?)));
+        let fields = fields.collect::<Option<Vec<(u32, &BitField)>>>()?;
+        let bits: u32 = fields.iter().map(|(_, field)| u32::from(field.width)).sum();
+        let kept = kept_up(&fields.first()?.1.shift, bits, &self.axes)?;
+        let most = kept.most(&self.axes)? as u32;
+        let in_place = fields.iter().map(|(up, field)| BitField {
+            up: kept.clone().plus(&Affine::constant(u64::from(*up))),
+            ..BitField::clone(field)
+        });
+        let in_place: Vec<BitField> = in_place.collect();
+        let parts = parts.iter().zip(in_place).map(|((_, access), field)| {
+            let access = FieldAccess {
+                field: Some(field),
+                ..access.clone()
+            };
+            self.part(tensor, 0, access)
+        });
+        let parts = parts.collect();
+        let code = self.terms.add(Term::Add(parts));
+        // One number: products are not distributed over its parts.
+        let element = Element::UInt {
+            bits: (bits + most) as u8,
+        };
+        let code = self.terms.element(&element, code);
+        Some(self.in_units(worth, kept, code))
+    }
+
+    /// What a number is worth that was left so far up.
+    fn in_units(&mut self, worth: f64, bits: Affine, number: TermId) -> TermId {
+        let unit = self.terms.unit(Unit { bits, times: None });
+        let number = self.terms.add(Term::Mul(vec![unit, number]));
+        self.worth(worth, number)
+    }
+
+    /// A part of a code, as what it is worth, read where it lies.
+    fn part_in_place(&mut self, tensor: TensorId, worth: f64, access: FieldAccess) -> TermId {
         let field = access.field.as_ref();
         let Some(kept) = field.and_then(|field| field.in_place(&self.axes)) else {
             let part = self.bit(tensor, access);
@@ -95,12 +155,7 @@ impl Placer<'_> {
             ..access
         };
         let part = self.part(tensor, 0, access);
-        let unit = self.terms.unit(Unit {
-            bits: kept.up,
-            times: None,
-        });
-        let part = self.terms.add(Term::Mul(vec![unit, part]));
-        self.worth(worth, part)
+        self.in_units(worth, kept.up, part)
     }
 
     fn worth(&mut self, worth: f64, bit: TermId) -> TermId {

@@ -81,6 +81,26 @@ fn digits_of_activations_are_not_said_to_be_rounded() {
     }
 }
 
+/// Codes of a codebook are rounded to bytes where each belongs to one element, as the bound has it; exact lowerings stand beside.
+#[test]
+fn codes_of_one_element_are_rounded_beside_exact_ones() {
+    for (codes, rounded) in [("q[i]", true), ("q[i / 2]", false)] {
+        let text = format!(
+            "language 1; import \"std/ints\";
+            format f = block i < 32 {{ d: f16; {codes}: codebook [-1, -0.69, -0.52, -0.39, 0, 0.08, 0.24, 0.9]; value = d * {codes}; }}
+            kernel k(weight w: f[N, K], input x: q8_32[M, K]) -> output y: f32[M, N] tables int8 {{
+                y[m, n] = sum(k) w[n, k] * x[m, k];
+            }}"
+        );
+        let kernel = engine("x86-64-vnni").compile(&text, &[("N", 64), ("K", 512)]);
+        let kernel = kernel.expect(codes);
+        let program = kernel.program().expect(codes);
+        let candidates = || program.stages.iter().flat_map(|s| &s.candidates);
+        assert_eq!(candidates().any(|c| c.rounded), rounded, "{codes}");
+        assert!(candidates().any(|c| !c.rounded), "{codes}");
+    }
+}
+
 /// Tensors that no memory holds: their kernels are compiled, as those with free dimensions are, and no call is ever made.
 #[test]
 fn extents_whose_product_no_number_holds_are_compiled() {

@@ -6,7 +6,7 @@ use super::facts::Facts;
 use super::lang::{Node, Op};
 use super::outline::Outline;
 use super::print::leaf;
-use super::{RuleSet, roots, saturate};
+use super::{RuleSet, forms, saturate};
 use crate::schedule::place::Placed;
 use crate::spec::kernel::Kernel;
 use egg::Id;
@@ -60,7 +60,8 @@ pub fn picture(
     let outline = Outline::of(placed, kernel);
     let mut graph = Graph::new(outline.facts_again(facts));
     // A statement with a term for it has passed this before.
-    let roots = roots(&mut graph, &outline, kernel).unwrap_or_default();
+    let forms = forms(&mut graph, &outline, kernel).unwrap_or_default();
+    let roots: Vec<Id> = forms.into_iter().flat_map(|form| form.roots).collect();
     let graph = saturate(graph, rules).graph;
     let marked = marked(&graph, term);
     let mut numbers: BTreeMap<Id, usize> = BTreeMap::new();

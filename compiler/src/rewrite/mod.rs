@@ -27,9 +27,10 @@ pub mod tabulate;
 pub mod word;
 
 use crate::format::Element;
+use crate::schedule::index::TableAxis;
 use crate::schedule::place::Placed;
 use crate::schedule::term::{LoadId, Storage, Terms};
-use crate::spec::kernel::Kernel;
+use crate::spec::kernel::{Kernel, Tables};
 use crate::target::Target;
 use analysis::Graph;
 use changed::{Saturated, saturate};
@@ -138,7 +139,7 @@ pub struct Lowering {
     /// The term.
     pub term: Extracted,
     /// Whether it looks sums up in tables that are rounded to bytes: then results have the bound of
-    /// [`Tables::Int8`](crate::spec::kernel::Tables::Int8).
+    /// [`Tables::Int8`].
     pub rounded: bool,
 }
 
@@ -274,7 +275,7 @@ fn rewrite_outline(
     rules: &RuleSet,
 ) -> Result<Rewritten, RewriteError> {
     let mut graph = Graph::new(outline.facts());
-    let roots = roots(&mut graph, outline, kernel)?;
+    let forms = forms(&mut graph, outline, kernel)?;
     let Saturated {
         graph,
         rounds,
@@ -282,7 +283,7 @@ fn rewrite_outline(
         complete: saturated,
     } = saturate(graph, rules);
     let nodes = graph.total_number_of_nodes();
-    let lowerings = lowerings(&graph, &roots, target);
+    let lowerings = lowerings(&graph, &forms, target);
     if lowerings.is_empty() {
         let target = target.name.clone();
         return Err(match saturated {
@@ -305,11 +306,63 @@ fn rewrite_outline(
     })
 }
 
+/// The results of a statement in canonical form.
+struct Form {
+    roots: Vec<egg::Id>,
+    /// Whether something in it was rounded.
+    rounded: bool,
+}
+
+/// The forms of a statement: where codes were rounded to bytes the exact one stands beside, for targets and shapes on which
+/// nothing is gained by it.
+fn forms(graph: &mut Graph, outline: &Outline, kernel: &Kernel) -> Result<Vec<Form>, RewriteError> {
+    let form = |graph: &mut Graph| -> Result<Form, RewriteError> {
+        let roots = roots(graph, outline, kernel)?;
+        let rounded = graph.analysis.rounded;
+        Ok(Form { roots, rounded })
+    };
+    let mut forms = vec![form(graph)?];
+    let mut axes = graph.analysis.axes.values();
+    let joint = axes.any(|axis| axis.tables == TableAxis::Joint);
+    if forms[0].rounded && !joint {
+        let rounding = std::mem::replace(&mut graph.analysis.rounding, Tables::Exact);
+        graph.analysis.rounded = false;
+        forms.push(form(graph)?);
+        graph.analysis.rounding = rounding;
+        graph.analysis.rounded = true;
+    }
+    Ok(forms)
+}
+
 /// The terms of a saturated graph that are told apart, the cheapest first.
-fn lowerings(graph: &Graph, roots: &[egg::Id], target: &Target) -> Vec<Lowering> {
+fn lowerings(graph: &Graph, forms: &[Form], target: &Target) -> Vec<Lowering> {
     let operations = Operations::of(graph);
     let facts = &graph.analysis;
     let prices = Prices::new(target, &facts.terms, &facts.axes);
+    let weights = facts.weight_loads();
+    let mut costs: Vec<(CostVector, Extracted, bool)> = Vec::new();
+    for form in forms {
+        let terms = told_apart(&operations, &form.roots, &prices);
+        costs.extend(terms.into_iter().map(|term| {
+            let cost = cost::total(&prices, &term, &weights);
+            (cost, term, form.rounded)
+        }));
+    }
+    costs.sort_by(|(a, x, _), (b, y, _)| a.order(b).then(x.hash.cmp(&y.hash)));
+    let lowering = |(_, term, rounded): (CostVector, Extracted, bool)| Lowering {
+        name: name(&term, &facts.terms, rounded),
+        term,
+        rounded,
+    };
+    costs.into_iter().map(lowering).collect()
+}
+
+/// The terms of a form that are told apart.
+fn told_apart(
+    operations: &Operations<'_>,
+    roots: &[egg::Id],
+    prices: &Prices<'_>,
+) -> Vec<Extracted> {
     let mut terms: Vec<Extracted> = Vec::new();
     for weighting in WEIGHTINGS {
         // Terms found under this weighting, with what was banned then.
@@ -322,7 +375,7 @@ fn lowerings(graph: &Graph, roots: &[egg::Id], target: &Target) -> Vec<Lowering>
             if known {
                 continue;
             }
-            let Some(term) = extract(&operations, roots, &prices, *weighting, banned) else {
+            let Some(term) = extract(operations, roots, prices, *weighting, banned) else {
                 continue;
             };
             if terms.iter().all(|t| t.hash != term.hash) {
@@ -331,19 +384,7 @@ fn lowerings(graph: &Graph, roots: &[egg::Id], target: &Target) -> Vec<Lowering>
             found.push((banned, term));
         }
     }
-    let weights = facts.weight_loads();
-    let costs = terms.into_iter().map(|term| {
-        let cost = cost::total(&prices, &term, &weights);
-        (cost, term)
-    });
-    let mut costs: Vec<(CostVector, Extracted)> = costs.collect();
-    costs.sort_by(|(a, x), (b, y)| a.order(b).then(x.hash.cmp(&y.hash)));
-    let lowering = |(_, term): (CostVector, Extracted)| Lowering {
-        name: name(&term, &facts.terms, facts.rounded),
-        term,
-        rounded: facts.rounded,
-    };
-    costs.into_iter().map(lowering).collect()
+    terms
 }
 
 /// Inserts the results of a statement in canonical form, as vectors.

@@ -5,7 +5,7 @@ use super::extract::Extracted;
 use super::facts::Facts;
 use super::lang::Node;
 use super::outline::Outline;
-use super::{RuleSet, roots, saturate};
+use super::{Form, RuleSet, forms, saturate};
 use crate::schedule::place::Placed;
 use crate::spec::kernel::Kernel;
 use egg::{Id, RecExpr};
@@ -22,20 +22,27 @@ pub fn rules_behind(
     let outline = Outline::of(placed, kernel);
     let mut graph = Graph::new(outline.facts_again(facts)).with_explanations_enabled();
     // A statement with a term for it has passed this before.
-    let roots = roots(&mut graph, &outline, kernel).unwrap_or_default();
-    let starts: Vec<RecExpr<Node>> = roots.iter().map(|r| graph.id_to_expr(*r)).collect();
+    let forms = forms(&mut graph, &outline, kernel).unwrap_or_default();
+    let starts = |form: &Form| -> Vec<RecExpr<Node>> {
+        let roots = form.roots.iter();
+        roots.map(|r| graph.id_to_expr(*r)).collect()
+    };
+    let starts: Vec<Vec<RecExpr<Node>>> = forms.iter().map(starts).collect();
     // The term is there from the start: of equal nodes a class keeps one, which need not be that of the first graph.
     let ends: Vec<RecExpr<Node>> = term.roots.iter().map(|r| expression(term, *r)).collect();
     for end in &ends {
         graph.add_expr(end);
     }
     let mut graph = saturate(graph, rules).graph;
+    let equal = |(start, end): (&RecExpr<Node>, &RecExpr<Node>)| {
+        let [from, to] = [start, end].map(|e| graph.lookup_expr(e));
+        from.is_some() && from == to
+    };
+    // The form that the term is one of.
+    let mut forms = starts.iter();
+    let starts = forms.find(|starts| starts.iter().zip(&ends).all(equal))?;
     let mut names: Vec<String> = Vec::new();
     for (start, end) in starts.iter().zip(&ends) {
-        let [from, to] = [start, end].map(|e| graph.lookup_expr(e));
-        if from.is_none() || from != to {
-            return None;
-        }
         let mut explanation = graph.explain_equivalence(start, end);
         for line in explanation.get_flat_strings() {
             collect(&line, &mut names);

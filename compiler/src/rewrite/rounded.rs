@@ -9,8 +9,11 @@ use super::lang::{Node, Op, Ty};
 use crate::format::Element;
 use crate::hash::fnv;
 use crate::schedule::index::TableAxis;
+use crate::schedule::term::LoadId;
 use crate::spec::interp::TABLE_SHARE;
 use crate::spec::kernel::Tables;
+use egg::{Id, Language};
+use std::collections::BTreeSet;
 
 /// The largest magnitude that a byte with a sign has.
 const BYTE: f64 = 127.0;
@@ -81,10 +84,14 @@ impl Canon<'_> {
         (of_element && scales + 1 == own.len()).then_some(code)
     }
 
-    /// Whether a factor is a code of those whose ranges the bound takes: of a codebook, or of the call an integer.
+    /// Whether a factor is a code of those whose ranges the bound takes, which are those of one element: of a codebook, or of the
+    /// call an integer.
     fn is_code(&self, atom: &Atom) -> bool {
         let facts = &self.graph.analysis;
         let (class, _) = self.class_of(atom);
+        if self.reads_shared(class, &mut BTreeSet::new()) {
+            return false;
+        }
         let of_element = |element: &Element| match element {
             Element::Codebook(_) if !atom.call => true,
             Element::Codebook(_) | Element::Int { .. } | Element::UInt { .. } => {
@@ -99,6 +106,19 @@ impl Canon<'_> {
             Node::Op(Op::Ld, children) => reference(self.graph, children[0])
                 .is_some_and(|load| matches!(facts.load_ty(load), Ty::I8 | Ty::U8)),
             _ => false,
+        })
+    }
+
+    /// Whether a term reads a code that some elements have together.
+    fn reads_shared(&self, class: Id, seen: &mut BTreeSet<Id>) -> bool {
+        if !seen.insert(class) {
+            return false;
+        }
+        self.graph[class].nodes.iter().any(|node| match node {
+            Node::Op(Op::Ld, children) => reference(self.graph, children[0])
+                .map(LoadId::from_u32)
+                .is_some_and(|load| self.graph.analysis.terms.shared.contains(&load)),
+            node => node.children().iter().any(|c| self.reads_shared(*c, seen)),
         })
     }
 

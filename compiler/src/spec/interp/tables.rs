@@ -4,9 +4,7 @@ use super::number::Num;
 use super::{InterpError, Machine};
 
 use crate::format::grid::{Grid, for_each_block};
-use crate::format::{
-    BinOp, BlockFormat, Element, FieldId, Format, FormatKind, Scope, UnOp, ValueExpr,
-};
+use crate::format::{BinOp, BlockFormat, Element, FieldId, Format, FormatKind, UnOp, ValueExpr};
 use crate::spec::kernel::{Binary, Expr, ExprId, Func};
 
 /// Products of codes and integers may be off by this part of the product of their ranges.
@@ -52,9 +50,7 @@ fn in_blocks(b: &BlockFormat, shape: &[u64], bytes: &[u8]) -> Vec<f64> {
             for i in 0..*n {
                 let code = |f: FieldId| {
                     let field = &b.fields[f];
-                    let own =
-                        field.scope == Scope::Block && field.count * field.element.width() >= b.len;
-                    if own {
+                    if field.per_element() {
                         return range(&field.element);
                     }
                     let value = field

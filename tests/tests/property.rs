@@ -8,6 +8,7 @@ mod property {
     pub(crate) mod expected;
     pub(crate) mod formats;
     pub(crate) mod kernels;
+    pub(crate) mod layers;
     pub(crate) mod program;
     pub(crate) mod run;
 }
@@ -20,6 +21,7 @@ use property::definitions::{
 };
 use property::expected::missing;
 use property::kernels::program;
+use property::layers::layer;
 use property::program::Program;
 use property::run::{Outcome, run};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +30,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Fixed seeds: `0 .. PROGRAMS`.
 const PROGRAMS: u64 = 2500;
+/// Seeds of layers.
+const LAYERS: u64 = 600;
 /// Programs from a seed of the day.
 const FRESH: u64 = 32;
 
@@ -41,9 +45,9 @@ struct Report {
 }
 
 impl Report {
-    fn add(&mut self, seed: u64) {
-        let program = program(seed);
-        match run(&program) {
+    fn add(&mut self, program: &Program) {
+        let seed = program.seed;
+        match run(program) {
             Outcome::Agrees(tags) => {
                 self.agree += 1;
                 for tag in tags {
@@ -62,14 +66,14 @@ impl Report {
     }
 }
 
-/// Runs programs on two threads.
-fn run_all(seeds: &[u64]) -> Report {
+/// Runs the programs of seeds on two threads.
+fn run_all(of: fn(u64) -> Program, seeds: &[u64]) -> Report {
     let next = AtomicU64::new(0);
     let report = Mutex::new(Report::default());
     let work = || {
         let mut own = Report::default();
         while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-            own.add(*seed);
+            own.add(&of(*seed));
         }
         let mut all = report.lock().expect("no panic");
         all.failures.extend(own.failures);
@@ -122,7 +126,7 @@ fn random_programs_agree_with_the_interpreter() {
         }
     };
     let all = seeds.len() as u64 >= PROGRAMS;
-    let report = run_all(&seeds);
+    let report = run_all(program, &seeds);
     check(&report);
     let missing = if all {
         missing(&report.covered)
@@ -137,13 +141,20 @@ fn random_programs_agree_with_the_interpreter() {
 }
 
 #[test]
+fn random_layers_agree_with_the_interpreter() {
+    let seeds: Vec<u64> = (0..LAYERS).collect();
+    check(&run_all(layer, &seeds));
+}
+
+#[test]
 fn programs_of_a_fresh_seed_agree() {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |d| d.as_secs());
     println!("fresh seeds from {now}");
     let seeds: Vec<u64> = (0..FRESH).map(|i| (now << 16) + i).collect();
-    check(&run_all(&seeds));
+    check(&run_all(program, &seeds));
+    check(&run_all(layer, &seeds));
 }
 
 /// A case as a program.

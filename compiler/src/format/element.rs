@@ -273,6 +273,18 @@ impl Element {
         exact.then_some(BitWorths { zero, bits })
     }
 
+    /// The value of the first code of a codebook, if every other is worth one more than that before it.
+    pub fn counted_from(&self) -> Option<f64> {
+        let Element::Codebook(_) = self else {
+            return None;
+        };
+        let BitWorths { zero, bits } = self.bit_worths()?;
+        let counted = (0..)
+            .zip(&bits)
+            .all(|(bit, worth)| *worth == f64::from(1u32 << bit));
+        counted.then_some(zero)
+    }
+
     /// The value of every legal code, in order, if there are at most 16 bits.
     pub fn values(&self) -> Vec<f64> {
         if self.bits() > 16 {

@@ -139,9 +139,9 @@ pub fn mirrored(element: &Element, bits: u32) -> Option<Codebook> {
     exact.then(|| Codebook::of(entries, width))
 }
 
-/// The codes of signed integers of few bits, counted from the smallest, as a table that a register holds; `None` for others.
+/// The codes of signed integers of less than a byte, counted from the smallest; `None` for others.
 pub fn counted(element: &Element) -> Option<Codebook> {
-    let Element::Int { bits: bits @ 2..=4 } = element else {
+    let Element::Int { bits: bits @ 2..=7 } = element else {
         return None;
     };
     let half = 1i16 << (bits - 1);
@@ -275,10 +275,11 @@ mod tests {
 
     #[test]
     fn signed_integers_are_counted_from_the_smallest() {
-        for bits in 2..=4 {
+        for bits in 2..=7 {
             let signed = Element::Int { bits };
             let book = counted(&signed).expect("a table");
             let element = Element::Codebook(Arc::new(book));
+            assert_eq!(element.counted_from(), Some(-f64::from(1 << (bits - 1))));
             let to = Recoding::of(&signed, &element).expect("a way");
             for code in 0..1u32 << bits {
                 assert_eq!(to.join([code].into_iter()), code ^ 1 << (bits - 1));
@@ -289,7 +290,7 @@ mod tests {
                 assert_eq!(way.flips(), Some(1 << (bits - 1)));
             }
         }
-        let others = [1, 5, 8].map(|bits| Element::Int { bits });
+        let others = [1, 8].map(|bits| Element::Int { bits });
         assert!(others.iter().all(|e| counted(e).is_none()));
         assert_eq!(counted(&Element::UInt { bits: 4 }), None);
     }

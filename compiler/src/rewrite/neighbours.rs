@@ -12,7 +12,7 @@ use super::word::Word;
 use crate::schedule::index::{AxisId, AxisSet};
 use crate::schedule::layout::JOINT_BITS;
 use crate::schedule::term::TermId;
-use crate::spec::interp::TABLE_SHARE;
+use crate::spec::interp::{NEIGHBOURS, TABLE_SHARE};
 use crate::spec::kernel::Tables;
 use std::collections::BTreeMap;
 
@@ -116,7 +116,7 @@ impl Canon<'_> {
         }
         let together = part.clone().over(axis, Some(extent));
         let joint = together.is_some_and(|p| p.width <= u64::from(JOINT_BITS));
-        if !joint || !fact.integer {
+        if !joint || extent > NEIGHBOURS || !fact.integer {
             return None;
         }
         // Twice the distance to the middle, where the middle lies between integers.

@@ -8,6 +8,9 @@ use crate::vector::ir::Scalar;
 use cranelift_entity::{PrimaryMap, entity_impl};
 use std::collections::BTreeSet;
 
+/// Most bits of codes that a look-up in registers has entries for.
+const FEW: u32 = 4;
+
 /// A load, interned.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LoadId(u32);
@@ -237,8 +240,18 @@ impl Terms {
         let unit = number_of(&mut self.units, unit);
         self.add(Term::Unit(unit))
     }
-    /// Decodes a code.
+    /// Decodes a code. One counted from a number is an integer above it; fewer codes than those are better off in a table.
     pub fn element(&mut self, element: &Element, code: TermId) -> TermId {
+        if let Some(first) = element.counted_from().filter(|_| element.bits() > FEW) {
+            let above = self.element(
+                &Element::UInt {
+                    bits: element.bits() as u8,
+                },
+                code,
+            );
+            let first = self.add(Term::Const(first));
+            return self.add(Term::Add(vec![above, first]));
+        }
         let element = number_of(&mut self.elements, element.clone());
         self.add(Term::Element(element, code))
     }

@@ -20,7 +20,7 @@ mod number;
 mod quantize;
 mod tables;
 
-pub use tables::SHARE as TABLE_SHARE;
+pub use tables::{NEIGHBOURS, SHARE as TABLE_SHARE};
 
 use number::{EPS, EXACT, Num, binary, select, unary};
 
@@ -109,12 +109,13 @@ pub fn evaluate(
                 .copied()
                 .flatten()
                 .ok_or_else(|| InterpError::Missing(t.name.clone()))?;
-            m.data[id] = load(&t.format, &m.shapes[id], bytes, kernel.tables).map_err(|error| {
-                InterpError::Data {
+            let in_bytes = m.is_in_bytes(id);
+            m.data[id] = load(&t.format, &m.shapes[id], bytes, kernel.tables, in_bytes).map_err(
+                |error| InterpError::Data {
                     tensor: t.name.clone(),
                     error,
-                }
-            })?;
+                },
+            )?;
             m.bytes[id] = Cow::Borrowed(bytes);
         }
     }
@@ -161,18 +162,29 @@ impl Data {
 }
 
 /// Decodes the bytes of a tensor.
-fn load(format: &Format, shape: &[u64], bytes: &[u8], tables: Tables) -> Result<Data, CodecError> {
+fn load(
+    format: &Format,
+    shape: &[u64],
+    bytes: &[u8],
+    tables: Tables,
+    in_bytes: bool,
+) -> Result<Data, CodecError> {
     let span = match tables {
         Tables::Exact => Vec::new(),
         Tables::Int8 => tables::spans(format, shape, bytes),
     };
     Ok(Data {
         span,
-        ..decode(format, shape, bytes)?
+        ..decode(format, shape, bytes, in_bytes)?
     })
 }
 
-fn decode(format: &Format, shape: &[u64], bytes: &[u8]) -> Result<Data, CodecError> {
+fn decode(
+    format: &Format,
+    shape: &[u64],
+    bytes: &[u8],
+    in_bytes: bool,
+) -> Result<Data, CodecError> {
     codec::check_bytes(format, shape, bytes)?;
     check_codes(format, shape, bytes)?;
     match &format.kind {
@@ -194,7 +206,7 @@ fn decode(format: &Format, shape: &[u64], bytes: &[u8]) -> Result<Data, CodecErr
                 .map(f64::from)
                 .collect();
             let integer = quantize::integer_value(b);
-            let magnitude = quantize::magnitudes(b, shape, bytes);
+            let magnitude = quantize::magnitudes(b, in_bytes, shape, bytes);
             let operations = quantize::operations(&b.value) as f64;
             let decoding = if integer {
                 Vec::new()
@@ -221,6 +233,8 @@ struct Machine<'a> {
     bytes: SecondaryMap<TensorId, Cow<'a, [u8]>>,
     /// The current value of each index.
     index: SecondaryMap<IndexId, u64>,
+    /// Whether an index that is reduced over has its last value.
+    last: bool,
 }
 
 impl<'a> Machine<'a> {
@@ -247,12 +261,19 @@ impl<'a> Machine<'a> {
             data: SecondaryMap::new(),
             bytes: SecondaryMap::new(),
             index: SecondaryMap::new(),
+            last: false,
         })
     }
 
     fn extent(&self, e: Extent) -> u64 {
         let value = e.value(|d| self.dims.get(d.index()).copied());
         value.unwrap_or(0)
+    }
+
+    /// Whether the codes of a tensor that is given may be multiplied in bytes, which other tensors have.
+    fn is_in_bytes(&self, id: TensorId) -> bool {
+        let mut others = self.kernel.tensors.iter().filter(|(other, _)| *other != id);
+        others.any(|(_, t)| quantize::has_bytes(&t.format))
     }
 
     /// Whether an expression is made of integers only.
@@ -327,8 +348,8 @@ impl<'a> Machine<'a> {
         } else {
             (store(&tensor.format, &nums), integer)
         };
-        let mut data =
-            load(&tensor.format, &shape, &result.bytes, kernel.tables).map_err(data_error)?;
+        let mut data = load(&tensor.format, &shape, &result.bytes, kernel.tables, false)
+            .map_err(data_error)?;
         self.bytes[t.tensor] = Cow::Owned(result.bytes.clone());
         data.bound = result.bound.clone();
         data.integer |= integer && result.values.iter().all(|v| v.abs() < EXACT);
@@ -441,6 +462,7 @@ impl<'a> Machine<'a> {
                 m: 0.0,
             },
         };
+        let around = self.last;
         let mut n = 0u128;
         while n < count {
             let mut rest = n;
@@ -448,6 +470,8 @@ impl<'a> Machine<'a> {
                 self.index[*i] = (rest % u128::from(*extent)) as u64;
                 rest /= u128::from(*extent);
             }
+            let at_end = |(i, extent): (&IndexId, &u64)| self.index[*i] + 1 == *extent;
+            self.last = around || indices.iter().zip(&extents).any(at_end);
             let x = self.eval(body, exact, true)?;
             total = match r {
                 Reduce::Sum => Num {
@@ -463,6 +487,7 @@ impl<'a> Machine<'a> {
             };
             n += 1;
         }
+        self.last = around;
         Ok(match r {
             // f64 is not exact either, but 2^-29 of the bound is not worth a word
             Reduce::Sum => Num::rounded(

@@ -13,7 +13,6 @@ const MODULAR: &str = "sums and products of registers are right modulo their wid
 const WRAPS: &str = "the instruction wraps as the sum of 32 bits does that asks for it, and that has a limit of its own";
 const BYTES: &str =
     "what is more than a byte is loaded as more than a byte, and is never asked for in bytes";
-const SIGNED: &str = "an integer of nine bits is offset by a number that is no byte either, so that nothing asks for it in bytes";
 const SAME: &str = "the register is the same whatever it holds, and what asks for a signed byte has a limit of its own";
 const BYTE: &str = "the table is of 256 codes, and a code of as many bits is a byte";
 const PACKED: &str = "eight bits are a byte, and never more";
@@ -63,7 +62,6 @@ pub(crate) const UNREACHED: &[(Limit, &str)] = &[
     (("over-256", 0), APART),
     (("sum-of-four", 5), BYTES),
     (("unpack-bits", 0), BYTES),
-    (("bias-element", 1), SIGNED),
     (("plain-bytes", 0), SAME),
     (("number", 1), NUMBER),
     (("magic-sum", 1), FAR),

@@ -126,4 +126,24 @@ pub(crate) const CASES: &[Case] = &[
              y[m, n], z[m, n] = sum(k) w[n, k] * x[m, k] * 0.5, gelu((sum(k) w[n, k]));
          }",
     ),
+    (
+        "signed codes of five bits were moved by 128 in sums of floats",
+        "host",
+        "N=16 K=1 M=3",
+        "import \"std/ints\";
+         format f = block i < 64 { d: f16; q[i]: int(5); value = d * q[i]; }
+         kernel k(weight w: f[N, K], input x: f32[M, K]) -> output y: f32[M, N] {
+             let q[m, k] = quantize x[m, k] as q8_32;
+             y[m, n] = sum(k) w[n, k] * q[m, k];
+         }",
+    ),
+    (
+        "the bound left out the rounding of products past the end",
+        "host",
+        "N=61 K=1 M=2",
+        "format f = block i < 48 { d: f16; s[i / 16]: uint(3); q[i]: int(3); value = d * s[i / 16] * q[i]; }
+         kernel k(weight w: f[N, K], input x: i8[M, K]) -> output y: f32[M, N] tables int8 {
+             y[m, n] = sum(k) w[n, k] * x[m, k];
+         }",
+    ),
 ];

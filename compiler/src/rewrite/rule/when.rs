@@ -2,7 +2,7 @@
 
 use super::{element, get, lanes, table_of};
 use crate::format::Element;
-use crate::rewrite::analysis::{Graph, TABLE, axis, data, real, reference};
+use crate::rewrite::analysis::{Graph, axis, data, real, reference};
 use crate::rewrite::is_arithmetic;
 use crate::rewrite::lang::{Node, Op, Ty};
 use crate::rewrite::word::{self, Word};
@@ -58,9 +58,7 @@ pub enum When {
     Panelled(&'static str),
     /// The load is of signed bytes.
     SignedByteLoad(&'static str),
-    /// The element has more codes than a look-up in registers.
-    WideCode(&'static str),
-    /// The load, or the term, depends on an axis over rows of weights.
+    /// The load depends on an axis over rows of weights.
     OverRows(&'static str),
     /// The first term changes with axes of sums at least as far in as the second does.
     AsDeep(&'static str, &'static str),
@@ -191,7 +189,6 @@ impl When {
             | When::Fits(a, _)
             | When::SignedByteLoad(a)
             | When::OverRows(a)
-            | When::WideCode(a)
             | When::StoredAs16(a)
             | When::WholeUnit(a)
             | When::Constant(a)
@@ -274,17 +271,10 @@ impl When {
             When::SignedByteLoad(x) => {
                 reference(graph, id(x)).is_some_and(|l| facts.load_ty(l) == Ty::I8)
             }
-            When::WideCode(e) => {
-                element(graph, subst, e).is_some_and(|e| 1u64 << e.bits() > TABLE as u64)
-            }
-            When::OverRows(x) => {
-                let load = reference(graph, id(x)).map(LoadId::from_u32);
-                let free = match load {
-                    Some(load) => facts.terms.load_axes(load),
-                    None => real(graph, id(x)).map(|r| r.free).unwrap_or_default(),
-                };
+            When::OverRows(x) => reference(graph, id(x)).is_some_and(|load| {
+                let free = facts.terms.load_axes(LoadId::from_u32(load));
                 free.iter().any(|a| facts.axes[a].row)
-            }
+            }),
             When::AsDeep(x, y) => {
                 let depth = |name: &str| {
                     let free = real(graph, id(name)).map(|r| r.free).unwrap_or_default();

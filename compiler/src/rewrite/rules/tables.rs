@@ -30,19 +30,6 @@ pub const RULES: &[Rule] = &[
         why: "the same for signed bytes that are stored as they are; one factor is enough, the one over rows",
     },
     Rule {
-        name: "bias-element",
-        left: "(elem ?t ?c)",
-        right: "(add (biased (elem ?t ?c)) -128)",
-        when: &[
-            SignedInteger("?t"),
-            ElementFits("?t", Ty::I8),
-            WideCode("?t"),
-            OverRows("?c"),
-        ],
-        bind: &[],
-        why: "the same for signed integers of five to seven bits, which no table offsets",
-    },
-    Rule {
         name: "digits-swapped",
         left: "(elem ?t (add ?p (mul ?w ?c)))",
         right: "(add ?z (floor (add (mul ?b (floor (add (mul ?a (wrap (mul (elem ?m ?p) (add (add ?c ?c) ?h)))) 0.5))) 0.5)))",

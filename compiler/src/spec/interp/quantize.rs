@@ -5,7 +5,7 @@ use crate::format::codec::{CodecError, encode_tensor, eval_value};
 use crate::format::element::{exponent, pow2};
 use crate::format::grid::{BlockPlace, Grid, for_each_block};
 use crate::format::{
-    BinOp, BlockFormat, Element, FieldId, Format, FormatKind, Scope, UnOp, ValueExpr,
+    BinOp, BlockFormat, Element, Field, FieldId, Format, FormatKind, Scope, UnOp, ValueExpr,
 };
 use cranelift_entity::EntityRef;
 
@@ -130,12 +130,28 @@ pub(super) fn integer_value(b: &BlockFormat) -> bool {
     integer(b, &b.value)
 }
 
-/// For each element, the largest magnitude that its value may pass through however its formula is rearranged.
-pub(super) fn magnitudes(b: &BlockFormat, shape: &[u64], bytes: &[u8]) -> Vec<f64> {
+/// Whether a tensor's elements have integers of at most a byte, whose products with codes are those of bytes.
+pub(super) fn has_bytes(format: &Format) -> bool {
+    let byte = |e: &Element| e.is_integer() && e.bits() <= 8;
+    match &format.kind {
+        FormatKind::Plain(element) => byte(element),
+        FormatKind::Block(b) => {
+            let mut own = b.fields.values().filter(|f| f.per_element());
+            own.any(|f| byte(&f.element))
+        }
+    }
+}
+
+/// For each element, the largest magnitude that its value may pass through however its formula is rearranged, where codes may
+/// be counted from the smallest, too: those whose products are `in_bytes`.
+pub(super) fn magnitudes(b: &BlockFormat, in_bytes: bool, shape: &[u64], bytes: &[u8]) -> Vec<f64> {
     let Some(grid) = Grid::new(b, shape) else {
         return Vec::new();
     };
     let mut out = vec![0.0; shape.iter().product::<u64>() as usize];
+    // Sums of products of integers are exact, wherever they are counted from.
+    let in_bytes = in_bytes && !integer_value(b);
+    let smallest: Vec<Option<f64>> = b.fields.values().map(|f| smallest(f, in_bytes)).collect();
     for_each_block(b, &grid, |place, rows| {
         for (r, (start, n)) in rows.iter().enumerate() {
             for i in 0..*n {
@@ -143,31 +159,55 @@ pub(super) fn magnitudes(b: &BlockFormat, shape: &[u64], bytes: &[u8]) -> Vec<f6
                     let code = b.code(bytes, place, f, r as u32, i as u32);
                     b.fields[f].element.decode(code)
                 };
-                out[start + i] = magnitude(&b.value, &decode);
+                let size = |f: FieldId| match smallest[f.index()] {
+                    Some(least) => decode(f) - least + least.abs(),
+                    None => decode(f).abs(),
+                };
+                out[start + i] = magnitude(&b.value, &decode, &size);
             }
         }
     });
     out
 }
 
-fn magnitude(e: &ValueExpr, decode: &impl Fn(FieldId) -> f64) -> f64 {
+/// What the codes of elements are counted from where that makes them bytes without a sign: integers, and what has a small table
+/// for products of bytes. Integers whose codes are neither whole bytes nor few always are.
+fn smallest(field: &Field, in_bytes: bool) -> Option<f64> {
+    let element = &field.element;
+    let bits = element.bits();
+    let integer = matches!(element, Element::Int { .. }) || element.counted_from().is_some();
+    let counted = match bits {
+        ..=4 => in_bytes && !element.has_nan_or_inf(),
+        5..=7 => integer,
+        _ => integer && in_bytes && bits == 8,
+    };
+    (field.per_element() && counted).then(|| element.range().0)
+}
+
+fn magnitude(
+    e: &ValueExpr,
+    decode: &impl Fn(FieldId) -> f64,
+    size: &impl Fn(FieldId) -> f64,
+) -> f64 {
     match e {
         ValueExpr::Const(c) => f64::from(*c).abs(),
-        ValueExpr::Field(f) => decode(*f).abs(),
+        ValueExpr::Field(f) => size(*f),
         ValueExpr::Unary(UnOp::Round | UnOp::RoundAway | UnOp::Floor, a) => {
-            magnitude(a, decode) + 1.0
+            magnitude(a, decode, size) + 1.0
         }
-        ValueExpr::Unary(_, a) => magnitude(a, decode),
+        ValueExpr::Unary(_, a) => magnitude(a, decode, size),
         ValueExpr::Binary(BinOp::Add | BinOp::Sub, a, b) => {
-            magnitude(a, decode) + magnitude(b, decode)
+            magnitude(a, decode, size) + magnitude(b, decode, size)
         }
-        ValueExpr::Binary(BinOp::Mul, a, b) => magnitude(a, decode) * magnitude(b, decode),
+        ValueExpr::Binary(BinOp::Mul, a, b) => {
+            magnitude(a, decode, size) * magnitude(b, decode, size)
+        }
         ValueExpr::Binary(BinOp::Min | BinOp::Max, a, b) => {
-            magnitude(a, decode).max(magnitude(b, decode))
+            magnitude(a, decode, size).max(magnitude(b, decode, size))
         }
         ValueExpr::Binary(BinOp::Div, a, b) => {
             let divisor = eval_value(b, &|f| decode(f) as f32);
-            magnitude(a, decode) / f64::from(divisor).abs()
+            magnitude(a, decode, size) / f64::from(divisor).abs()
         }
     }
 }

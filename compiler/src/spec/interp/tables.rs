@@ -10,6 +10,9 @@ use crate::spec::kernel::{Binary, Expr, ExprId, Func};
 /// Products of codes and integers may be off by this part of the product of their ranges.
 pub const SHARE: f64 = 1.0 / 1000.0;
 
+/// The most neighbours whose products have one entry. Those that lie past the end of a sum are rounded with the last one.
+pub const NEIGHBOURS: u64 = 4;
+
 /// The most bits of a code that tables are made over, or that their entries are made of.
 const CODE: u32 = 8;
 
@@ -104,7 +107,8 @@ impl Machine<'_> {
         a: ExprId,
         b: ExprId,
     ) -> Result<Num, InterpError> {
-        let off = self.span(a)? * self.span(b)? * SHARE;
+        let products = if self.last { NEIGHBOURS as f64 } else { 1.0 };
+        let off = self.span(a)? * self.span(b)? * SHARE * products;
         let off = if off.is_nan() { 0.0 } else { off };
         Ok(Num {
             b: product.b + off,

@@ -99,12 +99,8 @@ impl Statement<'_> {
                     self.given.push(self.element_is(when, name, &code, &value));
                 }
             }
-            When::Tabular(x) | When::WideCode(x) => {
-                let (least, most) = match when {
-                    When::WideCode(_) => (5, 32),
-                    _ => (1, 16),
-                };
-                let given = between(&format!("{}.bits", &x[1..]), least, most);
+            When::Tabular(x) => {
+                let given = between(&format!("{}.bits", &x[1..]), 1, 16);
                 self.given.push(given);
             }
             // Of a field beyond a byte, or of what rounding loses: nothing about any one number.

@@ -354,7 +354,6 @@ impl Shape {
             | When::WideField(..)
             | When::Unrounded(..)
             | When::SignedInteger(_)
-            | When::WideCode(_)
             | When::UnsignedInteger(_)
             | When::Tabular(_) => return Ok(Decided::Open),
             _ => return Err(odd()),

@@ -18,7 +18,7 @@ use crate::spec::kernel::TensorId;
 use crate::vector::ir::{Bin, Scalar, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
-use words::{Run, words};
+use words::{Run, Sources, words};
 
 /// Moves the codes of `source` into the layout of `target`.
 #[derive(Clone, Debug)]
@@ -248,6 +248,10 @@ impl<'f> Relayout<'f> {
             groups.iter().map(block).collect()
         };
         let (sources, targets) = (blocks(&self.from, &sources), blocks(&self.to, &targets));
+        let sources = Sources {
+            blocks: &sources,
+            apart: &self.from.frames.row(),
+        };
         for (words, block) in words.iter().zip(targets) {
             words::store(lower, words, &sources, (block, self.to.format().bytes));
         }

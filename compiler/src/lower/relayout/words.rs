@@ -4,11 +4,12 @@
 use crate::format::recode::Way;
 use crate::format::{BlockFormat, Field, Scope};
 use crate::lower::{I64, Lower};
+use crate::schedule::index::{add, mul};
 use crate::vector::ir::{Bin, Convert, Elem, Op, Scalar, Shift, Type, Value};
 use std::collections::BTreeMap;
 
 /// Most pieces that a unit of rows is moved in, and words that are stored.
-const MOST_PIECES: usize = 4096;
+const MOST_PIECES: usize = 10240;
 
 /// Most words of a unit, and codes, that are looked at for that.
 const MOST_LOOKED_AT: u64 = 1 << 16;
@@ -33,11 +34,64 @@ pub(super) struct Word {
     flipped: u64,
 }
 
-/// Words that come again: each time those of the source lie so many bytes further on.
+impl Word {
+    /// The same of windows that hold no more bytes of a block of so many than the pieces do: these look alike wherever they lie.
+    fn narrowed(&self, bytes: u32) -> Word {
+        let narrow = |((wide, up), mask): (&(Window, i32), &u64)| {
+            // Where the bits lie in the window.
+            let taken = match *up {
+                0.. => mask >> up,
+                _ => mask << -up,
+            };
+            let first = taken.trailing_zeros() / 8;
+            let last = (63 - taken.leading_zeros()) / 8;
+            let size = (last - first + 1).next_power_of_two();
+            let inside = wide.byte + first + size <= bytes;
+            match inside && size < wide.size {
+                true => {
+                    let byte = wide.byte + first;
+                    (
+                        (
+                            Window {
+                                byte,
+                                size,
+                                ..*wide
+                            },
+                            up + 8 * first as i32,
+                        ),
+                        *mask,
+                    )
+                }
+                false => ((*wide, *up), *mask),
+            }
+        };
+        Word {
+            pieces: self.pieces.iter().map(narrow).collect(),
+            flipped: self.flipped,
+        }
+    }
+}
+
+/// How much further on words of the source lie when they come again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Step {
+    groups: u32,
+    bytes: u32,
+}
+
+/// Words that come again.
 pub(super) struct Run {
     words: Vec<Word>,
     times: u32,
-    step: u32,
+    step: Step,
+}
+
+/// The blocks of the source that lie side by side in the groups of a unit.
+pub(super) struct Sources<'a> {
+    /// Where they begin.
+    pub(super) blocks: &'a [Value],
+    /// Bytes from each to the next.
+    pub(super) apart: &'a Scalar,
 }
 
 impl Run {
@@ -45,13 +99,13 @@ impl Run {
         Run {
             words: vec![word.clone()],
             times: 1,
-            step: 0,
+            step: Step::default(),
         }
     }
 }
 
-/// Words that come again, as they are looked for; and how often they must, to be worth a loop.
-const PERIODS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+/// Most words that are looked for again; and how often they must come, to be worth a loop.
+const LONGEST: usize = 64;
 const OFTEN: u32 = 4;
 
 /// The window of a bit in a block of so many bytes, and its place there.
@@ -105,23 +159,35 @@ pub(super) fn words(from: &BlockFormat, to: &BlockFormat, ways: &[Way]) -> Optio
     }
     let of_group = |t: u32| {
         let words = group((from, to), &flips, t);
-        let (whole, last) = words.split_at((to.bytes / 8) as usize);
-        let mut runs = runs(whole);
-        runs.extend(last.iter().map(Run::once));
-        runs
+        let narrow: Vec<Word> = words.iter().map(|w| w.narrowed(from.bytes)).collect();
+        let [words, narrow] = [words, narrow].map(|words| {
+            let (whole, last) = words.split_at((to.bytes / 8) as usize);
+            let mut runs = runs(whole);
+            runs.extend(last.iter().map(Run::once));
+            runs
+        });
+        // Pieces of a wide window share its load.
+        match 2 * pieces(&narrow) < pieces(&words) {
+            true => narrow,
+            false => words,
+        }
     };
     let groups: Vec<Vec<Run>> = (0..unit / to.rows).map(of_group).collect();
-    let words = groups.iter().flatten().flat_map(|run| &run.words);
-    let pieces: usize = words.map(|word| word.pieces.len().max(1)).sum();
-    (pieces <= MOST_PIECES).then_some(groups)
+    let all: usize = groups.iter().map(|runs| pieces(runs)).sum();
+    (all <= MOST_PIECES).then_some(groups)
+}
+
+/// The pieces that words are made of, each once.
+fn pieces(runs: &[Run]) -> usize {
+    let words = runs.iter().flat_map(|run| &run.words);
+    words.map(|word| word.pieces.len().max(1)).sum()
 }
 
 /// Words as runs.
 fn runs(mut words: &[Word]) -> Vec<Run> {
     let mut runs = Vec::new();
     while !words.is_empty() {
-        let mut periods = PERIODS.into_iter();
-        let run = periods.find_map(|period| repeated(words, period));
+        let run = (1..=LONGEST).find_map(|period| repeated(words, period));
         let run = run.unwrap_or_else(|| Run::once(&words[0]));
         words = &words[run.words.len() * run.times as usize..];
         runs.push(run);
@@ -132,19 +198,35 @@ fn runs(mut words: &[Word]) -> Vec<Run> {
 /// The first words, if they come again often enough.
 fn repeated(words: &[Word], period: usize) -> Option<Run> {
     let (first, rest) = words.split_at_checked(period)?;
-    let byte = |words: &[Word]| {
+    let window = |words: &[Word]| {
         let ((window, _), _) = words.iter().find_map(|w| w.pieces.first_key_value())?;
-        Some(window.byte)
+        Some(*window)
     };
-    let step = match (byte(first), byte(rest)) {
-        (Some(first), Some(second)) => second.checked_sub(first)?,
-        (None, None) => 0,
+    let step = match (window(first), window(rest)) {
+        (Some(first), Some(second)) => Step {
+            groups: second.group.checked_sub(first.group)?,
+            bytes: second.byte.checked_sub(first.byte)?,
+        },
+        (None, None) => Step::default(),
         (Some(_), None) | (None, Some(_)) => return None,
     };
-    let further = |word: &Word, bytes: u32| -> Word {
+    let further = |word: &Word, times: u32| -> Word {
         let moved = |((window, up), mask): (&(Window, i32), &u64)| {
-            let byte = window.byte + bytes;
-            ((Window { byte, ..*window }, *up), *mask)
+            let (group, byte) = (
+                window.group + times * step.groups,
+                window.byte + times * step.bytes,
+            );
+            (
+                (
+                    Window {
+                        group,
+                        byte,
+                        ..*window
+                    },
+                    *up,
+                ),
+                *mask,
+            )
         };
         Word {
             pieces: word.pieces.iter().map(moved).collect(),
@@ -153,7 +235,7 @@ fn repeated(words: &[Word], period: usize) -> Option<Run> {
     };
     let comes = |times: u32, words: &[Word]| {
         let mut both = first.iter().zip(words);
-        words.len() == period && both.all(|(a, b)| further(a, times * step) == *b)
+        words.len() == period && both.all(|(a, b)| further(a, times) == *b)
     };
     let again = (1..).zip(rest.chunks(period));
     let times = 1 + again.take_while(|(n, words)| comes(*n, words)).count() as u32;
@@ -192,7 +274,7 @@ fn group((from, to): (&BlockFormat, &BlockFormat), flips: &[u32], t: u32) -> Vec
 pub(super) fn store(
     lower: &mut Lower<'_>,
     runs: &[Run],
-    sources: &[Value],
+    sources: &Sources<'_>,
     (target, bytes): (Value, u32),
 ) {
     let mut byte = 0;
@@ -200,14 +282,15 @@ pub(super) fn store(
         let size = 8 * run.words.len() as u32;
         let all = (bytes - byte).min(size);
         if run.times == 1 {
-            store_words(lower, &run.words, sources, (target, byte, all));
+            store_words(lower, &run.words, sources.blocks, (target, byte, all));
             byte += all;
             continue;
         }
         let [zero, times] = [0, run.times].map(|n| lower.scalar(&Scalar::Const(n.into())));
         let (at, _) = lower.open("words", zero, times, 1, &[]);
-        let step = Scalar::Const(run.step.into());
-        let sources = sources.iter().map(|s| lower.offset(*s, at, &step));
+        let groups = mul(Scalar::Const(run.step.groups.into()), sources.apart.clone());
+        let step = add(groups, Scalar::Const(run.step.bytes.into()));
+        let sources = sources.blocks.iter().map(|s| lower.offset(*s, at, &step));
         let sources: Vec<Value> = sources.collect();
         let target = lower.offset(target, at, &Scalar::Const(size.into()));
         store_words(lower, &run.words, &sources, (target, byte, all));

@@ -146,21 +146,20 @@ impl Report {
         for (line, factor) in self.lines.iter().filter_map(|l| Some((l, l.at_once?))) {
             let same =
                 |l: &&Line| (&l.case, l.n, l.k, l.rows) == (&line.case, line.n, line.k, line.rows);
-            let Some(one) = self.lines.iter().find(|l| l.threads == 1 && same(l)) else {
-                continue;
-            };
-            let (alone, time) = (one.summary.seconds.median, line.summary.seconds.median);
+            let one = self.lines.iter().find(|l| l.threads == 1 && same(l));
+            let alone = one.map(|l| l.summary.seconds.median);
+            let time = line.summary.seconds.median;
             let _ = writeln!(
                 out,
-                "| {} | {} × {} | {} | {} | {:.3} | {:.3} | {:.2} | {factor:.2} | {:.0} % |",
+                "| {} | {} × {} | {} | {} | {} | {:.3} | {} | {factor:.2} | {:.0} % |",
                 line.case,
                 line.n,
                 line.k,
                 line.rows,
                 line.threads,
-                alone * 1e3,
+                or_none(alone.map(|alone| format!("{:.3}", alone * 1e3))),
                 time * 1e3,
-                alone / time,
+                or_none(alone.map(|alone| format!("{:.2}", alone / time))),
                 line.summary.bandwidth / line.stream * 100.0,
             );
         }
@@ -251,12 +250,15 @@ dimensions that are twice as large.
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 ";
 
+fn or_none(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "-".to_owned())
+}
+
 fn row(line: &Line) -> String {
     let summary = &line.summary;
     let nearest = summary.shares.first();
     let nearest = nearest.map(|s| format!("{:.0} % {}", s.share * 100.0, s.limit));
     let peer = best(&line.peers, line.activations.class());
-    let or_none = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     format!(
         "| {} | {:.2} | {:.2} | {} | {} | {:.3} | {:.3} | {} | {} | {} | {:.3} | {} | {} |\n",
         line.case,

@@ -1,11 +1,11 @@
 //! What a kernel is called on: random tensors, and copies of its weights in the layouts that it chose.
 
 use super::memory;
-use crate::call::batch;
+use crate::call::{batch, batches};
 use crate::measure::data::{MOST_COPIES, inputs};
 use crate::measure::dims_to_measure;
 use crate::{Error, Kernel, Tensor};
-use lowbit_compiler::spec::kernel::TensorId;
+use lowbit_compiler::spec::kernel::{DimId, TensorId};
 
 /// Tensors for calls of a kernel with some number of rows.
 #[derive(Clone, Debug)]
@@ -91,8 +91,17 @@ impl Data {
     }
 }
 
-/// The rows that a call has: those asked for where a dimension is free, and otherwise what is bound.
+/// The rows that a call has: those of its batch, or those asked for where only other dimensions are free.
 fn rows_of(kernel: &Kernel, rows: u64, dims: &[u64]) -> u64 {
-    let free = kernel.spec().dims.values().any(|d| d.bound.is_none());
-    if free { rows } else { batch(kernel, dims) }
+    let all = &kernel.spec().dims;
+    let free = |dim: DimId| all[dim].bound.is_none();
+    let of_batch = kernel.program().is_ok_and(|p| {
+        let mut extents = batches(p);
+        extents.any(|extent| extent.dim().is_some_and(free))
+    });
+    if of_batch || !all.keys().any(free) {
+        batch(kernel, dims)
+    } else {
+        rows
+    }
 }

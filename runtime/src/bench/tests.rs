@@ -63,6 +63,20 @@ fn rows_that_are_bound_are_told() -> Result<(), Error> {
 }
 
 #[test]
+fn rows_are_those_of_all_batches() -> Result<(), Error> {
+    let engine = Engine::host()?;
+    let text = "language 1;
+        kernel k(weight w: f32[N, K], input x: f32[B, M, K]) -> output y: f32[B, M, N] {
+            y[b, m, n] = sum(k) w[n, k] * x[b, m, k];
+        }";
+    let kernel = engine.compile(text, &[("N", 16), ("K", 32), ("M", 8)])?;
+    let data = Data::new(&kernel, 3, 0)?;
+    let bench = Bench::new(&kernel, &data, 1, EFFORT.run)?;
+    assert_eq!(bench.summary(&limits(&engine)?)?.rows, 24);
+    Ok(())
+}
+
+#[test]
 fn threads_compute_at_once() -> Result<(), Error> {
     let stream = Stream::new(1 << 16)?;
     let one = Pool::new(NonZeroUsize::MIN)?;

@@ -227,18 +227,21 @@ mod tests {
         if whole.count() < 2 || cores.workers.is_empty() {
             return;
         }
-        let (ready, wake) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
-        std::thread::scope(|scope| {
-            let worker = scope.spawn(|| {
+        // Who panics drops an end of these, so that the other does not wait for ever.
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let (wake, awake) = std::sync::mpsc::channel::<()>();
+        let cores = &cores;
+        std::thread::scope(move |scope| {
+            let worker = scope.spawn(move || {
                 let mut inside = None;
                 cores.asleep(0, || {
-                    ready.wait();
-                    wake.wait();
+                    ready.send(()).expect("a caller");
+                    awake.recv().expect("a caller");
                     inside = Some((os::core(), sched_getaffinity(None)));
                 });
                 (inside.expect("it slept"), sched_getaffinity(None))
             });
-            ready.wait();
+            is_ready.recv().expect("a worker");
             let slept_on = held(cores.workers[0].lock()).as_ref().expect("asleep").core;
             // The calling thread goes where the worker is.
             let mut one = CpuSet::new();
@@ -248,7 +251,7 @@ mod tests {
             let listed = held(cores.workers[0].lock()).as_ref().expect("asleep").id;
             let kept = sched_getaffinity(Some(listed)).expect("the list of the worker");
             sched_setaffinity(None, &whole).expect("as it was");
-            wake.wait();
+            wake.send(()).expect("a worker");
             let ((core, within), after) = worker.join().expect("no panic");
             assert!(!kept.is_set(slept_on), "{kept:?}");
             assert_eq!(within.expect("a list"), kept);
